@@ -1,0 +1,143 @@
+"""Reading a data folder in the neutral format.
+
+interactions.parquet   user_id, item_id, timestamp (UTC) [, rating, event]
+items.parquet          item_id, title, creator_id, creator_language, topics (list), published_at (nullable)
+users.parquet          user_id [, country, language, age_band, signup_channel, signed_up_at]   (optional)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streamrec.contracts.errors import DataFolderError
+from streamrec.datasets.catalogue import Catalogue
+
+INTERACTIONS_FILE: Final = "interactions.parquet"
+ITEMS_FILE: Final = "items.parquet"
+USERS_FILE: Final = "users.parquet"
+
+SEGMENT_COLUMNS: Final = ("country", "language", "age_band", "signup_channel")
+UNKNOWN: Final = "unknown"
+
+_REQUIRED_COLUMNS: Final = {
+    INTERACTIONS_FILE: ("user_id", "item_id", "timestamp"),
+    ITEMS_FILE: ("item_id", "title", "creator_id", "creator_language", "topics", "published_at"),
+    USERS_FILE: ("user_id",),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data folder in memory.
+
+    Attributes:
+        folder: Where it was read from.
+        catalogue: Every item.
+        interactions: Columns user_id (str), item_id (str), timestamp (datetime64[ns, UTC]) and, where the
+            source has them, rating and event; sorted by timestamp, ties in the file's order.
+        users: Columns user_id, country, language, age_band, signup_channel (str, ``unknown`` where not
+            known) and signed_up_at (datetime64[ns, UTC], NaT where not known); one row for every user of
+            ``interactions`` or of the users file, sorted by user_id.
+    """
+
+    folder: Path
+    catalogue: Catalogue
+    interactions: pd.DataFrame
+    users: pd.DataFrame
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the folder's files, hexadecimal: the same bytes, the same fingerprint."""
+        digest = hashlib.sha256()
+        for name in (INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE):
+            path = self.folder / name
+            digest.update(name.encode())
+            if path.exists():
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Read a data folder that an importer or the world generator wrote.
+
+    Raises:
+        DataFolderError: A file is missing or unreadable, a required column is missing, the catalogue is
+            empty, or an interaction names an item that the catalogue lacks.
+    """
+    items = _read(folder / ITEMS_FILE)
+    interactions = _read(folder / INTERACTIONS_FILE)
+    catalogue = _catalogue(items, folder / ITEMS_FILE)
+    interactions = interactions.assign(
+        user_id=interactions["user_id"].astype(str),
+        item_id=interactions["item_id"].astype(str),
+        timestamp=pd.to_datetime(interactions["timestamp"], utc=True),
+    )
+    interactions = interactions.sort_values("timestamp", kind="stable", ignore_index=True)
+    unknown = ~interactions["item_id"].isin(catalogue.row_of.keys())
+    if unknown.any():
+        example = interactions.loc[unknown, "item_id"].iloc[0]
+        raise DataFolderError(
+            folder / INTERACTIONS_FILE,
+            "item_id",
+            f"{int(unknown.sum())} interactions name an item that {ITEMS_FILE} lacks, for example "
+            f"{example!r}; import the folder with 'streamrec data import neutral' to quarantine them",
+        )
+    users_path = folder / USERS_FILE
+    users = _read(users_path) if users_path.exists() else pd.DataFrame({"user_id": pd.Series(dtype=str)})
+    return Dataset(folder, catalogue, interactions, _users(users, interactions))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataFolderError(
+            path, None, "the file does not exist; import the data with 'streamrec data import'"
+        )
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataFolderError(path, None, f"not a readable Parquet file ({error})") from error
+    for column in _REQUIRED_COLUMNS[path.name]:
+        if column not in table.column_names:
+            raise DataFolderError(path, column, f"the column is missing; the file has {table.column_names}")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _catalogue(items: pd.DataFrame, path: Path) -> Catalogue:
+    if items.empty:
+        raise DataFolderError(path, None, "the catalogue is empty")
+    items = items.assign(item_id=items["item_id"].astype(str)).sort_values("item_id", ignore_index=True)
+    if items["item_id"].duplicated().any():
+        example = items.loc[items["item_id"].duplicated(), "item_id"].iloc[0]
+        raise DataFolderError(path, "item_id", f"the item {example!r} stands in more than one row")
+    published_at = pd.to_datetime(items["published_at"], utc=True).dt.tz_localize(None)
+    return Catalogue(
+        item_ids=tuple(items["item_id"]),
+        titles=tuple(items["title"].fillna("").astype(str)),
+        creator_ids=tuple(items["creator_id"].fillna(UNKNOWN).astype(str)),
+        creator_languages=tuple(items["creator_language"].fillna(UNKNOWN).astype(str)),
+        topics=tuple(tuple(map(str, topics)) if topics is not None else () for topics in items["topics"]),
+        published_at=published_at.to_numpy().astype("datetime64[s]"),
+    )
+
+
+def _users(users: pd.DataFrame, interactions: pd.DataFrame) -> pd.DataFrame:
+    users = users.assign(user_id=users["user_id"].astype(str)).drop_duplicates("user_id", keep="last")
+    everyone = np.union1d(users["user_id"].to_numpy(dtype=str), interactions["user_id"].unique().astype(str))
+    users = users.set_index("user_id").reindex(everyone)
+    for column in SEGMENT_COLUMNS:
+        values = users[column] if column in users else pd.Series(UNKNOWN, index=users.index)
+        users[column] = values.fillna(UNKNOWN).astype(str)
+    signed_up_at = users["signed_up_at"] if "signed_up_at" in users else pd.Series(pd.NaT, index=users.index)
+    users["signed_up_at"] = pd.to_datetime(signed_up_at, utc=True)
+    return users[[*SEGMENT_COLUMNS, "signed_up_at"]].rename_axis("user_id").reset_index()

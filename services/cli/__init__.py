@@ -1,0 +1,1 @@
+"""`streamrec`, the command line: the only place that composes everything."""

@@ -1,0 +1,1 @@
+"""The order-aware ranker. May not import another stage."""

@@ -1,0 +1,1 @@
+"""Exposure-aware re-ranking. May not import another stage."""

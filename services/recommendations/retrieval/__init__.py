@@ -1,0 +1,1 @@
+"""Two-tower retrieval over a FAISS index. May not import another stage."""

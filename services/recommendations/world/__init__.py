@@ -1,0 +1,1 @@
+"""The simulated StreamRec. May not import a stage; nothing but tests may read its truth."""
