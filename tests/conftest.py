@@ -1,0 +1,19 @@
+"""Fixtures that every kind of test shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data sets; the test skips where there is none."""
+    folder = Path(os.environ.get("STREAMREC_DATA", REPOSITORY_ROOT / ".." / "shared" / "data")).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set STREAMREC_DATA to the folder that holds movielens-small")
+    return folder
