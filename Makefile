@@ -1,0 +1,59 @@
+# Every target makes the virtual environment that it needs; `make help` lists them.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# A folder of real data for the demo: MovieLens (ratings.csv) or the neutral format. Empty: a simulated world.
+DATA ?=
+# Tests and evaluations run on a small shared machine; two threads is what they are sized for.
+export OMP_NUM_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check format bench constraints clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "make: $(PYTHON) is not on the PATH; install Python 3.11 or later, or name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Two stamps: what running needs, and what developing needs on top.
+$(VENV)/.running: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[serving,training]'
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.running
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[serving,training,control-plane,test]'
+	@touch $@
+
+demo: $(VENV)/.running ## From data to served recommendations, with a report in var/demo (DATA=folder for real data)
+	$(BIN)/streamrec demo $(if $(DATA),--data $(DATA))
+
+test: $(VENV)/.developing ## Every test; unit tests first
+	$(BIN)/pytest tests/unit tests/architecture
+	$(BIN)/pytest tests/contract tests/integration tests/simulation
+
+unit: $(VENV)/.developing ## The fast tests alone
+	$(BIN)/pytest tests/unit tests/architecture
+
+check: $(VENV)/.developing ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.developing ## Format the code and sort the imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.developing ## Measure side by side; prints tables, asserts nothing about seconds
+	$(BIN)/pytest tests/benchmarks --override-ini timeout=0 -s
+
+constraints: $(VENV)/.developing ## Write constraints.txt from this environment
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+
+clean: ## Remove everything that the other targets made, the environment included
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

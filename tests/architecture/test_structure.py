@@ -1,0 +1,80 @@
+"""Rules of the house that import-linter cannot express."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(
+    path for top in ("platform", "services", "feature_repo") for path in (ROOT / top).rglob("*.py")
+)
+
+MAXIMUM_LINES = 420
+"""About 400: past that, a module is split."""
+
+VENDOR_HOMES = {
+    "mlflow": {"platform/streamrec/registry/mlflow_registry.py"},
+    "feast": {"platform/streamrec/features/feast_store.py", "feature_repo"},
+    "faiss": {"services/recommendations/item_index.py"},
+    "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
+    "prometheus_client": {"platform/streamrec/monitoring/metrics.py"},
+    "ray": {
+        "services/recommendations/graph.py",
+        "services/recommendations/gateway/deployment.py",
+        "services/recommendations/retrieval/deployment.py",
+        "services/recommendations/ranking/deployment.py",
+        "services/recommendations/cold_start/deployment.py",
+        "services/recommendations/reranking/deployment.py",
+    },
+}
+"""The only modules that may import a vendor, at module level or inside a function."""
+
+
+def imported_packages(path: Path) -> set[str]:
+    packages: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            packages.add(node.module.split(".")[0])
+    return packages
+
+
+def test_platform_is_a_folder_and_not_a_package() -> None:
+    # A package called `platform` would shadow the standard library's module of that name.
+    assert not (ROOT / "platform" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_stay_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAXIMUM_LINES
+
+
+@pytest.mark.parametrize("vendor", VENDOR_HOMES)
+def test_each_vendor_lives_in_its_adapter(vendor: str) -> None:
+    importers = [path.relative_to(ROOT) for path in SOURCES if vendor in imported_packages(path)]
+    homes = {Path(home) for home in VENDOR_HOMES[vendor]}
+    strays = [str(path) for path in importers if homes.isdisjoint((path, *path.parents))]
+    assert strays == []
+
+
+def test_every_package_says_what_may_not_go_in() -> None:
+    packages = [
+        path
+        for path in SOURCES
+        if path.name == "__init__.py" and path.parent.parent.name in ("streamrec", "recommendations")
+    ]
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in packages
+        if not re.search(r"may not|nothing but", (docstring(path) or "").lower())
+    ]
+    assert silent == []
+
+
+def docstring(path: Path) -> str | None:
+    return ast.get_docstring(ast.parse(path.read_text()))
