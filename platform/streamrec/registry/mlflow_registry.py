@@ -1,0 +1,376 @@
+"""The registry on MLflow: a SQLite file and a folder, or an MLflow server. The only module that knows MLflow.
+
+MLflow is imported at the first call, not with this module: it takes about a second, which a command that
+never asks the registry should not pay.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError, NotFoundError
+from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature, ModelSpec, validate_model_name
+from streamrec.registry.artifact_cache import ArtifactCache
+from streamrec.registry.formats import MLMODEL_FILE
+from streamrec.registry.manifest import write_manifest
+from streamrec.registry.model_registry import ModelVersion
+from streamrec.registry.version_document import (
+    new_document,
+    parse_document,
+    stage_artifact,
+    validate_alias,
+    validate_spec,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_LOG = logging.getLogger(__name__)
+
+_EXPERIMENT: Final = "streamrec-models"
+_ARTIFACT_PATH: Final = "model"
+_DOCUMENT_TAG: Final = "streamrec.version"
+_PAGE_SIZE: Final = 200
+_SQLITE_PREFIX: Final = "sqlite:///"
+_SQLITE_TIMEOUT_S: Final = 2.0
+_SCHEMA_TIMEOUT_S: Final = 60.0
+"""Creating the schema takes about two seconds on an idle core."""
+
+_MAXIMUM_PARAMETERS: Final = 100
+"""MLflow's limit for one batch; the version's document has them all."""
+
+_FORCED_ENVIRONMENT: Final[Mapping[str, str]] = {
+    # The default would run pickled code from an artifact.
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_DEFAULT_ENVIRONMENT: Final[Mapping[str, str]] = {
+    # With MLflow's own defaults a call blocks for more than a minute while the server is down.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """Where the registry lives."""
+
+    tracking_uri: str
+    """``sqlite:///`` and a path, or ``http(s)://`` and a host."""
+
+    artifact_root: Path | None
+    """Folder for artifacts. None with a server, which then decides itself."""
+
+    cache_folder: Path
+    """Fetched artifacts by digest; may be shared by all processes of a machine."""
+
+    @classmethod
+    def embedded(cls, folder: Path) -> RegistrySettings:
+        """Return the settings of a registry that lies in one folder."""
+        folder = folder.resolve()
+        return cls(f"{_SQLITE_PREFIX}{folder / 'mlflow.db'}", folder / "artifacts", folder / "cache")
+
+
+class MlflowModelRegistry:
+    """Implements `ModelRegistry`. Safe to use from several threads and processes."""
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        """Remember the settings; nothing is opened before the first call.
+
+        Raises:
+            InvalidInputError: The tracking URI is neither SQLite nor HTTP, or SQLite comes without a folder.
+        """
+        scheme = urlsplit(settings.tracking_uri).scheme
+        if not settings.tracking_uri.startswith(_SQLITE_PREFIX) and scheme not in ("http", "https"):
+            raise InvalidInputError("tracking_uri", "must start with sqlite:///, http:// or https://")
+        if settings.tracking_uri.startswith(_SQLITE_PREFIX) and settings.artifact_root is None:
+            raise InvalidInputError("artifact_root", "must be a folder when the registry is a SQLite file")
+        self._settings = settings
+        self._cache = ArtifactCache(settings.cache_folder)
+        self._lock = Lock()
+        self._client: MlflowClient | None = None
+
+    def register(self, spec: ModelSpec, artifact: Path) -> ModelVersion:
+        """Store the folder ``artifact`` as the next version; see `ModelRegistry.register`.
+
+        The version is created last, with all its tags at once: whoever sees it sees it whole. A run that
+        is cut off before leaves files behind, but no version.
+        """
+        validate_model_name(spec.name)
+        for needed in spec.depends_on.values():
+            self.get(needed)
+        with tempfile.TemporaryDirectory(prefix="streamrec-register-") as temporary:
+            staging = Path(temporary) / _ARTIFACT_PATH
+            stage_artifact(artifact, staging)
+            validate_spec(spec)
+            (staging / MLMODEL_FILE).write_text(_mlmodel(spec.signature), encoding="utf-8")
+            digest = write_manifest(staging)
+            document = new_document(spec, digest, datetime.now(UTC))
+            with self._connected(f"registering {spec.name}") as client:
+                run_id, artifact_uri = self._log_run(client, spec, staging)
+                self._ensure_registered_model(client, spec.name)
+                created = client.create_model_version(
+                    spec.name,
+                    source=f"{artifact_uri}/{_ARTIFACT_PATH}",
+                    run_id=run_id,
+                    tags={
+                        _DOCUMENT_TAG: document,
+                        "streamrec.artifact_digest": digest,
+                        "streamrec.data_fingerprint": spec.data_fingerprint,
+                        "streamrec.settings_fingerprint": spec.settings_fingerprint,
+                        "streamrec.depends_on": json.dumps(
+                            {role: str(ref) for role, ref in sorted(spec.depends_on.items())}
+                        ),
+                    },
+                )
+                client.set_terminated(run_id)
+        return parse_document(document, ModelRef(spec.name, int(created.version)), frozenset())
+
+    def get(self, ref: ModelRef) -> ModelVersion:
+        """Return one version; see `ModelRegistry.get`."""
+        with self._connected(f"reading {ref}") as client:
+            found = client.get_model_version(ref.name, str(ref.version))
+            return _version(found, frozenset(found.aliases))
+
+    def resolve(self, name: str, alias: str = CHAMPION) -> ModelVersion:
+        """Return the version that an alias points to; see `ModelRegistry.resolve`."""
+        validate_model_name(name)
+        validate_alias(alias)
+        try:
+            with self._connected(f"resolving {name}") as client:
+                number = self._aliases(client, name).get(alias)
+        except NotFoundError:
+            number = None
+        if number is None:
+            raise NotFoundError(f"model {name!r} has no version with the alias {alias!r}")
+        return self.get(ModelRef(name, number))
+
+    def find(self, name: str, *, data_fingerprint: str, settings_fingerprint: str) -> ModelVersion | None:
+        """Return the newest version trained on this data with these settings; see `ModelRegistry.find`."""
+        wanted = (data_fingerprint, settings_fingerprint)
+        for version in self.versions(name):
+            if (version.data_fingerprint, version.settings_fingerprint) == wanted:
+                return version
+        return None
+
+    def versions(self, name: str) -> Sequence[ModelVersion]:
+        """Return all versions, newest first; see `ModelRegistry.versions`.
+
+        A version that somebody created around the platform is left out, with a warning in the log.
+        """
+        validate_model_name(name)
+        found: list[Any] = []
+        with self._connected(f"listing {name}") as client:
+            token: str | None = None
+            while True:
+                page = client.search_model_versions(
+                    f"name = '{name}'", max_results=_PAGE_SIZE, page_token=token
+                )
+                found.extend(page)
+                token = page.token
+                if not token:
+                    break
+            aliases = self._aliases(client, name) if found else {}
+        versions: list[ModelVersion] = []
+        for entry in found:
+            pointing = frozenset(alias for alias, number in aliases.items() if number == int(entry.version))
+            try:
+                versions.append(_version(entry, pointing))
+            except ArtifactError as error:
+                _LOG.warning("left out of the list of versions: %s", error)
+        return tuple(sorted(versions, key=lambda version: version.ref.version, reverse=True))
+
+    def set_alias(self, ref: ModelRef, alias: str) -> None:
+        """Point an alias at a version; see `ModelRegistry.set_alias`."""
+        validate_alias(alias)
+        self.get(ref)
+        with self._connected(f"setting the alias {alias} of {ref}") as client:
+            client.set_registered_model_alias(ref.name, alias, str(ref.version))
+
+    def fetch(self, version: ModelVersion) -> Path:
+        """Return a verified local folder; see `ModelRegistry.fetch`.
+
+        An artifact that is cached needs no MLflow: replicas start while the server is down.
+        """
+
+        def download(folder: Path) -> None:
+            with self._connected(f"downloading {version.ref}") as client:
+                from mlflow.artifacts import download_artifacts
+
+                source = client.get_model_version_download_uri(version.ref.name, str(version.ref.version))
+                with tempfile.TemporaryDirectory(dir=folder.parent, prefix="incoming-") as temporary:
+                    local = download_artifacts(
+                        artifact_uri=source, dst_path=temporary, tracking_uri=self._settings.tracking_uri
+                    )
+                    for child in Path(local).iterdir():
+                        shutil.move(child, folder / child.name)
+
+        return self._cache.fetch(version.artifact_digest, download)
+
+    @contextmanager
+    def _connected(self, doing: str) -> Iterator[MlflowClient]:
+        """Yield the client, and map what MLflow and its libraries raise to the platform's errors."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            client = self._client
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield client
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise NotFoundError(f"{doing}: {error.message}") from error
+            raise DependencyError(f"{doing}: MLflow did not answer: {error.message}") from error
+        except (SQLAlchemyError, RequestException, OSError) as error:
+            raise DependencyError(f"{doing}: MLflow did not answer: {error}") from error
+
+    def _connect(self) -> MlflowClient:
+        uri = self._settings.tracking_uri
+        if uri.startswith(_SQLITE_PREFIX):
+            _check_sqlite(Path(uri.removeprefix(_SQLITE_PREFIX)))
+        os.environ.update(_FORCED_ENVIRONMENT)
+        for name, value in _DEFAULT_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        # They announce every migration at level INFO.
+        for logger in ("mlflow", "alembic"):
+            logging.getLogger(logger).setLevel(logging.WARNING)
+        try:
+            with self._alone():
+                client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+                if uri.startswith(_SQLITE_PREFIX):
+                    client.get_experiment_by_name(_EXPERIMENT)  # creates what is not there yet
+            return client
+        except (MlflowException, SQLAlchemyError, ValueError, OSError) as error:
+            raise DependencyError(f"the model registry {uri} cannot be opened: {error}") from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from creating the same SQLite schema: MLflow fails if two do it at once."""
+        uri = self._settings.tracking_uri
+        if not uri.startswith(_SQLITE_PREFIX):
+            yield
+            return
+        with Path(f"{uri.removeprefix(_SQLITE_PREFIX)}.lock").open("ab") as file:
+            deadline_s = time.monotonic() + _SCHEMA_TIMEOUT_S
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline_s:
+                        raise
+                    time.sleep(0.05)
+            yield
+
+    def _log_run(self, client: MlflowClient, spec: ModelSpec, staging: Path) -> tuple[str, str]:
+        """Log metrics, parameters and files as a run, for people who look at MLflow's own pages."""
+        from mlflow.entities import Metric, Param
+
+        run = client.create_run(self._experiment_id(client), run_name=spec.name)
+        run_id = str(run.info.run_id)
+        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        metrics = {_key(name): float(value) for name, value in spec.metrics.items()}
+        parameters = {_key(name): json.dumps(value)[:6000] for name, value in spec.parameters.items()}
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
+            params=[Param(name, value) for name, value in list(parameters.items())[:_MAXIMUM_PARAMETERS]],
+        )
+        client.log_artifacts(run_id, str(staging), _ARTIFACT_PATH)
+        return run_id, str(run.info.artifact_uri)
+
+    def _experiment_id(self, client: MlflowClient) -> str:
+        from mlflow.exceptions import MlflowException
+
+        experiment = client.get_experiment_by_name(_EXPERIMENT)
+        if experiment is None:
+            root = self._settings.artifact_root
+            location = root.resolve().as_uri() if root is not None else None
+            try:
+                return str(client.create_experiment(_EXPERIMENT, artifact_location=location))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                experiment = client.get_experiment_by_name(_EXPERIMENT)  # another process was first
+        return str(experiment.experiment_id)
+
+    def _ensure_registered_model(self, client: MlflowClient, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _aliases(self, client: MlflowClient, name: str) -> Mapping[str, int]:
+        model = client.get_registered_model(name)
+        return {str(alias): int(number) for alias, number in model.aliases.items()}
+
+
+def _version(entry: Any, aliases: frozenset[str]) -> ModelVersion:
+    """Turn MLflow's entry into ours. Raises `ArtifactError` if the platform did not write it."""
+    ref = ModelRef(str(entry.name), int(entry.version))
+    document = entry.tags.get(_DOCUMENT_TAG)
+    if document is None:
+        raise ArtifactError(f"{ref} was not registered through the platform: it has no {_DOCUMENT_TAG!r} tag")
+    return parse_document(document, ref, aliases)
+
+
+def _mlmodel(signature: ModelSignature) -> str:
+    """Return MLflow's description of the model: the same bytes for the same signature."""
+    import yaml
+    from mlflow.exceptions import MlflowException
+    from mlflow.models.signature import ModelSignature as MlflowSignature
+    from mlflow.types.schema import Schema
+    from mlflow.types.schema import TensorSpec as MlflowTensorSpec
+    from numpy import dtype
+
+    try:
+        inputs, outputs = (
+            Schema([MlflowTensorSpec(dtype(tensor.dtype), tensor.shape, tensor.name) for tensor in tensors])
+            for tensors in (signature.inputs, signature.outputs)
+        )
+    except (TypeError, MlflowException) as error:
+        raise InvalidInputError("signature", f"must name NumPy types ({error})") from error
+    described = MlflowSignature(inputs=inputs, outputs=outputs).to_dict()
+    return yaml.safe_dump({"flavors": {"streamrec": {"format": 1}}, "signature": described}, sort_keys=True)
+
+
+def _check_sqlite(path: Path) -> None:
+    """Open the file once: MLflow would retry for minutes where it cannot be opened."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=_SQLITE_TIMEOUT_S)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except (OSError, sqlite3.Error) as error:
+        raise DependencyError(f"the model registry's database {path} cannot be opened: {error}") from error
+
+
+def _key(name: str) -> str:
+    """Return a metric's or parameter's name in MLflow's alphabet: ``ndcg@10`` becomes ``ndcg_at_10``."""
+    spelled = name.replace("@", "_at_")
+    return "".join(letter if letter.isalnum() or letter in "_-./ :" else "_" for letter in spelled)[:250]

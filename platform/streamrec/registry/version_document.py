@@ -1,0 +1,160 @@
+"""A registered version as one JSON document, and the checks every registry makes before it stores one."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from streamrec.contracts.errors import ArtifactError, InvalidInputError
+from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
+from streamrec.registry.formats import MLMODEL_FILE, check_formats
+from streamrec.registry.manifest import MANIFEST_FILE, scan
+from streamrec.registry.model_registry import ModelVersion
+
+MAXIMUM_DOCUMENT_CHARACTERS: Final = 90_000
+"""MLflow keeps at most 100,000 characters in a tag."""
+
+_ALIAS: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_RESERVED_ALIAS: Final = re.compile(r"latest|v[0-9]+")
+_ALIAS_MAXIMUM_LENGTH: Final = 63
+_FINGERPRINT: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def validate_alias(alias: str) -> str:
+    """Return ``alias`` if it is lower-case words joined by dashes and not a version in disguise.
+
+    Raises:
+        InvalidInputError: It is not, or it is ``latest`` or ``v<number>``, which MLflow keeps for itself.
+    """
+    if len(alias) > _ALIAS_MAXIMUM_LENGTH or not _ALIAS.fullmatch(alias) or _RESERVED_ALIAS.fullmatch(alias):
+        raise InvalidInputError(
+            "alias", "must be lower-case words joined by dashes; 'latest' and 'v<number>' are reserved"
+        )
+    return alias
+
+
+def stage_artifact(artifact: Path, staging: Path) -> None:
+    """Check the folder that training wrote and copy its files into ``staging``, which must not exist.
+
+    Raises:
+        ArtifactError: The folder is empty, or holds a file of a refused format, a link, a hidden file, or a
+            file whose name the registry keeps for itself.
+    """
+    try:
+        manifest = scan(artifact)
+        for name in (MLMODEL_FILE, MANIFEST_FILE):
+            if (artifact / name).exists():
+                raise ArtifactError(f"{artifact / name}: the registry writes this file itself; leave it out")
+        shutil.copytree(artifact, staging, symlinks=True)
+        # The copy is what is checked and stored: the original may still change.
+        copied = scan(staging)
+    except (OSError, shutil.Error) as error:
+        raise ArtifactError(f"{artifact}: cannot be read: {error}") from error
+    if copied != manifest:
+        raise ArtifactError(f"{artifact}: the files changed while they were being registered")
+    check_formats(staging, copied)
+
+
+def validate_spec(spec: ModelSpec) -> None:
+    """Check what a training run says about its artifact.
+
+    Raises:
+        InvalidInputError: A metric is not finite, a fingerprint is empty or not plain, or the signature lacks
+            inputs or outputs.
+    """
+    for field, fingerprint in (
+        ("data_fingerprint", spec.data_fingerprint),
+        ("settings_fingerprint", spec.settings_fingerprint),
+    ):
+        if not _FINGERPRINT.fullmatch(fingerprint):
+            raise InvalidInputError(field, "must be 1 to 128 letters, digits, dots, dashes or underscores")
+    if not spec.signature.inputs or not spec.signature.outputs:
+        raise InvalidInputError("signature", "must have one input and one output at least")
+    for name, value in spec.metrics.items():
+        if not math.isfinite(value):
+            raise InvalidInputError(f"metrics.{name}", f"must be finite, not {value}")
+
+
+def new_document(spec: ModelSpec, artifact_digest: str, created_at: datetime) -> str:
+    """Return the document of a version that is about to be registered.
+
+    Raises:
+        InvalidInputError: As in `validate_spec`; or a parameter is not JSON, or the document is too long.
+    """
+    validate_spec(spec)
+    document = {
+        "artifact_digest": artifact_digest,
+        "created_at": created_at.astimezone(UTC).isoformat(),
+        "data_fingerprint": spec.data_fingerprint,
+        "depends_on": {
+            role: {"name": ref.name, "version": ref.version} for role, ref in spec.depends_on.items()
+        },
+        "metrics": {name: float(value) for name, value in spec.metrics.items()},
+        "parameters": dict(spec.parameters),
+        "settings_fingerprint": spec.settings_fingerprint,
+        "signature": {
+            "inputs": [_tensor_document(tensor) for tensor in spec.signature.inputs],
+            "outputs": [_tensor_document(tensor) for tensor in spec.signature.outputs],
+        },
+    }
+    try:
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError("parameters", f"must be plain JSON values ({error})") from error
+    if len(text) > MAXIMUM_DOCUMENT_CHARACTERS:
+        raise InvalidInputError(
+            "parameters",
+            f"the version's document has {len(text)} characters, at most {MAXIMUM_DOCUMENT_CHARACTERS} fit; "
+            "put long tables into the artifact",
+        )
+    return text
+
+
+def parse_document(text: str, ref: ModelRef, aliases: frozenset[str]) -> ModelVersion:
+    """Return the version that a document describes.
+
+    Raises:
+        ArtifactError: The document is not one of ours.
+    """
+    try:
+        document = json.loads(text)
+        signature = document["signature"]
+        return ModelVersion(
+            ref=ref,
+            artifact_digest=str(document["artifact_digest"]),
+            data_fingerprint=str(document["data_fingerprint"]),
+            settings_fingerprint=str(document["settings_fingerprint"]),
+            metrics=MappingProxyType({name: float(value) for name, value in document["metrics"].items()}),
+            parameters=MappingProxyType(document["parameters"]),
+            depends_on=MappingProxyType(
+                {
+                    role: ModelRef(needed["name"], needed["version"])
+                    for role, needed in document["depends_on"].items()
+                }
+            ),
+            signature=ModelSignature(
+                inputs=tuple(_tensor(tensor) for tensor in signature["inputs"]),
+                outputs=tuple(_tensor(tensor) for tensor in signature["outputs"]),
+            ),
+            created_at=datetime.fromisoformat(document["created_at"]),
+            aliases=aliases,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidInputError) as error:
+        raise ArtifactError(
+            f"{ref}: its registry entry is damaged or not the platform's ({error})"
+        ) from error
+
+
+def _tensor_document(tensor: TensorSpec) -> dict[str, Any]:
+    return {"dtype": tensor.dtype, "name": tensor.name, "shape": list(tensor.shape)}
+
+
+def _tensor(document: Mapping[str, Any]) -> TensorSpec:
+    return TensorSpec(str(document["name"]), str(document["dtype"]), tuple(map(int, document["shape"])))

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from streamrec.serving.caches import TtlCache
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def cache(clock):
+    return TtlCache[str, "int | None"](maximum_entries=3, lifetime_s=900.0, clock=clock)
+
+
+def test_a_value_lives_for_its_lifetime(cache, clock):
+    cache.put("u", 1)
+    clock.now_s = 899.9
+    assert cache.get("u", -1) == 1
+    clock.now_s = 900.0
+    assert cache.get("u", -1) == -1
+    assert len(cache) == 0
+
+
+def test_reading_does_not_lengthen_a_life(cache, clock):
+    cache.put("u", 1)
+    for clock.now_s in (500.0, 899.0):
+        assert cache.get("u", None) == 1
+    clock.now_s = 901.0
+    assert cache.get("u", None) is None
+
+
+def test_the_least_recently_used_goes_first(cache):
+    for key in "abc":
+        cache.put(key, 1)
+    cache.get("a", None)
+    cache.put("d", 1)
+    assert [key for key in "abcd" if cache.get(key, None) is not None] == ["a", "c", "d"]
+
+
+def test_none_is_a_value(cache):
+    calls = []
+    for _ in range(2):
+        assert cache.get_or_load("u", lambda key: calls.append(key)) is None
+    assert calls == ["u"]
+
+
+def test_an_error_is_not_cached(cache):
+    def fail(_key):
+        raise RuntimeError("down")
+
+    with pytest.raises(RuntimeError):
+        cache.get_or_load("u", fail)
+    assert cache.get_or_load("u", lambda _: 5) == 5
+
+
+def test_a_read_that_overlaps_an_invalidation_is_not_stored(cache):
+    """The user acts while a slow read of the old row is under way: the old row must not come back."""
+    with cache.fill("u") as store:
+        cache.invalidate("u")
+        assert store(1) is False
+    assert cache.get("u", "nothing") == "nothing"
+
+
+def test_a_read_that_begins_after_an_invalidation_is_stored_even_if_an_older_one_still_runs(cache):
+    with cache.fill("u") as old:
+        cache.invalidate("u")
+        with cache.fill("u") as new:
+            assert new(2) is True
+        assert old(1) is False
+    assert cache.get("u", None) == 2
+
+
+def test_clear_forgets_values_and_reads_under_way(cache):
+    cache.put("a", 1)
+    with cache.fill("b") as store:
+        cache.clear()
+        assert store(1) is False
+    assert len(cache) == 0
+
+
+def test_fills_leave_nothing_behind(cache):
+    for number in range(100):
+        with cache.fill(str(number)):
+            pass
+    with pytest.raises(RuntimeError), cache.fill("x"):
+        raise RuntimeError
+    assert cache._fills == {}
+
+
+def test_many_threads_keep_the_bound():
+    cache: TtlCache[int, int] = TtlCache(maximum_entries=50, lifetime_s=60.0)
+    errors = []
+
+    def work(offset):
+        try:
+            for number in range(2000):
+                assert cache.get_or_load((number * offset) % 97, lambda key: key) == (number * offset) % 97
+                cache.invalidate(number % 13)
+        except AssertionError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(offset,)) for offset in (1, 3, 7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(cache) <= 50
+
+
+@pytest.mark.parametrize(
+    "options", [{"maximum_entries": 0, "lifetime_s": 1.0}, {"maximum_entries": 1, "lifetime_s": 0.0}]
+)
+def test_a_cache_needs_bounds(options):
+    with pytest.raises(ValueError, match="needs"):
+        TtlCache(**options)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from streamrec.contracts.errors import DependencyError, NotFoundError
+from streamrec.serving.circuit_breaker import CircuitBreaker, CircuitState
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock):
+    return CircuitBreaker("the online store", failure_threshold=3, open_for_ms=1000.0, clock=clock)
+
+
+def fail(breaker, error=DependencyError):
+    with pytest.raises(error), breaker.guard():
+        raise error("down")
+
+
+def succeed(breaker):
+    with breaker.guard():
+        pass
+
+
+def assert_refused(breaker):
+    called = False
+    with pytest.raises(DependencyError, match="the online store is not called"), breaker.guard():
+        called = True
+    assert not called
+
+
+def test_it_opens_at_the_threshold_and_not_before(breaker):
+    fail(breaker)
+    fail(breaker, TimeoutError)
+    assert breaker.state is CircuitState.CLOSED
+    fail(breaker, ConnectionResetError)
+    assert breaker.state is CircuitState.OPEN
+    assert_refused(breaker)
+
+
+def test_a_success_in_between_starts_the_count_again(breaker):
+    for _ in range(5):
+        fail(breaker)
+        fail(breaker)
+        succeed(breaker)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_an_answer_that_says_no_is_an_answer(breaker):
+    for _ in range(10):
+        fail(breaker, NotFoundError)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def open_it(breaker):
+    for _ in range(3):
+        fail(breaker)
+
+
+def test_one_probe_decides(breaker, clock):
+    open_it(breaker)
+    clock.now_s = 0.999
+    assert_refused(breaker)
+    clock.now_s = 1.0
+    with breaker.guard():
+        assert breaker.state is CircuitState.HALF_OPEN
+        assert_refused(breaker)
+    assert breaker.state is CircuitState.CLOSED
+    succeed(breaker)
+
+
+def test_a_failed_probe_opens_it_for_another_while(breaker, clock):
+    open_it(breaker)
+    clock.now_s = 1.5
+    fail(breaker)
+    assert breaker.state is CircuitState.OPEN
+    clock.now_s = 2.4
+    assert_refused(breaker)
+    clock.now_s = 2.5
+    succeed(breaker)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_probe_that_never_reports_does_not_block_for_ever(breaker, clock):
+    open_it(breaker)
+    clock.now_s = 1.0
+    lost = breaker.guard()
+    lost.__enter__()
+    assert_refused(breaker)
+    clock.now_s = 2.0
+    succeed(breaker)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_cancelled_probe_gives_its_place_to_the_next_call(breaker, clock):
+    open_it(breaker)
+    clock.now_s = 1.0
+    with pytest.raises(asyncio.CancelledError), breaker.guard():
+        raise asyncio.CancelledError
+    succeed(breaker)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_late_answer_of_a_call_from_before_changes_nothing(breaker):
+    slow = breaker.guard()
+    slow.__enter__()
+    open_it(breaker)
+    slow.__exit__(None, None, None)
+    assert breaker.state is CircuitState.OPEN
