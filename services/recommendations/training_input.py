@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
@@ -27,3 +29,15 @@ class TrainingInput:
     split: Split
     seed: int
     progress: Progress
+
+
+def settings_fingerprint(settings: Any, seed: int) -> str:
+    """SHA-256, hexadecimal, of a settings dataclass and a seed: another value or name, another fingerprint.
+
+    Raises:
+        TypeError: ``settings`` is no dataclass instance, or holds something that JSON cannot express.
+        ValueError: ``settings`` holds a float that is not finite.
+    """
+    document = {"type": type(settings).__qualname__, "settings": asdict(settings), "seed": seed}
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""From a split to the `UserState` that a stage sees: the same that serving builds from the feature store."""
+"""From a data set to the `UserState` that a stage sees: what serving builds from the feature store."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
 from streamrec.training.splits import Sequences
 
 
+def segments_by_user(dataset: Dataset) -> dict[str, Segment]:
+    """Segment of every user of the data set."""
+    rows = dataset.users[["user_id", *SEGMENT_COLUMNS]].itertuples(index=False, name=None)
+    return {user_id: Segment(*attributes) for user_id, *attributes in rows}
+
+
 def user_states(
     dataset: Dataset, histories: Sequences, users: NDArray[np.int32] | None = None
 ) -> Iterator[UserState]:
@@ -23,17 +29,8 @@ def user_states(
         users: Rows into ``histories``; all of them when None.
     """
     item_ids = dataset.catalogue.item_ids
-    segments = dict(
-        zip(
-            dataset.users["user_id"],
-            dataset.users[list(SEGMENT_COLUMNS)].itertuples(index=False, name=None),
-            strict=True,
-        )
-    )
-    for user in range(len(histories)) if users is None else users:
+    segments = segments_by_user(dataset)
+    for user in range(len(histories)) if users is None else users.tolist():
         user_id = histories.user_ids[user]
-        yield UserState(
-            user_id=user_id,
-            segment=Segment(*segments[user_id]),
-            history=tuple(item_ids[item] for item in histories.of(int(user))[-HISTORY_LIMIT:]),
-        )
+        history = tuple(item_ids[item] for item in histories.of(user)[-HISTORY_LIMIT:].tolist())
+        yield UserState(user_id, segments[user_id], history)
