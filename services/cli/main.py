@@ -1,7 +1,89 @@
-"""The `streamrec` command."""
+"""The `streamrec` command: the groups, the options before a command, and how errors reach a person."""
 
 from __future__ import annotations
+
+import logging
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from services.cli import data, evaluate, features, serve, train, world
+from services.cli.demo import command as demo
+from streamrec.contracts.errors import StreamRecError
+
+_ERROR_EXIT_CODE: Final = 2
+_ORDER: Final = ("demo", "data", "world", "features", "train", "evaluate", "serve")
+_OWN_PACKAGES: Final = ("streamrec", "services")
+
+
+class ErrorReportingGroup(TyperGroup):
+    """Turns an error that the platform raises on purpose into one line on stderr and exit code 2.
+
+    Any other exception is a defect and keeps its traceback.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """List the commands in the order of the data's path."""
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; with ``--debug`` every error keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except StreamRecError as error:
+            if ctx.params.get("debug"):
+                raise
+            _report(str(error))
+        except ModuleNotFoundError as error:
+            if ctx.params.get("debug") or error.name is None or error.name.split(".")[0] in _OWN_PACKAGES:
+                raise
+            _report(
+                f"the package {error.name!r} is not installed; this command needs the extras: "
+                "pip install 'streamrec[serving,training]'"
+            )
+        raise typer.Exit(_ERROR_EXIT_CODE)
+
+
+def _report(problem: str) -> None:
+    typer.secho("error: ", err=True, nl=False, fg=typer.colors.RED, bold=True)
+    typer.echo(" ".join(problem.split()), err=True)
+
+
+app = typer.Typer(
+    name="streamrec",
+    cls=ErrorReportingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="StreamRec: recommendations from data to serving, and the hub every team ships models on.",
+)
+app.add_typer(data.app, name="data")
+app.add_typer(world.app, name="world")
+app.add_typer(features.app, name="features")
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="STREAMREC_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """StreamRec: recommendations from data to serving, and the hub every team ships models on."""
+    del debug  # read by ErrorReportingGroup, before the command runs
 
 
 def main() -> None:
     """Run the command line."""
+    # A library's warnings are for whoever mends this code, not for a person at the command line.
+    logging.captureWarnings(True)
+    app()
+
+
+if __name__ == "__main__":
+    main()

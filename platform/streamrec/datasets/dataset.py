@@ -28,6 +28,8 @@ USERS_FILE: Final = "users.parquet"
 SEGMENT_COLUMNS: Final = ("country", "language", "age_band", "signup_channel")
 UNKNOWN: Final = "unknown"
 
+_READ_ATTEMPTS: Final = 5
+
 _REQUIRED_COLUMNS: Final = {
     INTERACTIONS_FILE: ("user_id", "item_id", "timestamp"),
     ITEMS_FILE: ("item_id", "title", "creator_id", "creator_language", "topics", "published_at"),
@@ -70,17 +72,43 @@ class Dataset:
 def load_dataset(folder: Path) -> Dataset:
     """Read a data folder that an importer or the world generator wrote.
 
+    The files belong together and to the fingerprint, even where a writer replaces the folder meanwhile.
+
     Raises:
         DataFolderError: A file is missing or unreadable, a required column is missing, the catalogue is
             empty, or an interaction names an item that the catalogue lacks.
     """
+    for _ in range(_READ_ATTEMPTS):
+        before = _identity(folder)
+        try:
+            dataset = _load(folder)
+            _ = dataset.fingerprint  # of the bytes that were just read, not of a later import's
+        except (DataFolderError, FileNotFoundError):
+            if _identity(folder) == before:
+                raise
+            continue
+        if _identity(folder) == before:
+            return dataset
+    raise DataFolderError(folder, None, "the folder was replaced again and again while it was being read")
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Tells a replaced folder from the one before; a writer never changes a published folder in place."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _load(folder: Path) -> Dataset:
     items = _read(folder / ITEMS_FILE)
     interactions = _read(folder / INTERACTIONS_FILE)
     catalogue = _catalogue(items, folder / ITEMS_FILE)
     interactions = interactions.assign(
         user_id=interactions["user_id"].astype(str),
         item_id=interactions["item_id"].astype(str),
-        timestamp=pd.to_datetime(interactions["timestamp"], utc=True),
+        timestamp=pd.to_datetime(interactions["timestamp"], utc=True).dt.as_unit("ns"),
     )
     interactions = interactions.sort_values("timestamp", kind="stable", ignore_index=True)
     unknown = ~interactions["item_id"].isin(catalogue.row_of.keys())
@@ -139,5 +167,5 @@ def _users(users: pd.DataFrame, interactions: pd.DataFrame) -> pd.DataFrame:
         values = users[column] if column in users else pd.Series(UNKNOWN, index=users.index)
         users[column] = values.fillna(UNKNOWN).astype(str)
     signed_up_at = users["signed_up_at"] if "signed_up_at" in users else pd.Series(pd.NaT, index=users.index)
-    users["signed_up_at"] = pd.to_datetime(signed_up_at, utc=True)
+    users["signed_up_at"] = pd.to_datetime(signed_up_at, utc=True).dt.as_unit("ns")
     return users[[*SEGMENT_COLUMNS, "signed_up_at"]].rename_axis("user_id").reset_index()

@@ -53,7 +53,8 @@ class Sequences:
     def matrix(self, item_count: int) -> sparse.csr_matrix:
         """Binary user x item matrix, float32, shape (u, item_count)."""
         ones = np.ones(len(self.items), dtype=np.float32)
-        matrix = sparse.csr_matrix((ones, self.items, self.offsets), shape=(len(self), item_count))
+        # A copy: summing duplicates sorts the columns in place, which would undo the order of time here.
+        matrix = sparse.csr_matrix((ones, self.items, self.offsets), shape=(len(self), item_count), copy=True)
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix
