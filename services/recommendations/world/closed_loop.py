@@ -1,0 +1,104 @@
+"""Runs of the closed loop: the logged window under the old policy, and arms of new users under any policy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from services.recommendations.world.catalogue import WorldCatalogue
+from services.recommendations.world.policies import Policy, PopularityThenRelevance
+from services.recommendations.world.settings import (
+    MAXIMUM_USERS,
+    START_SECONDS,
+    TICKS_PER_DAY,
+    WorldSettings,
+)
+from services.recommendations.world.simulation import FOLLOW_UP_DAYS, Run, Simulation
+from services.recommendations.world.summary import RunSummary, summarise
+from services.recommendations.world.world import World, build_world, draw_cohort, draw_past, stream
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.progress import Progress
+
+ARM_DAYS: Final = 1 + FOLLOW_UP_DAYS + 1
+"""Days of an arm: everybody signs up on the first and is followed for eight days."""
+
+
+def observable_catalogue(settings: WorldSettings) -> WorldCatalogue:
+    """Return the catalogue that policies see; rows as in the world's folder."""
+    return build_world(settings).catalogue
+
+
+def run_window(world: World, progress: Progress) -> tuple[Run, RunSummary]:
+    """Simulate the logged window: the world's users under the old policy."""
+    run = _window_simulation(world).run(
+        world.settings.days * TICKS_PER_DAY,
+        progress,
+        f"Simulate {world.settings.days} days of {len(world.users)} users",
+    )
+    bootstrap = stream(world.settings, "window", "bootstrap")
+    return run, summarise(run, world.users, world.catalogue, START_SECONDS, bootstrap)
+
+
+def run_known_users(settings: WorldSettings, policy: Policy, days: int, progress: Progress) -> RunSummary:
+    """Let the users of the logged window go on under ``policy`` for ``days`` days.
+
+    The window is simulated first, exactly as it was logged, so histories, satisfaction and who has left are
+    what the old policy left behind.
+
+    Args:
+        settings: The world.
+        policy: What shows pages from the end of the window on. It sees observables only.
+        days: How long.
+        progress: Shows the ticks.
+
+    Raises:
+        InvalidInputError: ``days`` is not positive, or the policy answered with a page that cannot be shown.
+    """
+    if days < 1:
+        raise InvalidInputError("days", f"must be at least 1, not {days}")
+    world = build_world(settings)
+    simulation = _window_simulation(world)
+    simulation.run(settings.days * TICKS_PER_DAY, progress, "Simulate the logged window")
+    simulation.switch_policy(policy)
+    run = simulation.run(days * TICKS_PER_DAY, progress, f"Follow {len(world.users)} known users")
+    bootstrap = stream(settings, "known users", "bootstrap")
+    return summarise(run, world.users, world.catalogue, settings.end_seconds, bootstrap)
+
+
+def run_new_users(
+    settings: WorldSettings, policy: Policy, users: int, progress: Progress, *, cohort: str = "arm"
+) -> RunSummary:
+    """Put brand-new users under ``policy`` for the nine days after the logged window.
+
+    Every arm with the same ``cohort`` gets the same users with the same tastes and signup times, so arms
+    differ by their policies alone. Items are named by row: the row of an item in the world's folder.
+
+    Args:
+        settings: The world.
+        policy: What shows pages. It sees observables only.
+        users: How many users sign up.
+        progress: Shows the ticks.
+        cohort: Name of the cohort; another name is another draw of users.
+
+    Raises:
+        InvalidInputError: ``users`` is out of bounds, or the policy shows a page that cannot be shown.
+    """
+    if not 1 <= users <= MAXIMUM_USERS:
+        raise InvalidInputError("users", f"must lie between 1 and {MAXIMUM_USERS}, not {users}")
+    world = build_world(settings)
+    table, truth = draw_cohort(world, users, cohort)
+    rng = stream(settings, "arm", cohort)
+    first_tick = settings.days * TICKS_PER_DAY
+    simulation = Simulation(world, table, truth, policy, rng, first_tick=first_tick)
+    run = simulation.run(ARM_DAYS * TICKS_PER_DAY, progress, f"Follow {users} new users")
+    bootstrap = stream(settings, "arm", cohort, "bootstrap")
+    return summarise(run, table, world.catalogue, settings.end_seconds, bootstrap)
+
+
+def _window_simulation(world: World) -> Simulation:
+    past = draw_past(world)
+    counts = np.bincount(past.items, minlength=len(world.catalogue)).astype(np.float64)
+    policy = PopularityThenRelevance(world.catalogue, counts, START_SECONDS)
+    rng = stream(world.settings, "window")
+    return Simulation(world, world.users, world.user_truth, policy, rng, past=past)
