@@ -1,0 +1,182 @@
+"""The checks that the importers share, vectorised over one chunk of rows."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from streamrec.datasets.dataset import UNKNOWN
+from streamrec.datasets.quarantine import Reason, Triage
+
+MAX_ID_CHARACTERS: Final = 256
+MAX_TEXT_CHARACTERS: Final = 1_024
+"""Bound of a title."""
+
+MAX_TOPICS: Final = 64
+
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+"""How far a timestamp may lie ahead of our clock before it counts as the future."""
+
+EARLIEST_YEAR: Final = 1800
+LATEST_YEAR: Final = 2200
+"""A publication date outside these years is a mistake (and would not fit into nanoseconds since 1970)."""
+
+Objects = NDArray[np.object_]
+"""A column of Python strings; None where the source has no value."""
+
+
+def as_objects(values: list[Any]) -> Objects:
+    """A column from a list, one element each, whatever the elements are."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def check_ids(triage: Triage, values: Objects, field: str) -> None:
+    """Reject rows whose identifier is empty, too long or holds control characters."""
+    triage.reject(per_distinct(values, is_blank), Reason.MISSING_FIELD, field)
+    check_optional_ids(triage, values, field)
+
+
+def check_optional_ids(triage: Triage, values: Objects, field: str) -> None:
+    """As `check_ids`, for a field that may be empty."""
+    for reason, test in (
+        (Reason.ID_TOO_LONG, _is_too_long_id),
+        (Reason.CONTROL_CHARACTER, has_control_character),
+    ):
+        triage.reject(per_distinct(values, test), reason, field)
+
+
+def check_integer_ids(triage: Triage, values: Objects, field: str) -> None:
+    """Reject rows whose identifier is not a whole number written in ASCII digits."""
+    check_ids(triage, values, field)
+    triage.reject(~per_distinct(values, _is_digits), Reason.NOT_A_NUMBER, field)
+
+
+def check_text(triage: Triage, values: Objects, field: str) -> None:
+    """Reject rows whose text is longer than a title may be."""
+    triage.reject(
+        per_distinct(values, lambda text: len(text or "") > MAX_TEXT_CHARACTERS), Reason.TEXT_TOO_LONG, field
+    )
+
+
+def check_utf8(triage: Triage, values: Objects, field: str) -> None:
+    """Reject rows whose text was no UTF-8, which a lone surrogate in it tells."""
+    triage.reject(per_distinct(values, _has_surrogate), Reason.INVALID_UTF8, field)
+
+
+def check_topics(triage: Triage, rows: list[list[str]], field: str) -> None:
+    """Reject rows with too many topics, or with one that could not be an identifier."""
+    triage.reject(
+        np.array([len(topics) > MAX_TOPICS for topics in rows], np.bool_), Reason.OUT_OF_RANGE, field
+    )
+    for reason, test in (
+        (Reason.INVALID_UTF8, _has_surrogate),
+        (Reason.ID_TOO_LONG, _is_too_long_id),
+        (Reason.CONTROL_CHARACTER, has_control_character),
+    ):
+        bad = {topic for topic in {topic for topics in rows for topic in topics} if test(topic)}
+        if bad:
+            triage.reject(np.array([not bad.isdisjoint(topics) for topics in rows], np.bool_), reason, field)
+
+
+def check_times(
+    triage: Triage, micros: NDArray[np.int64], known: NDArray[np.bool_], field: str, latest: datetime
+) -> None:
+    """Reject events before 1970 or after ``latest``; a missing time passes."""
+    triage.reject(known & (micros < 0), Reason.NEGATIVE_TIMESTAMP, field)
+    triage.reject(known & (micros > _micros(latest)), Reason.FUTURE_TIMESTAMP, field)
+
+
+def check_published(triage: Triage, micros: NDArray[np.int64], known: NDArray[np.bool_], field: str) -> None:
+    """Reject dates outside `EARLIEST_YEAR` and `LATEST_YEAR`; an announced, future date passes."""
+    earliest, latest = (_micros(datetime(y, 1, 1, tzinfo=UTC)) for y in (EARLIEST_YEAR, LATEST_YEAR + 1))
+    triage.reject(known & ((micros < earliest) | (micros >= latest)), Reason.OUT_OF_RANGE, field)
+
+
+def check_seconds(triage: Triage, values: Objects, field: str, latest_seconds: float) -> NDArray[np.float64]:
+    """Parse Unix timestamps; reject what is no number, not whole, negative or in the future.
+
+    Returns:
+        Shape (rows,): seconds since 1970; meaningless in rejected rows.
+    """
+    seconds = parse_numbers(triage, values, field)
+    triage.reject(seconds != np.floor(seconds), Reason.NOT_A_TIME, field)
+    triage.reject(seconds < 0, Reason.NEGATIVE_TIMESTAMP, field)
+    triage.reject(seconds > latest_seconds, Reason.FUTURE_TIMESTAMP, field)
+    return seconds
+
+
+def parse_numbers(triage: Triage, values: Objects, field: str) -> NDArray[np.float64]:
+    """Parse numbers; reject empty fields, words, NaN and infinities.
+
+    Returns:
+        Shape (rows,): zero in rejected rows.
+    """
+    series = pd.Series(values, dtype=object)
+    numbers = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64)
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        triage.reject(bad & per_distinct(values, is_blank), Reason.MISSING_FIELD, field)
+        triage.reject(bad & per_distinct(values, _is_not_finite_word), Reason.NOT_FINITE, field)
+        triage.reject(bad & ~np.isinf(numbers), Reason.NOT_A_NUMBER, field)
+        triage.reject(bad, Reason.NOT_FINITE, field)
+        numbers[bad] = 0.0
+    return numbers
+
+
+def per_distinct(values: Objects, test: Callable[[str | None], bool]) -> NDArray[np.bool_]:
+    """Shape (rows,): ``test`` of each value, called once per distinct one."""
+    # Not pandas.factorize: it takes "7" and "7\\0" for the same text.
+    column = values.tolist()
+    verdicts = {value: test(value) for value in set(column)}
+    return np.fromiter(map(verdicts.__getitem__, column), np.bool_, len(column))
+
+
+def has_control_character(text: str | None) -> bool:
+    """Whether ``text`` holds a control character (NUL, tab, newline, C1, ...)."""
+    if text is None or text.isprintable():
+        return False
+    return any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def language_or_unknown(text: str | None) -> str:
+    """A language's name without surrounding blanks; ``unknown`` for none."""
+    name = (text or "").strip()
+    return UNKNOWN if not name or name.casefold() in ("none", "nan", "n/a", UNKNOWN) else name
+
+
+def latest_timestamp(now: datetime | None) -> datetime:
+    """The latest time that an event may carry, given the clock (default: the machine's)."""
+    return (now or datetime.now(UTC)) + CLOCK_TOLERANCE
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def is_blank(text: str | None) -> bool:
+    """Whether there is nothing but blanks."""
+    return text is None or not text.strip()
+
+
+def _has_surrogate(text: str | None) -> bool:
+    return text is not None and not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _is_too_long_id(text: str | None) -> bool:
+    return text is not None and len(text) > MAX_ID_CHARACTERS
+
+
+def _is_digits(text: str | None) -> bool:
+    return text is not None and text.isascii() and text.isdigit()
+
+
+def _is_not_finite_word(text: str | None) -> bool:
+    return text is not None and text.strip().lstrip("+-").casefold() in ("nan", "inf", "infinity")

@@ -1,0 +1,225 @@
+"""Reading foreign Parquet files batch by batch: which types a column may have, and its values row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from streamrec.contracts.errors import DataFolderError
+from streamrec.datasets.importers import checks
+from streamrec.datasets.importers.checks import Objects
+from streamrec.datasets.quarantine import MAX_RAW_CHARACTERS, Reason, Triage
+
+BATCH_ROWS: Final = 131_072
+
+
+@dataclass(frozen=True)
+class ColumnKind:
+    """What a column may be.
+
+    Attributes:
+        description: In words, for the error message.
+        accepts: Whether an Arrow type will do.
+    """
+
+    description: str
+    accepts: Callable[[pa.DataType], bool]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+
+
+def _is_list_of_text(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_null(kind))
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_integer(kind) or _is_text(kind)
+    )
+
+
+ID: Final = ColumnKind("text or whole numbers", lambda kind: _is_text(kind) or pa.types.is_integer(kind))
+TEXT: Final = ColumnKind("text", _is_text)
+TIME: Final = ColumnKind("timestamps, ISO 8601 text or whole seconds since 1970", _is_time)
+NUMBER: Final = ColumnKind(
+    "numbers",
+    lambda kind: pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind),
+)
+TOPICS: Final = ColumnKind("lists of text", _is_list_of_text)
+
+
+@contextmanager
+def open_parquet(
+    path: Path, required: Mapping[str, ColumnKind], optional: Mapping[str, ColumnKind]
+) -> Iterator[pq.ParquetFile]:
+    """Yield ``path`` opened, its columns checked.
+
+    Raises:
+        DataFolderError: The file is missing or no Parquet file, lacks a required column, or has a column of
+            a type that cannot be read; also for a damaged page found while the block runs.
+    """
+    if not path.is_file():
+        raise DataFolderError(path, None, "the file does not exist")
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            for name, kind in {**required, **optional}.items():
+                if name not in schema.names:
+                    if name in optional:
+                        continue
+                    found = ", ".join(schema.names)[:200]
+                    raise DataFolderError(path, name, f"the column is missing; the file has {found}")
+                if schema.names.count(name) > 1:
+                    raise DataFolderError(path, name, "the file has the column twice")
+                if not kind.accepts(schema.field(name).type):
+                    raise DataFolderError(
+                        path, name, f"has the type {schema.field(name).type}; it must hold {kind.description}"
+                    )
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise DataFolderError(path, None, f"not a readable Parquet file ({error})") from error
+
+
+class Batch:
+    """Some rows of a file. A column that the file lacks reads as one without any value."""
+
+    def __init__(self, columns: pa.RecordBatch, first_row: int) -> None:
+        self.first_row: Final = first_row
+        self.row_count: Final = columns.num_rows
+        self._columns = columns
+
+    def row(self, row: int) -> dict[str, Any]:
+        """One row as it stands in the file, for quarantine; long values are cut."""
+        return {name: _shown(self._columns.column(name)[row]) for name in self._columns.schema.names}
+
+    def strings(self, name: str, triage: Triage) -> Objects:
+        """Shape (rows,): text, None where null. Invalid UTF-8 is rejected."""
+        column = self._column(name)
+        if column is None:
+            return np.full(self.row_count, None, dtype=object)
+        values = _decoded(column)
+        if pa.types.is_integer(column.type):
+            values = checks.as_objects([None if value is None else str(value) for value in values])
+        checks.check_utf8(triage, values, name)
+        return values
+
+    def numbers(self, name: str, triage: Triage) -> NDArray[np.float64]:
+        """Shape (rows,): numbers, NaN where null. A NaN or an infinity in the file is rejected."""
+        column = self._column(name)
+        if column is None:
+            return np.full(self.row_count, np.nan)
+        known = np.asarray(column.is_valid())
+        numbers: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        triage.reject(known & ~np.isfinite(numbers), Reason.NOT_FINITE, name)
+        return numbers
+
+    def times(self, name: str, triage: Triage) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Microseconds since 1970 UTC, shape (rows,), and whether there is a time.
+
+        A time that is no time, or too far from 1970 for microseconds, is rejected.
+        """
+        column = self._column(name)
+        if column is None:
+            return np.zeros(self.row_count, dtype=np.int64), np.zeros(self.row_count, dtype=np.bool_)
+        if _is_text(column.type):
+            return self._parsed_times(name, triage)
+        known = np.asarray(column.is_valid())
+        if pa.types.is_date(column.type):
+            column = column.cast(pa.timestamp("ms"))
+        unit = column.type.unit if pa.types.is_timestamp(column.type) else "s"
+        if pa.types.is_uint64(column.type):
+            triage.reject(
+                np.asarray(pa.compute.greater(column, 2**62).fill_null(False)), Reason.OUT_OF_RANGE, name
+            )
+        counts = column.cast(pa.int64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False)
+        if unit == "ns":
+            return counts // 1_000, known
+        factor = {"s": 1_000_000, "ms": 1_000, "us": 1}[unit]
+        # The bound leaves room for the check of the year that follows, and for nothing to wrap around.
+        limit = np.iinfo(np.int64).max // (2 * factor)
+        triage.reject(known & (np.abs(counts.astype(np.float64)) > limit), Reason.OUT_OF_RANGE, name)
+        return np.clip(counts, -limit, limit) * factor, known
+
+    def topics(self, name: str, triage: Triage) -> Objects:
+        """Shape (rows,): lists of distinct topics without surrounding blanks; null is an empty list."""
+        column = self._column(name)
+        if column is None or pa.types.is_null(column.type):
+            return checks.as_objects([[] for _ in range(self.row_count)])
+        flat = _decoded(column.flatten())
+        ends = np.cumsum(pa.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False))
+        rows: list[list[str]] = []
+        start = 0
+        for end in ends.tolist():
+            names = (value.strip() for value in flat[start:end] if value is not None)
+            rows.append(list(dict.fromkeys(topic for topic in names if topic)))
+            start = end
+        checks.check_topics(triage, rows, name)
+        return checks.as_objects(rows)
+
+    def _column(self, name: str) -> pa.Array | None:
+        if name not in self._columns.schema.names:
+            return None
+        column = self._columns.column(name)
+        return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+    def _parsed_times(self, name: str, triage: Triage) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        texts = self.strings(name, triage)
+        blank = checks.per_distinct(texts, checks.is_blank)
+        series = pd.Series(texts, dtype=object).where(~blank, None)
+        times = pd.to_datetime(series, errors="coerce", utc=True, format="ISO8601")
+        triage.reject(~blank & times.isna().to_numpy(), Reason.NOT_A_TIME, name)
+        known = times.notna().to_numpy()
+        micros = times.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+        return np.where(known, micros, 0), known
+
+
+def read_batches(file: pq.ParquetFile, path: Path) -> Iterator[Batch]:
+    """Yield the rows of an opened file in order.
+
+    Raises:
+        DataFolderError: A page of the file is damaged.
+    """
+    first_row = 1
+    try:
+        for columns in file.iter_batches(batch_size=BATCH_ROWS):
+            yield Batch(columns, first_row)
+            first_row += columns.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise DataFolderError(path, None, f"damaged near row {first_row} ({error})") from error
+
+
+def _decoded(column: pa.Array) -> Objects:
+    try:
+        values: Objects = column.to_numpy(zero_copy_only=False).astype(object)
+    except (UnicodeDecodeError, pa.ArrowException):
+        # Arrow does not check text when it reads it. A lone surrogate marks what is no UTF-8.
+        raw = column.cast(pa.binary()).to_pylist()
+        return checks.as_objects([None if x is None else x.decode("utf-8", "surrogateescape") for x in raw])
+    return values
+
+
+def _shown(value: pa.Scalar) -> Any:
+    try:
+        shown = value.as_py()
+    except (UnicodeDecodeError, ValueError, OverflowError):
+        if _is_text(value.type):
+            raw: bytes = value.as_buffer().to_pybytes()
+            return raw[:MAX_RAW_CHARACTERS].decode("utf-8", "backslashreplace")
+        # A time that Python cannot express, or a list with text that is no UTF-8.
+        return f"<a {value.type} that cannot be shown>"
+    return shown[:MAX_RAW_CHARACTERS] if isinstance(shown, str | list) else shown

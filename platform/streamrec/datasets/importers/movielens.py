@@ -1,0 +1,207 @@
+"""MovieLens, in the layouts that GroupLens publishes, to the neutral format.
+
+CSV layout (latest, 20M, 25M, 32M):  ratings.csv userId,movieId,rating,timestamp
+                                     items.csv   movieId,title,genres[,director][,languages], or else
+                                     movies.csv  movieId,title,genres
+"::" layout (1M, 10M), Latin-1:      ratings.dat UserID::MovieID::Rating::Timestamp
+                                     movies.dat  MovieID::Title::Genres
+                                     users.dat   UserID::Gender::Age::Occupation::Zip-code   (optional)
+
+Every rating is an interaction, whatever its value: it says that the user chose the film. The director is
+the creator, the first language the creator's, the year in the title the date of publication. A row that
+equals an earlier one in user, film, rating and time is a duplicate; the first one stays.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from streamrec.contracts.errors import DataFolderError
+from streamrec.contracts.progress import Progress
+from streamrec.datasets.dataset import UNKNOWN
+from streamrec.datasets.importers import checks
+from streamrec.datasets.importers.delimited import CSV, Chunk, DelimitedFormat, read_delimited, read_header
+from streamrec.datasets.importers.duplicates import DuplicateRows, repeated_ids
+from streamrec.datasets.importers.report import ImportReport
+from streamrec.datasets.importers.session import ImportSession, import_session, table_of_rows
+from streamrec.datasets.quarantine import Reason, Triage
+from streamrec.datasets.writer import INTERACTIONS_SCHEMA, ITEMS_SCHEMA, RATING, TIMESTAMP, USERS_SCHEMA
+
+LOWEST_RATING: Final = 0.5
+HIGHEST_RATING: Final = 5.0
+
+_INTERACTIONS: Final = INTERACTIONS_SCHEMA.append(RATING)
+_TITLE_YEAR: Final = re.compile(r"\((\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\)\s*$")  # noqa: RUF001
+"""``(1995)``, or the first year of ``(1975-1979)`` and ``(2007-)``, at the end of a title."""
+
+_NO_GENRES: Final = ("", "(no genres listed)")
+
+_AGE_BANDS: Final = {
+    "1": "under-18",
+    "18": "18-24",
+    "25": "25-34",
+    "35": "35-44",
+    "45": "45-49",
+    "50": "50-55",
+    "56": "56+",
+}
+"""The codes of users.dat, by the README of MovieLens-1M."""
+
+_RATINGS_COLUMNS: Final = ("userId", "movieId", "rating", "timestamp")
+
+
+def import_movielens(
+    source: Path, output: Path, progress: Progress, now: datetime | None = None
+) -> ImportReport:
+    """Write the MovieLens folder ``source`` as a data folder at ``output``, replacing an earlier one.
+
+    Args:
+        source: A folder in one of the layouts above.
+        output: Where the data folder goes; written in one step, untouched on an error.
+        progress: Shows the bytes of ratings read.
+        now: The clock by which a rating lies in the future; default: the machine's.
+
+    Raises:
+        DataFolderError: ``source`` cannot be used or ``output`` cannot be written; names file and column.
+    """
+    if not source.is_dir():
+        raise DataFolderError(source, None, "is not a folder; pass a folder with ratings.csv or ratings.dat")
+    ratings, items, users = _layout(source)
+    with import_session(source, output) as session:
+        item_ids = _import_items(session, items)
+        if users is not None:
+            _import_users(session, users)
+        _import_ratings(session, ratings, item_ids, progress, now)
+    return session.report()
+
+
+class _Source(NamedTuple):
+    """One file of the source and how it is written."""
+
+    path: Path
+    form: DelimitedFormat
+
+
+def _layout(source: Path) -> tuple[_Source, _Source, _Source | None]:
+    if (source / "ratings.csv").exists() or not (source / "ratings.dat").exists():
+        items = "items.csv" if (source / "items.csv").exists() else "movies.csv"
+        for name in ("ratings.csv", items):
+            if not (source / name).is_file():
+                raise DataFolderError(
+                    source / name, None, "the file does not exist; is this a MovieLens folder?"
+                )
+        return _Source(source / "ratings.csv", CSV), _Source(source / items, CSV), None
+    ratings = _Source(source / "ratings.dat", _double_colon(*_RATINGS_COLUMNS))
+    movies = _Source(source / "movies.dat", _double_colon("movieId", "title", "genres"))
+    users = source / "users.dat"
+    form = _double_colon("userId", "gender", "age", "occupation", "zip")
+    return ratings, movies, _Source(users, form) if users.exists() else None
+
+
+def _double_colon(*columns: str) -> DelimitedFormat:
+    return DelimitedFormat(delimiter="::", quoted=False, encoding="latin-1", columns=columns)
+
+
+def _import_items(session: ImportSession, items: _Source) -> frozenset[str]:
+    header = read_header(items.path, items.form)
+    optional = tuple(name for name in ("director", "languages") if name in header)
+    rows: list[tuple[str, str, str, str, list[str], datetime | None]] = []
+    seen: set[str] = set()
+    for chunk in read_delimited(items.path, ("movieId", "title", "genres", *optional), items.form):
+        blank = checks.as_objects([""] * len(chunk.lines))
+        item_ids, titles, genres = (chunk.columns[name] for name in ("movieId", "title", "genres"))
+        directors, languages = (chunk.columns.get(name, blank) for name in ("director", "languages"))
+        triage = Triage(len(chunk.lines))
+        checks.check_integer_ids(triage, item_ids, "movieId")
+        checks.check_text(triage, titles, "title")
+        checks.check_optional_ids(triage, directors, "director")
+        triage.reject(repeated_ids(item_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "movieId")
+        _close_chunk(session, items, chunk, triage)
+        rows.extend(
+            (
+                item_ids[row],
+                titles[row].strip(),
+                directors[row].strip() or UNKNOWN,
+                checks.language_or_unknown(languages[row].split(",")[0]),
+                _topics(genres[row]),
+                _published_at(titles[row]),
+            )
+            for row in np.flatnonzero(triage.accepted)
+        )
+    session.write_items(items.path, table_of_rows(rows, ITEMS_SCHEMA))
+    return frozenset(seen)
+
+
+def _import_users(session: ImportSession, users: _Source) -> None:
+    rows: list[tuple[str, str, str, str, str, None]] = []
+    seen: set[str] = set()
+    for chunk in read_delimited(users.path, ("userId", "age"), users.form):
+        user_ids, ages = chunk.columns["userId"], chunk.columns["age"]
+        triage = Triage(len(chunk.lines))
+        checks.check_integer_ids(triage, user_ids, "userId")
+        triage.reject(repeated_ids(user_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "userId")
+        _close_chunk(session, users, chunk, triage)
+        rows.extend(
+            (user_ids[row], UNKNOWN, UNKNOWN, _AGE_BANDS.get(ages[row].strip(), UNKNOWN), UNKNOWN, None)
+            for row in np.flatnonzero(triage.accepted)
+        )
+    session.write_users(table_of_rows(rows, USERS_SCHEMA))
+
+
+def _import_ratings(
+    session: ImportSession,
+    ratings: _Source,
+    item_ids: frozenset[str],
+    progress: Progress,
+    now: datetime | None,
+) -> None:
+    latest_seconds = checks.latest_timestamp(now).timestamp()
+    duplicates = DuplicateRows()
+    progress.start("import ratings", ratings.path.stat().st_size)
+    for chunk in read_delimited(ratings.path, _RATINGS_COLUMNS, ratings.form):
+        users, items = chunk.columns["userId"], chunk.columns["movieId"]
+        triage = Triage(len(chunk.lines))
+        checks.check_integer_ids(triage, users, "userId")
+        checks.check_integer_ids(triage, items, "movieId")
+        rating = checks.parse_numbers(triage, chunk.columns["rating"], "rating")
+        triage.reject((rating < LOWEST_RATING) | (rating > HIGHEST_RATING), Reason.OUT_OF_RANGE, "rating")
+        seconds = checks.check_seconds(triage, chunk.columns["timestamp"], "timestamp", latest_seconds)
+        known = checks.per_distinct(items, lambda item_id: item_id in item_ids)
+        triage.reject(~known, Reason.UNKNOWN_ITEM, "movieId")
+        rows = pd.DataFrame({"user": users, "item": items, "rating": rating, "seconds": seconds})
+        triage.reject(duplicates.check(rows, triage.accepted), Reason.DUPLICATE_ROW)
+        _close_chunk(session, ratings, chunk, triage)
+        kept = triage.accepted
+        micros = pa.array(seconds[kept].astype(np.int64) * 1_000_000).cast(TIMESTAMP)
+        columns = [pa.array(users[kept], pa.string()), pa.array(items[kept], pa.string()), micros]
+        session.append_interactions(
+            pa.Table.from_arrays([*columns, pa.array(rating[kept])], schema=_INTERACTIONS)
+        )
+        progress.advance(chunk.bytes_read, f"{session.interactions:,} ratings")
+    session.interactions_done(ratings.path)
+    progress.finish(f"{session.interactions:,} ratings")
+
+
+def _close_chunk(session: ImportSession, source: _Source, chunk: Chunk, triage: Triage) -> None:
+    rejected = triage.quarantined(chunk.lines.__getitem__, chunk.raw.__getitem__)
+    rows = sorted([*chunk.rejected, *rejected], key=lambda row: row.line)
+    session.quarantine(source.path, rows, rows_read=chunk.rows_read)
+
+
+def _topics(genres: str) -> list[str]:
+    if genres.strip() in _NO_GENRES:
+        return []
+    return list(dict.fromkeys(topic for name in genres.split("|") if (topic := name.strip())))
+
+
+def _published_at(title: str) -> datetime | None:
+    match = _TITLE_YEAR.search(title)
+    year = int(match.group(1)) if match else 0
+    return datetime(year, 1, 1, tzinfo=UTC) if checks.EARLIEST_YEAR <= year <= checks.LATEST_YEAR else None

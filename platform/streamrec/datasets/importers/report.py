@@ -1,0 +1,81 @@
+"""What an import did: rows read, kept and quarantined, per file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from streamrec.datasets.writer import REPORT_FILE
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """Rows of one source file.
+
+    Attributes:
+        file: Its name.
+        rows_read: Rows found, header excluded.
+        rows_kept: Rows in the output.
+        quarantined: Rows in quarantine by reason. ``rows_read`` is ``rows_kept`` plus their sum.
+    """
+
+    file: str
+    rows_read: int
+    rows_kept: int
+    quarantined: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """One import.
+
+    Attributes:
+        output: The data folder that was written.
+        files: One report per source file, in the order of reading.
+        interactions: Interactions in the output.
+        items: Items in the output.
+        users: Distinct users among the output's interactions and users.
+    """
+
+    output: Path
+    files: tuple[FileReport, ...]
+    interactions: int
+    items: int
+    users: int
+
+    @property
+    def rows_read(self) -> int:
+        """Rows of all source files."""
+        return sum(file.rows_read for file in self.files)
+
+    @property
+    def rows_kept(self) -> int:
+        """Rows of all source files that are in the output."""
+        return sum(file.rows_kept for file in self.files)
+
+    @property
+    def quarantined(self) -> Mapping[str, int]:
+        """Quarantined rows of all files by reason."""
+        total: Counter[str] = Counter()
+        for file in self.files:
+            total.update(file.quarantined)
+        return dict(sorted(total.items()))
+
+    @property
+    def rows_quarantined(self) -> int:
+        """Rows in quarantine."""
+        return sum(self.quarantined.values())
+
+
+def write_report(folder: Path, report: ImportReport) -> None:
+    """Write the report beside the data: the same import gives the same bytes, so it names no path or time."""
+    content = {
+        "files": [asdict(file) for file in report.files],
+        "interactions": report.interactions,
+        "items": report.items,
+        "users": report.users,
+    }
+    (folder / REPORT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

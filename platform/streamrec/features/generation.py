@@ -1,0 +1,66 @@
+"""Which generation of features a folder holds: the file that makes the folder a published one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from streamrec.contracts.errors import NotReadyError
+from streamrec.features.settings import SQLITE, FeatureSettings
+
+GENERATION_FILE: Final = "generation.json"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One materialisation.
+
+    Attributes:
+        project: Feast's project. Online keys carry it, so a new generation never meets an old one's rows.
+        online: The kind of online store that the rows are in, ``sqlite`` or ``redis``.
+    """
+
+    project: str
+    online: str
+
+
+def new_generation(settings: FeatureSettings) -> Generation:
+    """A generation with a name that no other has."""
+    return Generation(f"streamrec_{uuid4().hex[:12]}", _kind(settings))
+
+
+def write_generation(folder: Path, generation: Generation) -> None:
+    """Write the file into a folder that is not published yet."""
+    (folder / GENERATION_FILE).write_text(json.dumps(asdict(generation)) + "\n", encoding="utf-8")
+
+
+def read_generation(folder: Path, settings: FeatureSettings) -> Generation:
+    """Read the published generation.
+
+    Raises:
+        NotReadyError: There is none, the file is damaged, or the rows are in another online store than
+            ``settings`` names.
+    """
+    path = folder / GENERATION_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        generation = Generation(str(content["project"]), str(content["online"]))
+    except OSError as error:
+        raise NotReadyError(
+            f"{folder} has no features; run 'streamrec features materialize' ({error})"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotReadyError(f"{path} is damaged; run 'streamrec features materialize' ({error})") from error
+    if generation.online != _kind(settings):
+        raise NotReadyError(
+            f"the features in {folder} were materialised to {generation.online}, not to {_kind(settings)}; "
+            "run 'streamrec features materialize' again"
+        )
+    return generation
+
+
+def _kind(settings: FeatureSettings) -> str:
+    return SQLITE if settings.online == SQLITE else "redis"

