@@ -1,0 +1,216 @@
+"""The HTTP edge: routes, and nothing that decides anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, ValidationError
+from starlette.responses import HTMLResponse, Response
+
+from services.recommendations.gateway import problems
+from services.recommendations.gateway.api_page import render_api_page
+from services.recommendations.gateway.bodies import MAXIMUM_BODY_BYTES, BodyLimitMiddleware, parse_body
+from services.recommendations.gateway.readiness import Gateway, Startup
+from services.recommendations.gateway.recommender import ServedAnswer
+from services.recommendations.gateway.schemas import (
+    EventAnswer,
+    EventBatch,
+    Health,
+    Readiness,
+    RecommendationAnswer,
+    RecommendationRequest,
+)
+from streamrec import __version__
+from streamrec.contracts.errors import InvalidInputError, TemporaryError
+
+RECOMMENDATIONS_PATH: Final = "/v1/recommendations"
+EVENTS_PATH: Final = "/v1/events"
+
+_RETRY_AFTER: Final = {"retry-after": "1"}
+_INCOMING: Final = (RecommendationRequest, EventBatch)
+_OUTGOING: Final = (RecommendationAnswer, EventAnswer, Health, Readiness, problems.Problem)
+_POST_PROBLEMS: Final = (problems.INVALID_INPUT, problems.NOT_READY, problems.OVERLOADED)
+
+
+def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
+    """Build the application.
+
+    Args:
+        startup: Holds the gateway once everything it needs is there, and until then what is missing.
+        maximum_in_flight: Recommendation and event requests at once; more are refused with a 503.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(startup.run(), name="startup")
+        yield
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await startup.close()
+
+    app = FastAPI(
+        title="StreamRec recommendations",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    app.add_middleware(BodyLimitMiddleware, maximum_bytes=MAXIMUM_BODY_BYTES)
+    admission = asyncio.Semaphore(maximum_in_flight)
+
+    async def answer(
+        handle: Callable[[Gateway], Awaitable[Response]],
+    ) -> Response:
+        gateway = startup.gateway
+        if gateway is None:
+            return problems.problem_response(problems.NOT_READY, startup.missing, headers=_RETRY_AFTER)
+        if admission.locked():
+            return problems.problem_response(
+                problems.OVERLOADED, "Too many requests are under way.", headers=_RETRY_AFTER
+            )
+        async with admission:
+            try:
+                return await handle(gateway)
+            except ValidationError as error:
+                return problems.from_validation_error(error)
+            except InvalidInputError as error:
+                return problems.invalid_input(error.field, error.problem)
+
+    @app.post(
+        RECOMMENDATIONS_PATH,
+        summary="Recommend items to a user",
+        response_class=Response,
+        responses={200: _described(RecommendationAnswer), **problems.responses(*_POST_PROBLEMS)},
+        openapi_extra=_request_body(RecommendationRequest),
+    )
+    async def recommendations(request: Request) -> Response:
+        started_s = time.monotonic()
+
+        async def handle(gateway: Gateway) -> Response:
+            asked = await parse_body(request, RecommendationRequest)
+            return _json(_answer_document(await gateway.recommender.recommend(asked)))
+
+        response = await answer(handle)
+        if response.status_code != HTTPStatus.OK:
+            # An answer is counted where its rung is known.
+            spent_ms = (time.monotonic() - started_s) * 1000.0
+            startup.telemetry.metrics.observe_request(
+                status=response.status_code, rung=None, latency_ms=spent_ms
+            )
+        return response
+
+    @app.post(
+        EVENTS_PATH,
+        summary="Say what users did; acknowledged when it is on disk",
+        response_class=Response,
+        responses={
+            200: _described(EventAnswer),
+            **problems.responses(*_POST_PROBLEMS, problems.NOT_STORED),
+        },
+        openapi_extra=_request_body(EventBatch),
+    )
+    async def events(request: Request) -> Response:
+        async def handle(gateway: Gateway) -> Response:
+            batch = await parse_body(request, EventBatch)
+            try:
+                receipt = await gateway.intake.accept(batch.events)
+            except TemporaryError as error:
+                return problems.problem_response(problems.NOT_STORED, str(error), headers=_RETRY_AFTER)
+            return _json(receipt.model_dump())
+
+        return await answer(handle)
+
+    @app.get("/healthz", summary="Whether the process is alive", responses={200: _described(Health)})
+    async def healthz() -> Response:
+        return _json(Health().model_dump())
+
+    @app.get(
+        "/readyz",
+        summary="Whether the service answers with its models",
+        response_class=Response,
+        responses={200: _described(Readiness), **problems.responses(problems.STARTING, problems.NOT_READY)},
+    )
+    async def readyz() -> Response:
+        gateway = startup.gateway
+        if gateway is None:
+            kind = problems.NOT_READY if startup.blocked else problems.STARTING
+            return problems.problem_response(kind, startup.missing, headers=_RETRY_AFTER)
+        return _json(gateway.readiness.model_dump())
+
+    @app.get("/metrics", summary="Metrics in the Prometheus text format", response_class=Response)
+    async def metrics() -> Response:
+        content, content_type = startup.telemetry.render()
+        return Response(content, media_type=content_type)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(render_api_page(app.openapi()))
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _openapi_document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the document
+    return app
+
+
+def _json(document: dict[str, Any]) -> Response:
+    # NaN is no JSON: an answer that holds one is an error here, not in the client.
+    return Response(
+        json.dumps(document, allow_nan=False, separators=(",", ":")).encode(), media_type="application/json"
+    )
+
+
+def _answer_document(served: ServedAnswer) -> dict[str, Any]:
+    """`RecommendationAnswer` as plain data: 500 items through pydantic would cost a millisecond."""
+    answer = served.answer
+    return {
+        "request_id": served.request_id,
+        "user_id": served.user_id,
+        "items": [
+            {"item_id": item_id, "position": position, "score": score}
+            for position, (item_id, score) in enumerate(zip(answer.item_ids, answer.scores, strict=True))
+        ],
+        "rung": answer.rung.value,
+        "degraded": answer.degraded,
+        "skipped": list(answer.skipped),
+        "cold_start": answer.cold_start,
+        "model_versions": dict(answer.model_versions),
+        "latency_ms": round(served.latency_ms, 3),
+        "stages_ms": {stage: round(spent_ms, 3) for stage, spent_ms in answer.stages_ms.items()},
+    }
+
+
+def _described(model: type[BaseModel]) -> dict[str, Any]:
+    return {"description": (model.__doc__ or "").strip(), "content": _content(model)}
+
+
+def _request_body(model: type[BaseModel]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": _content(model)}}
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _openapi_document(app: FastAPI) -> dict[str, Any]:
+    """The document with the schemas that the routes refer to: the framework does not parse the bodies."""
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
+    for models, mode in ((_INCOMING, "validation"), (_OUTGOING, "serialization")):
+        for model in models:
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)  # type: ignore[arg-type]
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
+    return document

@@ -1,0 +1,105 @@
+"""Becoming ready: what the gateway needs before it answers, and what is still missing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from services.recommendations.gateway.event_intake import EventIntake
+from services.recommendations.gateway.recommender import Recommender
+from services.recommendations.gateway.schemas import Readiness
+from services.recommendations.gateway.stages import STAGES
+from streamrec.contracts.errors import NotReadyError, StreamRecError
+from streamrec.monitoring.metrics import RecommendationMetrics
+
+_LOG = logging.getLogger(__name__)
+
+_RETRY_S: Final = 0.1
+_BLOCKED_RETRY_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """All that a ready gateway answers with.
+
+    Attributes:
+        recommender: Answers recommendation requests.
+        intake: Takes events.
+        readiness: What ``/readyz`` says.
+        close: Writes down what is still queued and lets go of everything.
+    """
+
+    recommender: Recommender
+    intake: EventIntake
+    readiness: Readiness
+    close: Callable[[], Awaitable[None]]
+
+
+class Telemetry:
+    """This process's metrics: those that every recommender has, and the gateway's own."""
+
+    def __init__(self) -> None:
+        self.metrics = RecommendationMetrics(STAGES)
+        self.registry = CollectorRegistry()
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the exposition and its content type."""
+        content, content_type = self.metrics.render()
+        return content + generate_latest(self.registry), content_type
+
+
+class Startup:
+    """Tries to compose a gateway until it works. Ready stays ready: what fails later is the ladder's."""
+
+    def __init__(self, compose: Callable[[Telemetry], Awaitable[Gateway]]) -> None:
+        """Describe a start-up; nothing happens before `run`.
+
+        Args:
+            compose: Returns a gateway. Raises `NotReadyError` where something does not exist, which a person
+                must mend, and another `StreamRecError` where something does not answer yet.
+        """
+        self._compose = compose
+        self.telemetry = Telemetry()
+        self.gateway: Gateway | None = None
+        self.missing = "starting: the stages are being loaded"
+        self.blocked = False
+        """Whether waiting will not help: something does not exist."""
+
+    async def run(self) -> None:
+        """Return when the gateway is ready."""
+        while self.gateway is None:
+            try:
+                gateway = await self._compose(self.telemetry)
+            except StreamRecError as error:
+                if str(error) != self.missing:
+                    _LOG.warning("not ready: %s", error)
+                await self._wait(str(error), blocked=isinstance(error, NotReadyError))
+            except Exception as error:  # noqa: BLE001 - the process must go on saying what is wrong with it
+                _LOG.exception("not ready")
+                await self._wait(f"starting failed: {type(error).__name__}: {error}", blocked=True)
+            else:
+                self._become_ready(gateway)
+
+    def _become_ready(self, gateway: Gateway) -> None:
+        self.telemetry.metrics.set_model_versions(gateway.readiness.model_versions)
+        self.telemetry.metrics.set_catalogue_items(gateway.readiness.catalogue_items)
+        self.gateway = gateway
+        self.blocked = False
+        _LOG.info("ready: %s", gateway.readiness)
+
+    async def _wait(self, missing: str, *, blocked: bool) -> None:
+        self.missing = missing
+        self.blocked = blocked
+        await asyncio.sleep(_BLOCKED_RETRY_S if blocked else _RETRY_S)
+
+    async def close(self) -> None:
+        """Close the gateway if there is one."""
+        gateway, self.gateway = self.gateway, None
+        self.missing = "stopping"
+        if gateway is not None:
+            await gateway.close()

@@ -1,0 +1,113 @@
+"""One recommendation request from arrival to answer: user state, pipeline, impression, metrics."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from services.recommendations.gateway.pipeline import PipelineAnswer, RecommendationPipeline
+from services.recommendations.gateway.schemas import RecommendationRequest
+from services.recommendations.gateway.stages import FEATURES
+from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.types import Segment, UserState
+from streamrec.contracts.errors import TemporaryError
+from streamrec.contracts.events import Impression
+from streamrec.monitoring.metrics import RecommendationMetrics
+from streamrec.serving.deadline import Deadline
+
+_LOG = logging.getLogger(__name__)
+
+
+class ImpressionLog(Protocol):
+    """Takes impressions without making anybody wait."""
+
+    def offer(self, impression: Impression) -> bool:
+        """Queue an impression; False if it was dropped because the queue is full."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedAnswer:
+    """An answer with the names it goes by.
+
+    Attributes:
+        request_id: As asked for, or made up.
+        user_id: Who asked.
+        answer: What the pipeline returned, the wait for the user's features included.
+        latency_ms: From arrival to here.
+    """
+
+    request_id: str
+    user_id: str
+    answer: PipelineAnswer
+    latency_ms: float
+
+
+class Recommender:
+    """Answers requests. For one event loop."""
+
+    def __init__(
+        self,
+        users: UserStates,
+        pipeline: RecommendationPipeline,
+        impressions: ImpressionLog,
+        metrics: RecommendationMetrics,
+        deadline_ms: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._users = users
+        self._pipeline = pipeline
+        self._impressions = impressions
+        self._metrics = metrics
+        self._deadline_ms = deadline_ms
+        self._clock = clock
+
+    async def recommend(self, request: RecommendationRequest) -> ServedAnswer:
+        """Return a slate within the deadline, whatever else is down."""
+        deadline = Deadline.after_ms(self._deadline_ms, self._clock)
+        request_id = request.request_id or uuid.uuid4().hex
+        context = request.context.as_segment() if request.context is not None else Segment()
+        skipped: tuple[str, ...] = ()
+        try:
+            user = await self._users.get(request.user_id, context)
+        except TemporaryError as error:
+            # Without the history the user is served like a new one; the answer says so.
+            _LOG.warning("features of a user are skipped: %s", error)
+            user = UserState(request.user_id, context)
+            skipped = (FEATURES,)
+        features_ms = deadline.elapsed_ms()
+        answer = await self._pipeline.recommend(user, request.k, request_id, deadline)
+        answer = replace(
+            answer,
+            skipped=(*skipped, *answer.skipped),
+            stages_ms={FEATURES: features_ms, **answer.stages_ms},
+        )
+        latency_ms = deadline.elapsed_ms()
+        self._note(request_id, request.user_id, answer, latency_ms)
+        return ServedAnswer(request_id, request.user_id, answer, latency_ms)
+
+    def _note(self, request_id: str, user_id: str, answer: PipelineAnswer, latency_ms: float) -> None:
+        for stage, spent_ms in answer.stages_ms.items():
+            self._metrics.observe_stage(stage, spent_ms, failed=stage in answer.skipped)
+        self._metrics.observe_request(
+            status=200, rung=answer.rung, latency_ms=latency_ms, cold_start=answer.cold_start
+        )
+        self._impressions.offer(
+            Impression(
+                request_id=request_id,
+                user_id=user_id,
+                served_at=datetime.now(UTC),
+                item_ids=answer.item_ids,
+                scores=answer.scores,
+                propensities=answer.propensities,
+                model_versions=dict(answer.model_versions),
+                rung=answer.rung,
+                cold_start=answer.cold_start,
+                latency_ms=latency_ms,
+            )
+        )

@@ -1,0 +1,59 @@
+"""How the gateway answers, and where it finds its stores. Free of Ray and of HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from services.recommendations.gateway.pipeline import PipelineSettings
+from services.recommendations.gateway.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
+from services.recommendations.gateway.user_states import UserStateSettings
+from streamrec.events.event_log import EventWriter
+from streamrec.features.store import FeatureStore
+
+
+class ClosableEventWriter(EventWriter, Protocol):
+    """An event log that has to be closed."""
+
+    def close(self) -> None:
+        """Write what is left and let go of the files."""
+        ...
+
+
+@dataclass(frozen=True)
+class GatewayParts:
+    """Makes what the gateway needs in its own process. The functions must be importable there.
+
+    Attributes:
+        feature_store: Opens the feature store.
+        event_log: Opens the event log.
+    """
+
+    feature_store: Callable[[], FeatureStore]
+    event_log: Callable[[], ClosableEventWriter]
+
+
+def _default_timeouts() -> dict[str, float]:
+    return {RETRIEVAL: 60.0, COLD_START: 60.0, RANKING: 70.0, RERANKING: 50.0}
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """How the gateway answers.
+
+    Attributes:
+        deadline_ms: What a request may take.
+        stage_timeout_ms: Longest wait by stage.
+        retry_ratio: Retries a request on average, at most.
+        maximum_in_flight: Requests at once; more get a 503.
+        pipeline: Who passes through which stage.
+        users: How the feature store is read.
+    """
+
+    deadline_ms: float = 100.0
+    stage_timeout_ms: Mapping[str, float] = field(default_factory=_default_timeouts)
+    retry_ratio: float = 0.1
+    maximum_in_flight: int = 64
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    users: UserStateSettings = field(default_factory=UserStateSettings)

@@ -1,0 +1,80 @@
+"""Cutting users' sequences into training windows, and windows into steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommendations.ranking.network import PADDING
+from streamrec.training.splits import Sequences
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Pieces of sequences: every item but a user's first is the target of exactly one window.
+
+    Attributes:
+        starts: Shape (w,), int64: first item of each window, as a position in `Sequences.items`.
+        lengths: Shape (w,), int64: items of each window, 2 or more; the first is looked at, not predicted.
+    """
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+def draw_windows(sequences: Sequences, history_length: int, rng: np.random.Generator) -> Windows:
+    """Cut every sequence into windows of at most ``history_length + 1`` items that overlap by one.
+
+    The cuts lie at random, so that over the epochs every item is predicted from long and short histories.
+    """
+    starts: list[NDArray[np.int64]] = []
+    lengths: list[NDArray[np.int64]] = []
+    for user in np.flatnonzero(sequences.lengths >= 2):
+        first, last = int(sequences.offsets[user]), int(sequences.offsets[user + 1]) - 1
+        # A short sequence stays whole: cutting it would take away the little history that it has.
+        phase = int(rng.integers(history_length)) if last - first > history_length else 0
+        cuts = np.arange(first - phase, last, history_length, dtype=np.int64)
+        begins = np.maximum(cuts, first)
+        ends = np.minimum(cuts + history_length, last)
+        kept = ends > begins
+        starts.append(begins[kept])
+        lengths.append((ends - begins + 1)[kept])
+    if not starts:
+        return Windows(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    return Windows(np.concatenate(starts), np.concatenate(lengths))
+
+
+def steps(
+    sequences: Sequences, windows: Windows, batch_interactions: int, rng: np.random.Generator
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Group windows of like length into steps of about ``batch_interactions`` targets, in random order.
+
+    Yields:
+        Inputs and targets, both of shape (b, length), item rows with `PADDING` on the right.
+    """
+    order = rng.permutation(windows.starts.size)
+    order = order[np.argsort(windows.lengths[order], kind="stable")]
+    before = np.cumsum(windows.lengths[order] - 1) - (windows.lengths[order] - 1)
+    groups = np.split(order, np.flatnonzero(np.diff(before // batch_interactions)) + 1)
+    for place in rng.permutation(len(groups)):
+        yield padded(sequences.items, windows.starts[groups[place]], windows.lengths[groups[place]])
+
+
+def padded(
+    items: NDArray[np.int32], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Inputs (all but the last item) and targets (all but the first) of some windows."""
+    steps_ahead = np.arange(int(lengths.max()) - 1)
+    inside = steps_ahead[None, :] < lengths[:, None] - 1
+    positions = np.where(inside, starts[:, None] + steps_ahead[None, :], 0)
+    inputs = np.where(inside, items[positions], PADDING).astype(np.int64)
+    targets = np.where(inside, items[positions + inside], PADDING).astype(np.int64)
+    return inputs, targets
+
+
+def newest(sequences: Sequences, users: NDArray[np.int32], history_length: int) -> list[NDArray[np.int64]]:
+    """The newest ``history_length`` items of some users, oldest first."""
+    return [sequences.of(int(user))[-history_length:].astype(np.int64) for user in users]

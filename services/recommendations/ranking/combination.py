@@ -1,0 +1,150 @@
+"""One score from the network's logit and the candidate features: a conditional logit (McFadden 1974, eq. 12).
+
+Each example is a choice: the held-out item against items that the user had not seen. The network and the
+tables must not have seen the held-out items, or the weights would be fitted on memories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from services.recommendations.ranking.settings import CombinationSettings
+from streamrec.training.splits import Sequences
+
+_MAXIMUM_ITERATIONS: Final = 200
+_SMALLEST_DEVIATION: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Weights of a linear score.
+
+    Attributes:
+        weights: Shape (1 + features,), float32: of the network's logit first, then of each feature.
+    """
+
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def network_alone(cls, feature_count: int) -> Self:
+        """The score that ignores the features."""
+        weights = np.zeros(1 + feature_count, dtype=np.float32)
+        weights[0] = 1.0
+        return cls(weights)
+
+    def scores(self, logits: NDArray[np.float32], features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score c candidates.
+
+        Args:
+            logits: Shape (c,).
+            features: Shape (c, features).
+        """
+        combined: NDArray[np.float32] = logits * self.weights[0] + features @ self.weights[1:]
+        return combined
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One held-out item and what it is told from.
+
+    Attributes:
+        user: Row of the user.
+        history: Shape (h,), item rows before the held-out item, oldest first.
+        candidates: Shape (1 + negatives,), item rows; the held-out item first.
+    """
+
+    user: int
+    history: NDArray[np.int64]
+    candidates: NDArray[np.int64]
+
+
+def held_out_counts(lengths: NDArray[np.int64], settings: CombinationSettings) -> NDArray[np.int64]:
+    """Shape (u,): how many of each user's newest items are held out; at least one, never the first item."""
+    share = np.floor(lengths * settings.held_out_share).astype(np.int64)
+    counts = np.clip(share, 1, settings.held_out_per_user)
+    return np.asarray(np.where(lengths >= 2, counts, 0))
+
+
+def without_newest(sequences: Sequences, counts: NDArray[np.int64]) -> Sequences:
+    """The sequences less the newest ``counts[u]`` items of each user."""
+    kept_lengths = sequences.lengths - counts
+    position = np.arange(sequences.items.size) - sequences.offsets[:-1][sequences.users]
+    kept = position < kept_lengths[sequences.users]
+    return Sequences(
+        user_ids=sequences.user_ids,
+        offsets=np.concatenate(([0], np.cumsum(kept_lengths))).astype(np.int64),
+        items=sequences.items[kept],
+        timestamps=sequences.timestamps[kept],
+    )
+
+
+def choices(
+    sequences: Sequences,
+    counts: NDArray[np.int64],
+    item_count: int,
+    settings: CombinationSettings,
+    rng: np.random.Generator,
+) -> Iterator[Choice]:
+    """Yield the held-out items, at most ``settings.maximum_examples``, with their negatives.
+
+    A held-out item that the user had seen before is left out: seen items are never candidates.
+    """
+    users = np.repeat(np.arange(len(counts)), counts)
+    back = np.concatenate([np.arange(1, count + 1) for count in counts]) if counts.size else counts
+    if users.size > settings.maximum_examples:
+        chosen = np.sort(rng.choice(users.size, settings.maximum_examples, replace=False))
+        users, back = users[chosen], back[chosen]
+    for user, steps_back in zip(users.tolist(), back.tolist(), strict=True):
+        items = sequences.of(user).astype(np.int64)
+        history, target = items[: items.size - steps_back], items[items.size - steps_back]
+        unseen = np.ones(item_count, dtype=np.bool_)
+        unseen[items] = False
+        pool = np.flatnonzero(unseen)
+        if target in history or pool.size == 0:
+            continue
+        size = min(settings.negative_count, pool.size)
+        negatives = pool if size == pool.size else rng.choice(pool, size, replace=False)
+        yield Choice(user, history, np.concatenate(([target], negatives)))
+
+
+def fit_combination(inputs: NDArray[np.float32], sizes: NDArray[np.int64], l2: float) -> Combination:
+    """Fit the weights by maximum likelihood with a Gaussian pull towards the network's logit alone.
+
+    Args:
+        inputs: Shape (examples, candidates, 1 + features): logit and features, the held-out item first.
+        sizes: Shape (examples,): candidates that each example really has; the rest is filling.
+        l2: Strength of the pull, on weights of standardised inputs.
+    """
+    if len(inputs) == 0:
+        return Combination.network_alone(inputs.shape[2] - 1)
+    real = np.arange(inputs.shape[1])[None, :] < sizes[:, None]
+    deviations = inputs[real].astype(np.float64).std(axis=0)
+    # A feature that never varies says nothing; its weight stays at zero.
+    scale = np.where(deviations > _SMALLEST_DEVIATION, 1.0 / np.maximum(deviations, _SMALLEST_DEVIATION), 0.0)
+    standardised = np.ascontiguousarray(inputs * scale.astype(np.float32))
+    centre = np.zeros(inputs.shape[2])
+    centre[0] = deviations[0]
+
+    def objective(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = np.where(real, standardised @ weights.astype(np.float32), -np.inf).astype(np.float64)
+        scores -= scores.max(axis=1, keepdims=True)
+        exponentials = np.exp(scores)
+        totals = exponentials.sum(axis=1, keepdims=True)
+        loss = float((np.log(totals[:, 0]) - scores[:, 0]).mean()) + l2 * float(
+            ((weights - centre) ** 2).sum()
+        )
+        probabilities = (exponentials / totals).astype(np.float32)
+        expected = np.einsum("ec,ecf->f", probabilities, standardised, optimize=True)
+        gradient = (expected - standardised[:, 0].sum(axis=0)) / len(inputs) + 2.0 * l2 * (weights - centre)
+        return loss, gradient.astype(np.float64)
+
+    result: Any = optimize.minimize(
+        objective, centre, jac=True, method="L-BFGS-B", options={"maxiter": _MAXIMUM_ITERATIONS}
+    )
+    return Combination((result.x * scale).astype(np.float32))

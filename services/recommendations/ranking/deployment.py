@@ -1,0 +1,36 @@
+"""Ranking as a deployment: the champion ranker, one request at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.recommendations.gateway.stages import StageReply
+from services.recommendations.model_source import ModelSource
+from services.recommendations.stage_replica import WARM_UP_USER, StageReplica
+from services.recommendations.types import Candidates, Ranker, UserState
+from streamrec.serving.slot import FetchedModel
+
+
+class RankingDeployment(StageReplica[Ranker]):
+    """Implements `RankingStage`. A replica has one core, so a thread would only add a hand-over."""
+
+    def __init__(self, source: ModelSource, model_name: str) -> None:
+        super().__init__(source, model_name, load_ranker, _warm_up)
+
+    async def rank(self, user: UserState, candidates: Candidates) -> StageReply:
+        """See `RankingStage.rank`."""
+        loaded = self.current()
+        return StageReply(loaded.model.rank(user, candidates), loaded.ref.version)
+
+
+def load_ranker(fetched: FetchedModel) -> Ranker:
+    """Load a verified artifact."""
+    from services.recommendations.ranking.model import RankingModel
+
+    return RankingModel.load(fetched.folder)
+
+
+def _warm_up(model: Ranker) -> None:
+    # Items that no catalogue has: a ranker must score them too.
+    candidates = Candidates(("warm-up-1", "warm-up-2"), np.array([1.0, 0.5], dtype=np.float32))
+    model.rank(WARM_UP_USER, candidates)

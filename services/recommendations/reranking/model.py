@@ -1,0 +1,237 @@
+"""The re-ranker at serving time: an anytime algorithm over the ranked candidates."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommendations.reranking.selection import Request, best_exchange
+from services.recommendations.types import UNKNOWN, Candidates, UserState
+from streamrec.contracts.errors import ArtifactError, InvalidInputError
+
+SKIP_ABOVE_MS: Final = 85.0
+"""In fallback mode, a request that has already taken longer is answered in relevance order."""
+
+CONSUMED_HISTORY: Final = 200
+"""Newest items of a history that say which languages the user consumes."""
+
+SETTINGS_FILE: Final = "reranking.json"
+ARRAYS_FILE: Final = "reranking.npz"
+_FORMAT: Final = 1
+
+
+class DiversityReranker:
+    """Gives creators of under-exposed languages more of the slate, at a bounded cost in relevance.
+
+    What is optimised is documented in `services.recommendations.reranking.selection`; within the slate items
+    keep their order of relevance. The answer starts as the relevance order and improves exchange by exchange,
+    so it is valid whenever the budget ends. It depends on the arguments alone: served and offline answers are
+    equal.
+    """
+
+    def __init__(
+        self,
+        target_gini: float = 0.30,
+        latency_budget_ms: float = 15.0,
+        diversity_weight: float = 1.0,
+        fallback_mode: bool = True,
+        *,
+        language_of: Mapping[str, str] = MappingProxyType({}),
+        language_prices: Mapping[str, float] | None = None,
+        temperature: float = 1.0,
+        slate_length: int = 10,
+        exploration_share: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            target_gini: Exposure Gini over all creator languages that the prices were fitted for; 0..1.
+            latency_budget_ms: Time that one call may take; then the best slate so far is returned.
+            diversity_weight: Factor on every price: 0 keeps the relevance order.
+            fallback_mode: Whether a request that is already late is left as it is (`SKIP_ABOVE_MS`).
+            language_of: Creator language by item id; items that are not in it have no price.
+            language_prices: What exposure of each language is worth, in relevance (a probability); a language
+                without a price is worth nothing. Every language is worth 1 when None.
+            temperature: Scores divided by it are log probabilities up to a constant: the ranker's
+            calibration. slate_length: How many items are shown: only they are chosen.
+            exploration_share: Most of the slate that prices may fill with languages the user does not
+            consume. clock: Monotonic seconds.
+
+        Raises:
+            InvalidInputError: A setting is out of its range.
+        """
+        _require("target_gini", target_gini, 0.0, 1.0)
+        _require("latency_budget_ms", latency_budget_ms, 0.0, np.inf)
+        _require("diversity_weight", diversity_weight, 0.0, np.inf)
+        _require("exploration_share", exploration_share, 0.0, 1.0)
+        if not (np.isfinite(temperature) and temperature > 0.0):
+            raise InvalidInputError("temperature", "must be finite and above 0")
+        if slate_length < 1:
+            raise InvalidInputError("slate_length", "must be 1 or more")
+        self.target_gini = target_gini
+        self.latency_budget_ms = latency_budget_ms
+        self.diversity_weight = diversity_weight
+        self.fallback_mode = fallback_mode
+        self.temperature = temperature
+        self.slate_length = slate_length
+        self.exploration_share = exploration_share
+        self.languages = tuple(sorted(set(language_of.values())))
+        if language_prices is None:
+            language_prices = dict.fromkeys(self.languages, 1.0)
+        for language, price in language_prices.items():
+            _require(f"language_prices.{language}", price, 0.0, np.inf)
+        self.language_prices = MappingProxyType(dict(language_prices))
+        self._clock = clock
+        self._code_of_language = {language: code for code, language in enumerate(self.languages)}
+        self._code_of_item = {item: self._code_of_language[name] for item, name in language_of.items()}
+        # One code more for items whose language is not known; what is not known cannot be under-exposed.
+        prices = [0.0 if name == UNKNOWN else language_prices.get(name, 0.0) for name in self.languages]
+        self._prices = diversity_weight * np.array([*prices, 0.0])
+
+    def skips(self, current_latency_ms: float) -> bool:
+        """Whether a request that has taken this long is left in relevance order."""
+        return self.fallback_mode and current_latency_ms > SKIP_ABOVE_MS
+
+    def rerank(
+        self,
+        candidates: Candidates,
+        user_context: UserState,
+        current_latency_ms: float,
+        *,
+        slate_length: int | None = None,
+    ) -> Candidates:
+        """Return the same items; the first `slate_length` are the slate.
+
+        An item that now stands behind a less relevant one gets that one's score, so that scores still fall.
+
+        Args:
+            candidates: Ranked, best first.
+            user_context: Whose slate it is.
+            current_latency_ms: Time that the request has taken so far.
+            slate_length: Items that this request shows, where it differs from the re-ranker's own.
+
+        Returns:
+            ``candidates`` itself when it is skipped or when the relevance order is already best.
+        """
+        shown = self.slate_length if slate_length is None else slate_length
+        if self.skips(current_latency_ms) or len(candidates) <= shown:
+            return candidates
+        deadline = self._clock() + self.latency_budget_ms / 1000.0
+        request = self.request(candidates, user_context)
+        if self._clock() >= deadline:
+            return candidates
+        exchange = best_exchange(request, self._prices, shown, self.exploration_slots(shown))
+        if len(exchange.incoming) == 0:
+            return candidates
+        in_slate = np.zeros(len(candidates), dtype=np.bool_)
+        in_slate[:shown] = True
+        for dropped, taken in zip(exchange.outgoing.tolist(), exchange.incoming.tolist(), strict=True):
+            if self._clock() >= deadline:
+                break
+            in_slate[dropped], in_slate[taken] = False, True
+        order = np.concatenate([np.flatnonzero(in_slate), np.flatnonzero(~in_slate)])
+        item_ids = candidates.item_ids
+        return Candidates(
+            item_ids=tuple(item_ids[position] for position in order.tolist()),
+            scores=np.minimum.accumulate(candidates.scores[order]),
+        )
+
+    def exploration_slots(self, slate_length: int) -> int:
+        """Most items of a slate that prices may lift in languages the user does not consume."""
+        return int(self.exploration_share * slate_length + 1e-9)
+
+    def request(self, candidates: Candidates, user: UserState) -> Request:
+        """Translate into what the selection works on; ``candidates`` must not be empty."""
+        return Request(
+            self._relevance(candidates.scores), self._codes(candidates.item_ids), self._consumed(user)
+        )
+
+    def _codes(self, item_ids: tuple[str, ...]) -> NDArray[np.int64]:
+        code_of, without = self._code_of_item, len(self.languages)
+        return np.array([code_of.get(item, without) for item in item_ids], dtype=np.int64)
+
+    def _relevance(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        exponents = (scores.astype(np.float64) - float(scores[0])) / self.temperature
+        likelihood = np.exp(exponents)
+        relevance: NDArray[np.float64] = likelihood / likelihood.sum()
+        return relevance
+
+    def _consumed(self, user: UserState) -> NDArray[np.bool_]:
+        """Shape (languages + 1,): the user's own language and those of the newest history."""
+        consumed = np.zeros(len(self.languages) + 1, dtype=np.bool_)
+        without = len(self.languages)
+        consumed[[self._code_of_item.get(item, without) for item in user.history[-CONSUMED_HISTORY:]]] = True
+        consumed[self._code_of_language.get(user.segment.language, without)] = True
+        return consumed
+
+    def save(self, folder: Path) -> None:
+        """Write settings, prices and the languages of the items into ``folder``, which is made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        items = sorted(self._code_of_item)
+        np.savez(
+            folder / ARRAYS_FILE,
+            item_ids=np.array(items, dtype=np.str_),
+            language_codes=np.array([self._code_of_item[item] for item in items], dtype=np.int32),
+        )
+        document = {
+            "format": _FORMAT,
+            "target_gini": self.target_gini,
+            "latency_budget_ms": self.latency_budget_ms,
+            "diversity_weight": self.diversity_weight,
+            "fallback_mode": self.fallback_mode,
+            "temperature": self.temperature,
+            "slate_length": self.slate_length,
+            "exploration_share": self.exploration_share,
+            "languages": self.languages,
+            "language_prices": dict(self.language_prices),
+        }
+        (folder / SETTINGS_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path, **changed: Any) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            folder: The artifact.
+            changed: Arguments of the constructor that replace what the artifact says, for example newer
+                ``language_prices`` or a ``slate_length``.
+
+        Raises:
+            ArtifactError: A file is missing, damaged, of another format, or holds a setting out of range.
+        """
+        try:
+            document = json.loads((folder / SETTINGS_FILE).read_text())
+            if document.pop("format") != _FORMAT:
+                raise ArtifactError(f"{folder}: not in format {_FORMAT}, the one that this release reads")
+            languages = document.pop("languages")
+            # Opened here: NumPy leaves the file open when it is no archive.
+            with (folder / ARRAYS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                codes, items = arrays["language_codes"].tolist(), arrays["item_ids"].tolist()
+            document["language_of"] = {item: languages[code] for item, code in zip(items, codes, strict=True)}
+            return cls(**{**document, **changed})
+        except (
+            OSError,
+            EOFError,
+            BadZipFile,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            AttributeError,
+            InvalidInputError,
+        ) as error:
+            raise ArtifactError(f"{folder} does not hold a readable re-ranker: {error!r}") from error
+
+
+def _require(field: str, value: float, low: float, high: float) -> None:
+    if not (np.isfinite(value) and low <= value <= high):
+        raise InvalidInputError(field, f"must be finite and in {low:g}..{high:g}")

@@ -1,0 +1,33 @@
+"""Serves from a folder until it is told to stop; a program of its own, so that a test can kill it.
+
+Usage: serve_process.py FOLDER PORT [--wait-for-models]
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from services.recommendations.gateway.settings import GatewayParts
+from services.recommendations.local_cluster import LocalServeSettings, serve_forever
+from streamrec.events.write_ahead_log import WriteAheadLog
+from streamrec.features.service import open_feature_store
+from streamrec.features.settings import FeatureSettings
+from streamrec.registry.mlflow_registry import RegistrySettings
+
+
+def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
+    features = FeatureSettings(folder / "features", Path(__file__).resolve().parents[3] / "feature_repo")
+    parts = GatewayParts(partial(open_feature_store, features), partial(WriteAheadLog, folder / "events"))
+    serve_forever(
+        LocalServeSettings(port=port, wait_for_models=wait_for_models),
+        RegistrySettings.embedded(folder / "registry"),
+        parts,
+        lambda service: print(f"ready at {service.url} after {service.startup_s:.1f} s", flush=True),
+    )
+    print("stopped", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), wait_for_models="--wait-for-models" in sys.argv)

@@ -1,0 +1,219 @@
+"""One running service, asked over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+
+import httpx
+import pytest
+
+from services.recommendations.cold_start.model import ColdStartModel
+from services.recommendations.gateway.stages import LocalModels
+from services.recommendations.item_index import ItemIndex
+from services.recommendations.offline import OfflinePipeline
+from services.recommendations.ranking.model import RankingModel
+from services.recommendations.reranking.model import DiversityReranker
+from services.recommendations.retrieval.model import TwoTowerRetriever
+from services.recommendations.training_input import MODEL_NAMES
+from services.recommendations.types import Segment, UserState
+from services.recommendations.user_states import user_states
+from streamrec.events.reader import FileEventReader
+from streamrec.features.service import open_feature_store
+from streamrec.registry.mlflow_registry import MlflowModelRegistry
+from streamrec.training.splits import user_sequences
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # MLflow's own tables use what SQLAlchemy will drop.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
+
+STAGES = {"retrieval", "cold_start", "ranking", "reranking"}
+
+
+@pytest.fixture(scope="module")
+def service(workspace, serve):
+    running = serve(workspace)
+    running.wait_for("/readyz", 200)
+    return running
+
+
+@pytest.fixture
+def client(service):
+    with httpx.Client(base_url=service.url, timeout=10.0) as client:
+        yield client
+
+
+def recommend(client, user_id, k=10, **rest):
+    response = client.post("/v1/recommendations", json={"user_id": user_id, "k": k, **rest})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def ids(answer):
+    return tuple(item["item_id"] for item in answer["items"])
+
+
+def click(client, user_id, item_id, **changes):
+    event = {
+        "event_id": uuid.uuid4().hex,
+        "user_id": user_id,
+        "item_id": item_id,
+        "kind": "click",
+        "occurred_at": "2024-06-01T12:00:00Z",
+    } | changes
+    response = client.post("/v1/events", json={"events": [event]})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@pytest.fixture(scope="module")
+def offline(workspace):
+    registry = MlflowModelRegistry(workspace.registry)
+    versions = {stage: registry.resolve(name) for stage, name in MODEL_NAMES.items()}
+    folders = {stage: registry.fetch(version) for stage, version in versions.items()}
+    models = LocalModels(
+        TwoTowerRetriever.load(folders["retrieval"]),
+        ColdStartModel.load(folders["cold_start"], ItemIndex.load(folders["retrieval"])),
+        RankingModel.load(folders["ranking"]),
+        DiversityReranker.load(folders["reranking"]),
+        {stage: version.ref.version for stage, version in versions.items()},
+    )
+    return OfflinePipeline(models, open_feature_store(workspace.features).item_table())
+
+
+def undegraded(client, user_id, **rest):
+    """An answer in time: on a busy machine one may be late, and says so."""
+    for _ in range(20):
+        answer = recommend(client, user_id, **rest)
+        if not answer["degraded"]:
+            return answer
+    raise AssertionError(f"every answer is degraded, the last one is {answer}")
+
+
+def test_ready_with_every_model(client):
+    ready = client.get("/readyz").json()
+    assert set(ready["model_versions"]) == STAGES
+    assert ready["catalogue_items"] == 150
+
+
+def test_known_users_get_what_the_offline_pipeline_says(client, offline, workspace):
+    everything = user_sequences(workspace.dataset)
+    for user in list(user_states(workspace.dataset, everything))[:30]:
+        answer = undegraded(client, user.user_id)
+        expected = offline.recommend(user, 10, answer["request_id"])
+        assert ids(answer) == expected.item_ids
+        assert answer["model_versions"] == expected.model_versions
+        assert [item["score"] for item in answer["items"]] == pytest.approx(expected.scores, rel=1e-5)
+
+
+def test_new_users_get_what_the_offline_pipeline_draws(client, offline):
+    segment = {"country": "fi", "language": "fi", "age_band": "18-24", "signup_channel": "organic"}
+    for number in range(10):
+        answer = undegraded(client, f"nobody-{number}", context=segment)
+        assert answer["cold_start"]
+        assert set(answer["model_versions"]) == {"cold_start", "reranking"}
+        expected = offline.recommend(
+            UserState(f"nobody-{number}", Segment(**segment)), 10, answer["request_id"]
+        )
+        assert ids(answer) == expected.item_ids
+
+
+def test_a_click_changes_the_next_answer(client):
+    before = undegraded(client, "user-40")
+    assert click(client, "user-40", ids(before)[0])["accepted"] == 1
+    assert ids(before)[0] not in ids(recommend(client, "user-40"))
+
+
+def test_five_clicks_make_a_new_user_a_known_one(client):
+    for item_id in ids(undegraded(client, "newcomer"))[:5]:
+        assert recommend(client, "newcomer")["cold_start"]
+        click(client, "newcomer", item_id)
+    assert not undegraded(client, "newcomer")["cold_start"]
+
+
+def test_an_unknown_item_is_quarantined_and_counted(client, workspace):
+    answer = click(client, "user-41", "item-of-nowhere")
+    assert answer["accepted"] == 0
+    assert answer["quarantined"][0]["reason"] == "unknown_item"
+    assert 'streamrec_events_quarantined_total{reason="unknown_item"} 1.0' in client.get("/metrics").text
+    (kept,) = FileEventReader(workspace.folder / "events").snapshot().quarantined
+    assert "item-of-nowhere" in kept.payload
+
+
+def test_impressions_reach_the_log(client, workspace):
+    answer = recommend(client, "user-42")
+    deadline_s = time.monotonic() + 10.0
+    while time.monotonic() < deadline_s:
+        impressions = FileEventReader(workspace.folder / "events").snapshot().impressions
+        found = [shown for shown in impressions if shown.request_id == answer["request_id"]]
+        if found:
+            break
+        time.sleep(0.1)
+    assert found[0].item_ids == ids(answer)
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (b'{"user_id": "u", "k": 501}', "k"),
+        (b'{"user_id": "u", "k": NaN}', "k"),
+        (b'{"user_id": 1}', "user_id"),
+        (b"{", "body"),
+        (b" " * 70_000, "body"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_bad_input_is_refused_through_the_whole_stack(client, content, field):
+    response = client.post(
+        "/v1/recommendations", content=content, headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["errors"][0]["field"] == field
+
+
+def test_an_endless_body_is_cut_off(service):
+    def endless():
+        while True:
+            yield b" " * 4096
+
+    with httpx.Client(base_url=service.url, timeout=10.0) as client:
+        try:
+            response = client.post(
+                "/v1/recommendations", content=endless(), headers={"content-type": "application/json"}
+            )
+        except httpx.TransportError:
+            return  # the connection was closed before the answer could be read
+    assert response.status_code == 422
+
+
+def test_pages_are_served(client):
+    assert "/v1/recommendations" in client.get("/docs").text
+    assert client.get("/openapi.json").json()["paths"]
+    assert client.get("/healthz").json() == {"status": "alive"}
+    metrics = client.get("/metrics").text
+    assert "streamrec_request_latency_seconds_bucket" in metrics
+    assert 'streamrec_model_version{model="ranking"}' in metrics
+
+
+def test_killed_ranking_replica_costs_nobody_an_answer(service, client):
+    undegraded(client, "user-43")
+    (pid,) = [pid for pid, command in service.session() if "ServeReplica:recommendations:ranking" in command]
+    os.kill(pid, signal.SIGKILL)
+    rungs = set()
+    deadline_s = time.monotonic() + 60.0
+    while time.monotonic() < deadline_s:
+        answer = recommend(client, "user-43")
+        assert len(answer["items"]) == 10
+        rungs.add(answer["rung"])
+        if not answer["degraded"] and "retrieval_order" in rungs:
+            break
+        time.sleep(0.02)
+    assert rungs == {"retrieval_order", "ranked"}
+    undegraded(client, "user-43")

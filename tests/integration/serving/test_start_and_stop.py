@@ -1,0 +1,105 @@
+"""How a service starts without its models, how it ends, and what an acknowledged event survives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import time
+
+import httpx
+import pytest
+
+from services.recommendations.training_input import MODEL_NAMES
+from streamrec.contracts.models import CHAMPION, ModelSpec
+from streamrec.events.reader import FileEventReader
+from streamrec.registry.mlflow_registry import MlflowModelRegistry
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # MLflow's own tables use what SQLAlchemy will drop.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
+
+
+def test_without_models_the_command_ends_at_once_and_says_why(workspace, serve):
+    empty = type(workspace)(workspace.folder / "empty", workspace.dataset)
+    empty.folder.mkdir()
+    running = serve(empty)
+    assert running.process.wait(120.0) != 0
+    said = running.log.read_text()
+    assert "recommendations-ranking" in said
+    assert "streamrec train" in said
+    assert running.session() == []
+
+
+def test_ctrl_c_stops_the_service_and_leaves_nothing_behind(workspace, serve):
+    running = serve(workspace)
+    running.wait_for("/readyz", 200)
+    # As a terminal does: to every process in the foreground, and once more from an impatient person.
+    os.killpg(running.process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    os.killpg(running.process.pid, signal.SIGINT)
+    assert running.process.wait(60.0) == 0
+    assert running.log.read_text().rstrip().endswith("stopped")
+    deadline_s = time.monotonic() + 10.0
+    while running.session() and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    assert running.session() == []
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", running.port))
+
+
+def register_again(source, target, stage, folder):
+    """Register a trained model's files in another registry, as its champion."""
+    version = source.resolve(MODEL_NAMES[stage])
+    ignored = shutil.ignore_patterns("manifest.json", "MLmodel")
+    shutil.copytree(source.fetch(version), folder / stage, ignore=ignored)
+    spec = ModelSpec(
+        name=version.ref.name,
+        signature=version.signature,
+        data_fingerprint=version.data_fingerprint,
+        settings_fingerprint=version.settings_fingerprint,
+        depends_on=version.depends_on,
+    )
+    target.set_alias(target.register(spec, folder / stage).ref, CHAMPION)
+
+
+def test_a_model_that_comes_late_is_served_and_an_acknowledged_event_survives_kill_9(
+    workspace, serve, tmp_path
+):
+    """One service for both, because it takes long to start."""
+    late = type(workspace)(tmp_path, workspace.dataset)
+    shutil.copytree(workspace.folder / "features", late.folder / "features")
+    source, target = MlflowModelRegistry(workspace.registry), MlflowModelRegistry(late.registry)
+    for stage in ("retrieval", "cold_start", "reranking"):
+        register_again(source, target, stage, tmp_path)
+    running = serve(late, "--wait-for-models")
+    deadline_s = time.monotonic() + 60.0
+    detail = ""
+    while "recommendations-ranking" not in detail and time.monotonic() < deadline_s:
+        detail = running.wait_for("/readyz", 503).json()["detail"]
+        time.sleep(0.1)
+    assert "recommendations-ranking" in detail
+    assert "recommendations-retrieval" not in detail
+    asked = httpx.post(f"{running.url}/v1/recommendations", json={"user_id": "user-01"}, timeout=10.0)
+    assert asked.status_code == 503
+    assert asked.headers["content-type"] == "application/problem+json"
+
+    register_again(source, target, "ranking", tmp_path)
+    running.wait_for("/readyz", 200)
+    event = {
+        "event_id": "the-last-one",
+        "user_id": "user-01",
+        "item_id": "item-149",
+        "kind": "click",
+        "occurred_at": "2024-06-01T12:00:00Z",
+    }
+    response = httpx.post(f"{running.url}/v1/events", json={"events": [event]}, timeout=10.0)
+    assert response.json()["accepted"] == 1
+    running.kill_everything()
+    outcomes = FileEventReader(late.folder / "events").snapshot().outcomes
+    assert [outcome.event_id for outcome in outcomes] == ["the-last-one"]

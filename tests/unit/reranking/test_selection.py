@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from services.recommendations.reranking.selection import (
+    Request,
+    best_exchange,
+    order_in_language,
+    slate_after,
+)
+
+
+def a_request(rng, candidates=9, languages=3, consumed=None):
+    relevance = -np.sort(-rng.dirichlet(np.ones(candidates)))
+    codes = rng.integers(languages, size=candidates)
+    consumed = np.ones(languages, dtype=bool) if consumed is None else consumed
+    return Request(relevance, codes, consumed)
+
+
+def objective(request, prices, slate):
+    counts = np.bincount(request.codes[slate], minlength=len(prices))
+    return request.relevance[slate].sum() + (prices * np.log2(1.0 + counts)).sum()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_slate_is_the_best_of_all_subsets(seed):
+    rng = np.random.default_rng(seed)
+    request, prices = a_request(rng), rng.uniform(0.0, 0.3, size=3)
+    slate = slate_after(best_exchange(request, prices, 4, 4), 4)
+    best = max(objective(request, prices, np.array(subset)) for subset in combinations(range(9), 4))
+    assert objective(request, prices, slate) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_exchange_improves_the_slate_and_the_first_ones_most(seed):
+    rng = np.random.default_rng(seed)
+    request, prices = a_request(rng, 40, 5), rng.uniform(0.0, 0.2, size=5)
+    exchange = best_exchange(request, prices, 10, 10)
+    members = set(range(10))
+    values = [objective(request, prices, np.array(sorted(members)))]
+    for dropped, taken in zip(exchange.outgoing, exchange.incoming, strict=True):
+        members = (members - {int(dropped)}) | {int(taken)}
+        values.append(objective(request, prices, np.array(sorted(members))))
+    improvements = np.diff(values)
+    assert len(improvements) == len(exchange.outgoing)
+    assert (improvements > 0).all()
+    assert (np.diff(improvements) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("slots", [0, 1, 2])
+def test_languages_the_user_does_not_consume_stay_within_the_exploration_slots(slots):
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        consumed = np.array([True, True, False, False])
+        request = a_request(rng, 60, 4, consumed)
+        prices = np.array([0.0, 0.1, 1.0, 2.0])
+        slate = slate_after(best_exchange(request, prices, 10, slots), 10)
+        lifted = [p for p in slate if p >= 10 and not consumed[request.codes[p]]]
+        assert len(lifted) <= slots
+
+
+def test_without_prices_nothing_is_exchanged():
+    request = a_request(np.random.default_rng(0))
+    assert len(best_exchange(request, np.zeros(3), 4, 4).incoming) == 0
+
+
+def test_order_in_language_counts_earlier_candidates():
+    assert order_in_language(np.array([1, 0, 1, 1, 0, 2])).tolist() == [0, 0, 1, 2, 1, 0]

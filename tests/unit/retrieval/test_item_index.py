@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.recommendations.item_index import (
+    INDEX_FILE,
+    SETTINGS_FILE,
+    VECTORS_FILE,
+    IndexSettings,
+    ItemIndex,
+)
+from streamrec.contracts.errors import ArtifactError, InvalidInputError
+
+LISTS = IndexSettings(exact_limit=0, list_count=32, probe_count=8)
+
+
+def vectors_of(count: int, dimension: int = 16, seed: int = 0) -> NDArray[np.float32]:
+    """Clustered, as learned embeddings are."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(20, dimension))
+    return (centres[rng.integers(20, size=count)] + rng.normal(size=(count, dimension))).astype(np.float32)
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"item-{number:05}" for number in range(count))
+
+
+def brute_force(index: ItemIndex, query: NDArray[np.float32], count: int, exclude: set[str]) -> list[str]:
+    scores = index.vectors.astype(np.float64) @ query
+    order = sorted(range(len(index)), key=lambda row: (-scores[row], row))
+    return [index.item_ids[row] for row in order if index.item_ids[row] not in exclude][:count]
+
+
+def test_exact_search_equals_brute_force() -> None:
+    index = ItemIndex.build(names(500), vectors_of(500))
+    assert index.exact
+    for seed in range(5):
+        query = vectors_of(1, seed=seed + 10)[0]
+        found = index.search(query, 40)
+        assert list(found.item_ids) == brute_force(index, query, 40, set())
+        np.testing.assert_allclose(
+            found.scores, [index.vectors[index.row_of[item]] @ query for item in found.item_ids], rtol=1e-5
+        )
+        assert (np.diff(found.scores) <= 0).all()
+
+
+def test_vectors_have_unit_length_and_cannot_be_changed() -> None:
+    index = ItemIndex.build(names(50), np.vstack([vectors_of(49) * 7, np.zeros((1, 16), np.float32)]))
+    np.testing.assert_allclose(np.linalg.norm(index.vectors[:49], axis=1), 1.0, rtol=1e-5)
+    assert not index.vectors[49].any()
+    with pytest.raises(ValueError, match="read-only"):
+        index.vectors[0, 0] = 2.0
+
+
+@pytest.mark.parametrize("settings", [IndexSettings(), LISTS])
+def test_excluded_items_are_replaced_by_the_next_best(settings: IndexSettings) -> None:
+    index = ItemIndex.build(names(3000), vectors_of(3000), settings)
+    query = vectors_of(1, seed=99)[0]
+    exclude = set(index.search(query, 700).item_ids) | {"item-never-heard-of"}
+    found = index.search(query, 100, exclude)
+    assert len(found) == 100
+    assert not exclude & set(found.item_ids)
+    expected = brute_force(index, query, 100, exclude)
+    assert len(set(expected) & set(found.item_ids)) >= (100 if index.exact else 90)
+
+
+@pytest.mark.parametrize("settings", [IndexSettings(), LISTS])
+def test_the_whole_catalogue_can_be_asked_for(settings: IndexSettings) -> None:
+    index = ItemIndex.build(names(2000), vectors_of(2000), settings)
+    query = vectors_of(1, seed=5)[0]
+    assert sorted(index.search(query, 5000).item_ids) == list(index.item_ids)
+    assert index.search(query, 5000, index.item_ids[1:]).item_ids == index.item_ids[:1]
+    assert len(index.search(query, 10, index.item_ids)) == 0
+    assert len(index.search(query, 0)) == 0
+
+
+def test_ties_go_to_the_lower_row_even_at_the_cut() -> None:
+    # Better items behind a long row of equal ones: FAISS drops any of the equals for them.
+    same, better = np.array([1, 1, 0], np.float32), np.array([1, 0, 0], np.float32)
+    vectors = np.vstack([np.tile(same, (280, 1)), np.tile(better, (20, 1))])
+    index = ItemIndex.build(names(300), vectors)
+    found = index.search(better, 50, exclude=("item-00003", "item-00290"))
+    assert list(found.item_ids) == [
+        f"item-{row:05}" for row in (*range(280, 300), *range(32)) if row not in (3, 290)
+    ]
+    nothing_known = index.search(np.zeros(3, np.float32), 5)
+    assert nothing_known.item_ids == index.item_ids[:5]
+
+
+def test_lists_find_nearly_everything_that_exact_search_finds() -> None:
+    vectors = vectors_of(20_000, dimension=32)
+    exact = ItemIndex.build(names(20_000), vectors)
+    lists = ItemIndex.build(
+        names(20_000), vectors, IndexSettings(exact_limit=10_000, list_count=128, probe_count=64)
+    )
+    assert exact.exact
+    assert not lists.exact
+    recalls = []
+    for query in vectors_of(40, dimension=32, seed=1):
+        true, found = exact.search(query, 500), lists.search(query, 500)
+        assert len(found) == 500
+        recalls.append(len(set(true.item_ids) & set(found.item_ids)) / 500)
+        # The scores are those of the exact vectors, not of their one-byte codes.
+        rows = [lists.row_of[item] for item in found.item_ids]
+        np.testing.assert_allclose(found.scores, lists.vectors[rows] @ query, rtol=1e-5, atol=1e-6)
+    assert np.mean(recalls) >= 0.95
+
+
+@pytest.mark.parametrize("settings", [IndexSettings(), LISTS])
+def test_a_saved_index_answers_the_same(settings: IndexSettings, tmp_path: Path) -> None:
+    index = ItemIndex.build(("a/b", "é", *names(1998)), vectors_of(2000), settings)
+    index.save(tmp_path)
+    again = ItemIndex.load(tmp_path)
+    assert again.item_ids == index.item_ids
+    assert again.settings == settings
+    assert again.exact == index.exact
+    np.testing.assert_array_equal(again.vectors, index.vectors)
+    for query in vectors_of(5, seed=3):
+        first, second = index.search(query, 50, ("é",)), again.search(query, 50, ("é",))
+        assert first.item_ids == second.item_ids
+        np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_building_twice_gives_the_same_index() -> None:
+    first, second = (ItemIndex.build(names(2000), vectors_of(2000), LISTS) for _ in range(2))
+    for query in vectors_of(5, seed=3):
+        assert first.search(query, 50).item_ids == second.search(query, 50).item_ids
+
+
+def test_a_batch_is_one_search_after_the_other() -> None:
+    index = ItemIndex.build(names(300), vectors_of(300))
+    queries = vectors_of(3, seed=8)
+    exclude = [("item-00001",), (), index.item_ids[:100]]
+    for query, without, found in zip(queries, exclude, index.search_batch(queries, 9, exclude), strict=True):
+        assert found.item_ids == index.search(query, 9, without).item_ids
+    with pytest.raises(InvalidInputError, match="exclude"):
+        index.search_batch(queries, 9, exclude[:2])
+
+
+def test_what_cannot_be_indexed_is_refused() -> None:
+    vectors = vectors_of(3)
+    with pytest.raises(InvalidInputError, match="empty"):
+        ItemIndex.build((), vectors[:0])
+    with pytest.raises(InvalidInputError, match="more than one row"):
+        ItemIndex.build(("a", "b", "a"), vectors)
+    with pytest.raises(InvalidInputError, match="shape"):
+        ItemIndex.build(("a", "b"), vectors)
+    vectors[1, 4] = np.nan
+    with pytest.raises(InvalidInputError, match="'b' is not finite"):
+        ItemIndex.build(("a", "b", "c"), vectors)
+
+
+def test_what_cannot_be_searched_is_refused() -> None:
+    index = ItemIndex.build(names(3), vectors_of(3))
+    with pytest.raises(InvalidInputError, match="finite"):
+        index.search(np.full(16, np.nan, dtype=np.float32), 2)
+    with pytest.raises(InvalidInputError, match="shape"):
+        index.search(np.zeros(15, dtype=np.float32), 2)
+    with pytest.raises(InvalidInputError, match="count"):
+        index.search(np.zeros(16, dtype=np.float32), -1)
+
+
+@pytest.mark.parametrize("file", [INDEX_FILE, VECTORS_FILE, SETTINGS_FILE])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "other"])
+def test_a_damaged_artifact_is_refused(file: str, damage: str, tmp_path: Path) -> None:
+    ItemIndex.build(names(300), vectors_of(300)).save(tmp_path)
+    path = tmp_path / file
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif file == SETTINGS_FILE:
+        path.write_text('{"exact_limit": 5, "sort": true}')
+    else:
+        other = tmp_path / "other"
+        ItemIndex.build(names(299), vectors_of(299)).save(other)
+        path.write_bytes((other / file).read_bytes())
+    with pytest.raises(ArtifactError, match=r"item index|items and"):
+        ItemIndex.load(tmp_path)
