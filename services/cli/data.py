@@ -1,0 +1,75 @@
+"""`streamrec data`: bring data in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from streamrec.datasets.importers import ImportReport
+
+app = typer.Typer(help="Import data into the neutral format.", no_args_is_help=True)
+importing = typer.Typer(
+    help="Import a folder; rows that cannot be used are quarantined with their reason and counted.",
+    no_args_is_help=True,
+)
+app.add_typer(importing, name="import")
+
+SourceArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to read; it is not changed.")]
+OutputOption = Annotated[
+    Path, typer.Option("--output", help="Data folder to write; an earlier one is replaced.")
+]
+
+
+@importing.command("movielens")
+def import_movielens(source: SourceArgument, output: OutputOption) -> None:
+    """Import a MovieLens folder (ratings.csv and movies.csv or items.csv, or the .dat files of 1M)."""
+    from services.cli.progress import shown_progress
+    from services.cli.tables import stdout_console
+    from streamrec.datasets import importers
+
+    console = stdout_console()
+    with shown_progress(console) as progress:
+        report = importers.import_movielens(source, output, progress)
+    console.print(import_table(report))
+
+
+@importing.command("neutral")
+def import_neutral(source: SourceArgument, output: OutputOption) -> None:
+    """Import a folder in the neutral format: check every row, keep the good ones."""
+    from services.cli.progress import shown_progress
+    from services.cli.tables import stdout_console
+    from streamrec.datasets import importers
+
+    console = stdout_console()
+    with shown_progress(console) as progress:
+        report = importers.import_neutral(source, output, progress)
+    console.print(import_table(report))
+
+
+def import_table(report: ImportReport) -> Group:
+    """Build the table of what an import read, kept and quarantined."""
+    from services.cli.tables import table
+
+    def reasons(quarantined: dict[str, int]) -> str:
+        return ", ".join(f"{reason}: {rows:,}" for reason, rows in quarantined.items()) or "-"
+
+    return table(
+        f"Imported into {report.output}: {report.users:,} users, {report.items:,} items, "
+        f"{report.interactions:,} interactions",
+        ("file", "rows read", "kept", "quarantined", "reasons"),
+        (
+            (
+                file.file,
+                f"{file.rows_read:,}",
+                f"{file.rows_kept:,}",
+                f"{sum(file.quarantined.values()):,}",
+                reasons(dict(file.quarantined)),
+            )
+            for file in report.files
+        ),
+    )

@@ -1,0 +1,63 @@
+"""Where everything lives on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(
+        "--workspace",
+        envvar="STREAMREC_WORKSPACE",
+        file_okay=False,
+        help="Folder that holds data, features, models and events.",
+    ),
+]
+"""The option that every command shares."""
+
+DEFAULT_WORKSPACE = Path("var")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folders of one installation; nothing outside them is written.
+
+    Attributes:
+        root: The folder that holds the rest.
+    """
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        """Data folders in the neutral format."""
+        return self.root / "data"
+
+    @property
+    def features(self) -> Path:
+        """The feature store: registry, online store, Parquet sources."""
+        return self.root / "features"
+
+    @property
+    def registry(self) -> Path:
+        """The model registry: its SQLite file, the artifacts, and the cache of verified artifacts."""
+        return self.root / "registry"
+
+    @property
+    def training(self) -> Path:
+        """Scratch folders of training runs."""
+        return self.root / "training"
+
+    @property
+    def events(self) -> Path:
+        """The event log."""
+        return self.root / "events"
+
+    @property
+    def demo(self) -> Workspace:
+        """The demo's own workspace, so that a run never touches the events or models of this one."""
+        return Workspace(self.root / "demo")

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli.main import app
+from streamrec.contracts.errors import DependencyError
+
+COMMANDS = {
+    (): ("data", "world", "features", "train", "evaluate", "serve", "demo"),
+    ("data", "import"): ("movielens", "neutral"),
+    ("world",): ("generate",),
+    ("features",): ("apply", "materialize"),
+}
+
+
+@pytest.fixture
+def runner() -> CliRunner:
+    return CliRunner()
+
+
+@pytest.mark.parametrize("group", COMMANDS, ids=lambda group: " ".join(group) or "streamrec")
+def test_help_lists_every_command(runner, group):
+    result = runner.invoke(app, [*group, "--help"])
+    assert result.exit_code == 0
+    for command in COMMANDS[group]:
+        assert command in result.stdout
+
+
+def test_train_offers_every_stage(runner):
+    shown = runner.invoke(app, ["train", "--help"]).stdout
+    for stage in ("retrieval", "ranking", "cold-start", "reranking", "all"):
+        assert stage in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--data", "missing", "--json", "out.json"],
+        ["train", "all", "--data", "missing"],
+        ["data", "import", "movielens", "missing", "--output", "out"],
+        ["data", "import", "neutral", "missing", "--output", "out"],
+        ["features", "materialize", "--data", "missing"],
+        ["demo", "--data", "missing"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+def test_a_bad_folder_is_one_line_and_exit_code_2(runner, tmp_path, monkeypatch, arguments):
+    missing = str(tmp_path / "nowhere")
+    arguments = [missing if argument == "missing" else argument for argument in arguments]
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert "nowhere" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_debug_keeps_the_error(runner, tmp_path):
+    result = runner.invoke(app, ["--debug", "train", "all", "--data", str(tmp_path / "nowhere")])
+    assert type(result.exception).__name__ == "DataFolderError"
+
+
+def test_evaluate_of_a_movielens_folder_suggests_the_import(runner, tmp_path):
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
+    result = runner.invoke(app, ["evaluate", "--data", str(tmp_path), "--json", str(tmp_path / "out.json")])
+    assert result.exit_code == 2
+    assert f"streamrec data import movielens {tmp_path}" in result.stderr
+
+
+def test_an_error_of_several_lines_becomes_one(runner, monkeypatch):
+    def fail(_folder):
+        raise DependencyError("first\n  second")
+
+    monkeypatch.setattr("services.cli.composition.load_data_folder", fail)
+    result = runner.invoke(app, ["train", "all", "--data", "x"])
+    assert result.stderr == "error: first second\n"
+
+
+def test_a_missing_package_names_the_extra_and_a_defect_keeps_its_traceback(runner, monkeypatch):
+    def lacks(name):
+        def fail(_folder):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        return fail
+
+    monkeypatch.setattr("services.cli.composition.load_data_folder", lacks("torch"))
+    result = runner.invoke(app, ["train", "all", "--data", "x"])
+    assert result.exit_code == 2
+    assert "torch" in result.stderr
+    assert "pip install 'streamrec[serving,training]'" in result.stderr
+
+    monkeypatch.setattr("services.cli.composition.load_data_folder", lacks("services.gone"))
+    assert isinstance(runner.invoke(app, ["train", "all", "--data", "x"]).exception, ModuleNotFoundError)
+
+
+def test_the_workspace_comes_from_the_environment_unless_named(runner, tmp_path, monkeypatch):
+    seen = []
+
+    def note(workspace):
+        seen.append(workspace.root)
+        raise DependencyError("stop here")
+
+    monkeypatch.setattr("services.cli.composition.feature_settings", note)
+    environment = {"STREAMREC_WORKSPACE": str(tmp_path / "a")}
+    runner.invoke(app, ["features", "apply"], env=environment)
+    runner.invoke(app, ["features", "apply", "--workspace", str(tmp_path / "b")], env=environment)
+    runner.invoke(app, ["features", "apply"], env={"STREAMREC_WORKSPACE": None})
+    assert seen == [tmp_path / "a", tmp_path / "b", Path("var")]
+
+
+def test_help_imports_no_heavy_library():
+    heavy = (
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "torch",
+        "mlflow",
+        "ray",
+        "feast",
+        "matplotlib",
+        "pymc",
+        "pydantic",
+    )
+    script = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from services.cli.main import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "platform"), str(root)])}
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+    assert time.monotonic() - started < 30
