@@ -18,12 +18,22 @@ MAXIMUM_LINES = 420
 
 VENDOR_HOMES = {
     "mlflow": {"platform/streamrec/registry/mlflow_registry.py"},
-    "feast": {"platform/streamrec/features/feast_store.py", "feature_repo"},
+    "feast": {
+        "platform/streamrec/features/feast_import.py",
+        "platform/streamrec/features/feast_repository.py",
+        "platform/streamrec/features/feast_store.py",
+        "feature_repo",
+    },
     "faiss": {"services/recommendations/item_index.py"},
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
-    "prometheus_client": {"platform/streamrec/monitoring/metrics.py"},
+    "prometheus_client": {
+        "platform/streamrec/monitoring/metrics.py",
+        "platform/streamrec/features/feast_import.py",  # undoes what importing Feast does to it
+    },
     "ray": {
         "services/recommendations/graph.py",
+        "services/recommendations/local_cluster.py",
+        "services/recommendations/gateway/ray_stages.py",
         "services/recommendations/gateway/deployment.py",
         "services/recommendations/retrieval/deployment.py",
         "services/recommendations/ranking/deployment.py",

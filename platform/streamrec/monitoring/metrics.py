@@ -5,7 +5,7 @@ Label values come from fixed sets, so a hostile request cannot grow the number o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -102,6 +102,19 @@ class RecommendationMetrics:
             ("model",),
             registry=self._registry,
         )
+        self._impressions_dropped = Counter(
+            "streamrec_impressions_dropped",
+            "Impressions that were not logged because the queue was full.",
+            registry=self._registry,
+        )
+        self._event_log_queued = Gauge(
+            "streamrec_event_log_queued_records", "Records waiting to be written.", registry=self._registry
+        )
+        self._event_log_lost = Gauge(
+            "streamrec_event_log_lost_records",
+            "Impressions that were queued and could not be written, since the start.",
+            registry=self._registry,
+        )
         for stage in self._stages:
             self._stage_latency.labels(stage)
             self._stage_failures.labels(stage)
@@ -144,6 +157,15 @@ class RecommendationMetrics:
     def count_quarantined_event(self, reason: QuarantineReason) -> None:
         """Count one event that was set aside."""
         self._events_quarantined.labels(reason.value).inc()
+
+    def count_dropped_impression(self) -> None:
+        """Count one impression that found the log's queue full."""
+        self._impressions_dropped.inc()
+
+    def watch_event_log(self, queued: Callable[[], int], lost: Callable[[], int]) -> None:
+        """Ask these for the queue's length and for the records lost whenever the metrics are read."""
+        self._event_log_queued.set_function(queued)
+        self._event_log_lost.set_function(lost)
 
     def set_catalogue_items(self, count: int) -> None:
         """Say how many items the catalogue has."""

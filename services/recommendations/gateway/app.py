@@ -104,9 +104,7 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
         if response.status_code != HTTPStatus.OK:
             # An answer is counted where its rung is known.
             spent_ms = (time.monotonic() - started_s) * 1000.0
-            startup.telemetry.metrics.observe_request(
-                status=response.status_code, rung=None, latency_ms=spent_ms
-            )
+            startup.metrics.observe_request(status=response.status_code, rung=None, latency_ms=spent_ms)
         return response
 
     @app.post(
@@ -149,7 +147,7 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
 
     @app.get("/metrics", summary="Metrics in the Prometheus text format", response_class=Response)
     async def metrics() -> Response:
-        content, content_type = startup.telemetry.render()
+        content, content_type = startup.metrics.render()
         return Response(content, media_type=content_type)
 
     @app.get("/docs", include_in_schema=False)

@@ -20,7 +20,7 @@ from services.recommendations.gateway.ray_stages import (
     RayRetrieval,
     RayStages,
 )
-from services.recommendations.gateway.readiness import Gateway, Startup, Telemetry
+from services.recommendations.gateway.readiness import Gateway, Startup
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
@@ -30,6 +30,7 @@ from services.recommendations.gateway.user_states import UserStates
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemTable
+from streamrec.monitoring.metrics import RecommendationMetrics
 from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
 
@@ -62,7 +63,7 @@ class GatewayDeployment:
         """Build the application that Ray Serve runs in this replica."""
         return create_app(Startup(self._compose), maximum_in_flight=self._settings.maximum_in_flight)
 
-    async def _compose(self, telemetry: Telemetry) -> Gateway:
+    async def _compose(self, metrics: RecommendationMetrics) -> Gateway:
         settings = self._settings
         versions, (store, items) = await self._wait_for_models_and_features()
         catalogue = items.catalogue
@@ -70,7 +71,7 @@ class GatewayDeployment:
         writer = await asyncio.to_thread(self._parts.event_log)
         log = AsyncEventLog(writer)
         users = UserStates(store, settings.users)
-        impressions = ImpressionSink(log, telemetry.registry)
+        impressions = ImpressionSink(log, metrics)
         calls = GuardedCalls(
             CallSettings(timeout_ms=settings.stage_timeout_ms), RetryBudget(ratio=settings.retry_ratio)
         )
@@ -84,8 +85,8 @@ class GatewayDeployment:
             await asyncio.to_thread(users.close)
 
         return Gateway(
-            recommender=Recommender(users, pipeline, impressions, telemetry.metrics, settings.deadline_ms),
-            intake=EventIntake(log, users, catalogue.row_of, telemetry.metrics),
+            recommender=Recommender(users, pipeline, impressions, metrics, settings.deadline_ms),
+            intake=EventIntake(log, users, catalogue.row_of, metrics),
             readiness=Readiness(model_versions=versions, catalogue_items=len(catalogue)),
             close=close,
         )

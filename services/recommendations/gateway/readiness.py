@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
-
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
@@ -40,23 +38,10 @@ class Gateway:
     close: Callable[[], Awaitable[None]]
 
 
-class Telemetry:
-    """This process's metrics: those that every recommender has, and the gateway's own."""
-
-    def __init__(self) -> None:
-        self.metrics = RecommendationMetrics(STAGES)
-        self.registry = CollectorRegistry()
-
-    def render(self) -> tuple[bytes, str]:
-        """Return the exposition and its content type."""
-        content, content_type = self.metrics.render()
-        return content + generate_latest(self.registry), content_type
-
-
 class Startup:
     """Tries to compose a gateway until it works. Ready stays ready: what fails later is the ladder's."""
 
-    def __init__(self, compose: Callable[[Telemetry], Awaitable[Gateway]]) -> None:
+    def __init__(self, compose: Callable[[RecommendationMetrics], Awaitable[Gateway]]) -> None:
         """Describe a start-up; nothing happens before `run`.
 
         Args:
@@ -64,7 +49,7 @@ class Startup:
                 must mend, and another `StreamRecError` where something does not answer yet.
         """
         self._compose = compose
-        self.telemetry = Telemetry()
+        self.metrics = RecommendationMetrics(STAGES)
         self.gateway: Gateway | None = None
         self.missing = "starting: the stages are being loaded"
         self.blocked = False
@@ -74,7 +59,7 @@ class Startup:
         """Return when the gateway is ready."""
         while self.gateway is None:
             try:
-                gateway = await self._compose(self.telemetry)
+                gateway = await self._compose(self.metrics)
             except StreamRecError as error:
                 if str(error) != self.missing:
                     _LOG.warning("not ready: %s", error)
@@ -86,8 +71,8 @@ class Startup:
                 self._become_ready(gateway)
 
     def _become_ready(self, gateway: Gateway) -> None:
-        self.telemetry.metrics.set_model_versions(gateway.readiness.model_versions)
-        self.telemetry.metrics.set_catalogue_items(gateway.readiness.catalogue_items)
+        self.metrics.set_model_versions(gateway.readiness.model_versions)
+        self.metrics.set_catalogue_items(gateway.readiness.catalogue_items)
         self.gateway = gateway
         self.blocked = False
         _LOG.info("ready: %s", gateway.readiness)

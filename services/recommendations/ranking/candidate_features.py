@@ -108,10 +108,13 @@ class CandidateTables:
         return np.stack([np.log(self.popularity.astype(np.float64)), log_age], axis=1)
 
     @cached_property
-    def _years(self) -> NDArray[np.float64]:
-        """Shape (n,): year of publication, NaN where unknown."""
+    def _years(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Distinct years of publication, and shape (n,): position of each item's year, -1 where unknown."""
         known = self.published_days != _UNKNOWN_DAY
-        return np.where(known, np.floor(self.published_days / _DAYS_A_YEAR), np.nan)
+        distinct, place = np.unique(np.floor(self.published_days[known] / _DAYS_A_YEAR), return_inverse=True)
+        codes = np.full(len(known), -1, dtype=np.int64)
+        codes[known] = place
+        return distinct, codes
 
     def features(
         self, history: NDArray[np.int64], segment: Segment, candidates: NDArray[np.int64]
@@ -140,8 +143,9 @@ class CandidateTables:
                 values[:, column] = np.log1p(followed / base)
             for column, weights in ((3, even), (4, recent)):
                 values[:, column] = weighted_rows(self.co_visitation, history, weights)[candidates]
-            profile = self.topics[history].T @ recent
-            values[:, 5] = self.topics[candidates] @ profile
+            # All items at once: slicing the rows of a sparse matrix costs more than multiplying them.
+            profile = weighted_rows(self.topics, history, recent).astype(np.float32)
+            values[:, 5] = (self.topics @ profile)[candidates]
             values[:, 6] = np.log1p(_share(self.creators, history, even, candidates) * history.size)
             values[:, 7] = np.log1p(_share(self.creators, history, recent, candidates) / _SHARE_FLOOR)
             values[:, 8] = np.log1p(_share(self.languages, history, even, candidates) / _SHARE_FLOOR)
@@ -163,11 +167,10 @@ class CandidateTables:
         known = self.published_days[candidates] != _UNKNOWN_DAY
         if not dated.any():
             return era, after
-        years, place = np.unique(self._years[history[dated]], return_inverse=True)
-        mass = np.bincount(place, weights=weights[dated])
-        distinct, back = np.unique(self._years[candidates[known]], return_inverse=True)
-        closeness = np.exp(-np.abs(distinct[:, None] - years[None, :]) / _ERA_YEARS) @ mass
-        era[known] = np.log1p(closeness / _SHARE_FLOOR)[back]
+        distinct, codes = self._years
+        mass = np.bincount(codes[history[dated]], weights=weights[dated], minlength=distinct.size)
+        closeness = np.exp(-np.abs(distinct[:, None] - distinct[None, :]) / _ERA_YEARS) @ mass
+        era[known] = np.log1p(closeness / _SHARE_FLOOR)[codes[candidates[known]]]
         newest = self.published_days[history[dated]].max()
         days_after = self.published_days[candidates[known]].astype(np.int64) - int(newest)
         after[known] = np.log1p(np.maximum(days_after, 0))

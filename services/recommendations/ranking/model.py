@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from services.recommendations.ranking.settings import NetworkSettings
 from services.recommendations.types import HISTORY_LIMIT, Candidates, Segment, UserState
 from streamrec.training.splits import Sequences
 
-_UNKNOWN_SEGMENT = Segment()
-_GAP_TO_UNKNOWN = 1.0
+_UNKNOWN_SEGMENT: Final = Segment()
+_GAP_TO_UNKNOWN: Final = 1.0
+"""How far below the lowest known candidate an unknown one is scored."""
+_MOST: Final = 4
 
 
 class RankingModel:
@@ -122,7 +124,11 @@ class RankingModel:
             return biases
         with torch.inference_mode():
             states = self.encoder(torch.from_numpy(self.vectors[newest])[None])
-        logits: NDArray[np.float32] = self.vectors[candidates] @ states[0, -1].numpy() + biases
+        state = states[0, -1].numpy()
+        # Gathering most of the vectors would cost more than multiplying all of them.
+        most = _MOST * len(candidates) > len(self.vectors)
+        products = (self.vectors @ state)[candidates] if most else self.vectors[candidates] @ state
+        logits: NDArray[np.float32] = products + biases
         return logits
 
     def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
@@ -142,6 +148,10 @@ class RankingModel:
         unseen[history] = False
         candidates = np.flatnonzero(unseen)
         scores = self.scores(history[-HISTORY_LIMIT:], segment, candidates)
+        if count < scores.size:
+            # Everything that ties with the last place stays in, so that ties go to the lower row.
+            kept = scores >= np.partition(scores, scores.size - count)[scores.size - count]
+            candidates, scores = candidates[kept], scores[kept]
         best = candidates[np.argsort(-scores, kind="stable")[:count]]
         padding = np.full(count - best.size, -1, dtype=np.int64)
         return np.concatenate((best, padding)).astype(np.int32)

@@ -102,7 +102,7 @@ class CombinationSettings:
 
     held_out_per_user: int = 3
     held_out_share: float = 0.1
-    maximum_examples: int = 4000
+    maximum_examples: int = 3000
     negative_count: int = 1000
     l2: float = 1e-3
 

@@ -48,7 +48,7 @@ class Service:
         self.startup = Startup(self.compose)
         self.app = create_app(self.startup, maximum_in_flight=maximum_in_flight)
 
-    async def compose(self, telemetry):
+    async def compose(self, metrics):
         if self.not_ready is not None:
             raise self.not_ready
         table = self.store.item_table()
@@ -66,8 +66,8 @@ class Service:
             users.close()
 
         return Gateway(
-            Recommender(users, pipeline, ImpressionSink(log, telemetry.registry), telemetry.metrics, 1000.0),
-            EventIntake(log, users, table.catalogue.row_of, telemetry.metrics),
+            Recommender(users, pipeline, ImpressionSink(log, metrics), metrics, 1000.0),
+            EventIntake(log, users, table.catalogue.row_of, metrics),
             Readiness(model_versions={"ranking": 3}, catalogue_items=len(table.catalogue)),
             close,
         )

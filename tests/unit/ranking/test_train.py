@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from services.recommendations.ranking.candidate_features import FEATURES
+from services.recommendations.ranking.model import RankingModel
+from services.recommendations.ranking.settings import (
+    CombinationSettings,
+    NetworkSettings,
+    OptimisationSettings,
+    RankingSettings,
+)
+from services.recommendations.ranking.train import check_features, train
+from services.recommendations.training_input import TrainingInput
+from streamrec.contracts.errors import DataFolderError, InvalidInputError
+from streamrec.contracts.models import ModelSpec
+from streamrec.training.baselines import Popularity
+from streamrec.training.evaluation import evaluate
+
+
+def test_learns_an_order_that_popularity_cannot_know(
+    trained: tuple[Path, ModelSpec], training: TrainingInput
+):
+    spec = trained[1]
+    popular = evaluate(
+        Popularity.fit(training.split.train, len(training.split.catalogue)), training.split, seed=0
+    )
+    assert spec.metrics["test_ndcg_at_10"] > 0.45
+    assert spec.metrics["test_ndcg_at_10"] > 2.0 * popular.metrics["ndcg@10"].value
+
+
+def test_the_same_seed_gives_the_same_metrics(
+    trained: tuple[Path, ModelSpec], training: TrainingInput, settings: RankingSettings, tmp_path: Path
+):
+    torch.manual_seed(999)  # whatever others drew before must not matter
+    again = train(training, settings, tmp_path)
+    for name, value in trained[1].metrics.items():
+        assert again.metrics[name] == pytest.approx(value, abs=1e-3)
+    first, second = RankingModel.load(trained[0]), RankingModel.load(tmp_path)
+    np.testing.assert_allclose(first.vectors, second.vectors, atol=1e-4)
+
+
+def test_leaves_torchs_global_generator_alone(
+    training: TrainingInput, settings: RankingSettings, tmp_path: Path
+):
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    short = replace(settings, optimisation=replace(settings.optimisation, maximum_epochs=2))
+    train(training, short, tmp_path)
+    assert torch.rand(1) == expected
+
+
+def test_the_spec_says_what_was_trained_on_what(trained: tuple[Path, ModelSpec], training: TrainingInput):
+    spec = trained[1]
+    assert spec.name == "recommendations-ranking"
+    assert spec.data_fingerprint == training.dataset.fingerprint
+    assert set(spec.parameters["weights"]) == {"network", *FEATURES}
+    assert {"validation_hit_at_10", "validation_ndcg_at_10", "test_hit_at_10", "test_ndcg_at_10"} <= set(
+        spec.metrics
+    )
+
+
+def test_weights_come_from_train_items_alone(
+    trained: tuple[Path, ModelSpec], training: TrainingInput, settings: RankingSettings, tmp_path: Path
+):
+    """Other test items, same model: nothing of them may reach the artifact."""
+    split = training.split
+    other = replace(split, test=np.roll(split.test, 1), history=split.train)
+    train(replace(training, split=other), settings, tmp_path)
+    first, second = RankingModel.load(trained[0]), RankingModel.load(tmp_path)
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+    np.testing.assert_array_equal(first.combination.weights, second.combination.weights)
+    np.testing.assert_array_equal(first.tables.popularity, second.tables.popularity)
+
+
+def test_a_missing_timestamp_is_refused_by_name(
+    training: TrainingInput, settings: RankingSettings, tmp_path: Path
+):
+    frame = training.dataset.interactions.copy()
+    frame.loc[3, "timestamp"] = pd.NaT
+    damaged = replace(training, dataset=replace(training.dataset, interactions=frame))
+    with pytest.raises(DataFolderError, match="column 'timestamp'"):
+        train(damaged, settings, tmp_path)
+
+
+def test_a_feature_that_is_not_finite_is_refused_by_name():
+    inputs = np.zeros((4, 3, 1 + len(FEATURES)), dtype=np.float32)
+    check_features(inputs)
+    inputs[2, 1, 1 + FEATURES.index("era_affinity")] = np.nan
+    with pytest.raises(InvalidInputError, match=r"features\.era_affinity"):
+        check_features(inputs)
+
+
+def test_nobody_to_validate_on_is_refused(training: TrainingInput, settings: RankingSettings, tmp_path: Path):
+    nobody = np.empty(0, dtype=np.int32)
+    split = replace(training.split, evaluated=nobody, validation=nobody, test=nobody)
+    with pytest.raises(InvalidInputError, match="validate"):
+        train(replace(training, split=split), settings, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: RankingSettings(network=NetworkSettings(dimension=30, head_count=4)), "network.dimension"),
+        (lambda: RankingSettings(network=NetworkSettings(layer_count=0)), "network.layer_count"),
+        (lambda: RankingSettings(network=NetworkSettings(dropout=1.0)), "network.dropout"),
+        (lambda: RankingSettings(optimisation=OptimisationSettings(learning_rate=0.0)), "learning_rate"),
+        (
+            lambda: RankingSettings(optimisation=OptimisationSettings(weight_decay=float("nan"))),
+            "weight_decay",
+        ),
+        (lambda: RankingSettings(combination=CombinationSettings(l2=0.0)), "combination.l2"),
+        (lambda: RankingSettings(combination=CombinationSettings(held_out_share=1.0)), "held_out_share"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(make, field):
+    with pytest.raises(InvalidInputError, match=field):
+        make()
+
+
+def test_epochs_shrink_as_the_data_grow():
+    settings = OptimisationSettings(interaction_budget=1_000_000, maximum_epochs=40)
+    assert [settings.epochs(count) for count in (0, 1_000, 100_000, 250_000, 10_000_000)] == [
+        40,
+        40,
+        10,
+        4,
+        2,
+    ]
