@@ -81,7 +81,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     served, exposure, events = summary["served"], summary["exposure"], summary["events"]
     agreement = summary["served_equals_offline"]
     console.print()
-    console.print(offline_table(summary["offline"]))
+    console.print(offline_table(summary["offline"]["models"]))
     latencies = {"request, at the client": served, **summary["stages"]}
     console.print(
         table(

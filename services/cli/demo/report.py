@@ -53,9 +53,9 @@ def _plots(summary: Mapping[str, Any]) -> dict[str, str | None]:
     served = summary["served"]
     histogram = summary["latency_histogram"]
     languages = summary["exposure"]["languages"]
-    breakdowns = summary["offline_breakdowns"]
+    models, breakdowns = summary["offline"]["models"], summary["offline"]["breakdowns"]
     return {
-        "offline": plots.offline_plot(summary["offline"]) if summary["offline"] else None,
+        "offline": plots.offline_plot(models) if models else None,
         "latency": plots.latency_plot(histogram["edges_ms"], histogram["counts"], served)
         if histogram["counts"]
         else None,

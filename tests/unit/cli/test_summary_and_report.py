@@ -148,7 +148,7 @@ def test_the_summary_has_the_agreed_keys_and_is_strict_json(summary):
         summary["served"]
     )
     assert set(summary["stages"]["ranking"]) >= {"p50_ms", "p95_ms", "p99_ms"}
-    assert summary["offline"]["ranker"]["ndcg@10"]["value"] == pytest.approx(0.0712)
+    assert summary["offline"]["models"]["ranker"]["ndcg@10"]["value"] == pytest.approx(0.0712)
     assert isinstance(summary["exposure_gini"], float)
 
 
