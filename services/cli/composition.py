@@ -140,9 +140,20 @@ def feature_settings(workspace: Workspace) -> FeatureSettings:
 def materialize_features(
     workspace: Workspace, dataset: Dataset, history: Sequences | None, progress: Progress
 ) -> MaterializationReport:
-    """Publish the features of ``dataset``, computed from ``history`` or from all of its interactions."""
+    """Publish the features of ``dataset``.
+
+    Args:
+        workspace: Where features and events live.
+        dataset: Items and users, and the interactions.
+        history: The interactions that may be known. None: all, and what the event log holds on top of them.
+        progress: Where progress is shown.
+    """
+    from streamrec.datasets.feedback import with_outcomes
+    from streamrec.events.reader import FileEventReader
     from streamrec.features.service import materialize
 
+    if history is None:
+        dataset = with_outcomes(dataset, FileEventReader(workspace.events).snapshot().outcomes)
     return materialize(feature_settings(workspace), dataset, history, progress)
 
 

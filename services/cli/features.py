@@ -34,7 +34,10 @@ def materialize(
     data: Annotated[Path, typer.Option("--data", help="Data folder in the neutral format.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Compute all features of the data and publish them, offline and online, in place of what was there."""
+    """Compute all features of the data and of the event log, and publish them offline and online.
+
+    What was there is replaced in one step. Events that users sent since the data was written count.
+    """
     from services.cli.composition import load_data_folder, materialize_features
     from services.cli.progress import shown_progress
     from services.cli.tables import stdout_console

@@ -19,11 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamrec.contracts.errors import DataFolderError
+from streamrec.contracts.events import EventKind
 from streamrec.datasets.catalogue import Catalogue
 
 INTERACTIONS_FILE: Final = "interactions.parquet"
 ITEMS_FILE: Final = "items.parquet"
 USERS_FILE: Final = "users.parquet"
+
+_NEGATIVE_EVENTS: Final = tuple(kind.value for kind in EventKind if not kind.positive)
 
 SEGMENT_COLUMNS: Final = ("country", "language", "age_band", "signup_channel")
 UNKNOWN: Final = "unknown"
@@ -49,17 +52,27 @@ class Dataset:
         users: Columns user_id, country, language, age_band, signup_channel (str, ``unknown`` where not
             known) and signed_up_at (datetime64[ns, UTC], NaT where not known); one row for every user of
             ``interactions`` or of the users file, sorted by user_id.
+        additions: Hash of what was added to the folder's content in memory; empty where nothing was.
     """
 
     folder: Path
     catalogue: Catalogue
     interactions: pd.DataFrame
     users: pd.DataFrame
+    additions: str = ""
+
+    @cached_property
+    def positive_interactions(self) -> pd.DataFrame:
+        """The interactions that are evidence of interest: all but dislikes and skips."""
+        if "event" not in self.interactions:
+            return self.interactions
+        negative = self.interactions["event"].isin(_NEGATIVE_EVENTS)
+        return self.interactions[~negative].reset_index(drop=True)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the folder's files, hexadecimal: the same bytes, the same fingerprint."""
-        digest = hashlib.sha256()
+        """SHA-256 of the folder's files and additions, hexadecimal: same bytes, same fingerprint."""
+        digest = hashlib.sha256(self.additions.encode())
         for name in (INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE):
             path = self.folder / name
             digest.update(name.encode())
@@ -122,7 +135,7 @@ def _load(folder: Path) -> Dataset:
         )
     users_path = folder / USERS_FILE
     users = _read(users_path) if users_path.exists() else pd.DataFrame({"user_id": pd.Series(dtype=str)})
-    return Dataset(folder, catalogue, interactions, _users(users, interactions))
+    return Dataset(folder, catalogue, interactions, users_frame(users, interactions))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -159,7 +172,8 @@ def _catalogue(items: pd.DataFrame, path: Path) -> Catalogue:
     )
 
 
-def _users(users: pd.DataFrame, interactions: pd.DataFrame) -> pd.DataFrame:
+def users_frame(users: pd.DataFrame, interactions: pd.DataFrame) -> pd.DataFrame:
+    """`Dataset.users` from what is known of some users, and from who interacted."""
     users = users.assign(user_id=users["user_id"].astype(str)).drop_duplicates("user_id", keep="last")
     everyone = np.union1d(users["user_id"].to_numpy(dtype=str), interactions["user_id"].unique().astype(str))
     users = users.set_index("user_id").reindex(everyone)

@@ -140,7 +140,7 @@ def _flatten(history: InteractionHistory) -> _History:
 
 
 def _of_dataset(dataset: Dataset) -> _History:
-    interactions = dataset.interactions
+    interactions = dataset.positive_interactions
     user_ids, users = np.unique(interactions["user_id"].to_numpy(dtype=str), return_inverse=True)
     row_of = dataset.catalogue.row_of
     items = np.fromiter((row_of[item] for item in interactions["item_id"]), np.int64, len(interactions))

@@ -105,8 +105,8 @@ def leave_last_out(dataset: Dataset) -> Split:
 
 
 def user_sequences(dataset: Dataset) -> Sequences:
-    """Every user's whole sequence, nothing held out."""
-    interactions = dataset.interactions
+    """Every user's whole sequence of positive interactions, nothing held out."""
+    interactions = dataset.positive_interactions
     user_ids, users = np.unique(interactions["user_id"].to_numpy(dtype=str), return_inverse=True)
     row_of = dataset.catalogue.row_of
     items = np.fromiter((row_of[item] for item in interactions["item_id"]), np.int32, len(interactions))

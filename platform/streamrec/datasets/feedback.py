@@ -1,0 +1,44 @@
+"""What users did with our answers, as interactions: the way back from the event log to features and training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pandas as pd
+
+from streamrec.contracts.events import Outcome
+from streamrec.datasets.dataset import Dataset, users_frame
+
+
+def with_outcomes(dataset: Dataset, outcomes: Iterable[Outcome]) -> Dataset:
+    """Return ``dataset`` with the positive outcomes added to its interactions, in the order of time.
+
+    Outcomes with an item that the catalogue lacks are left out: the gateway quarantines them, and an item that
+    has left the catalogue since has no features. Users that only the outcomes know get an unknown segment.
+    """
+    known = dataset.catalogue.row_of
+    positive = [outcome for outcome in outcomes if outcome.kind.positive and outcome.item_id in known]
+    if not positive:
+        return dataset
+    added = pd.DataFrame(
+        {
+            "user_id": [outcome.user_id for outcome in positive],
+            "item_id": [outcome.item_id for outcome in positive],
+            "timestamp": pd.to_datetime([outcome.occurred_at for outcome in positive], utc=True).as_unit(
+                "ns"
+            ),
+            "event": [outcome.kind.value for outcome in positive],
+        }
+    )
+    columns = [column for column in added if column in dataset.interactions]
+    interactions = pd.concat([dataset.interactions, added[columns]], ignore_index=True)
+    interactions = interactions.sort_values("timestamp", kind="stable", ignore_index=True)
+    identities = "\n".join(sorted(outcome.event_id for outcome in positive))
+    return replace(
+        dataset,
+        interactions=interactions,
+        users=users_frame(dataset.users, interactions),
+        additions=hashlib.sha256(f"{dataset.additions}\n{identities}".encode()).hexdigest(),
+    )
