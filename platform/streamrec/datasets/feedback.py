@@ -1,4 +1,4 @@
-"""What users did with our answers, as interactions: the way back from the event log to features and training."""
+"""What users did with our answers, as interactions: the way back from the event log to the features."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from streamrec.datasets.dataset import Dataset, users_frame
 def with_outcomes(dataset: Dataset, outcomes: Iterable[Outcome]) -> Dataset:
     """Return ``dataset`` with the positive outcomes added to its interactions, in the order of time.
 
-    Outcomes with an item that the catalogue lacks are left out: the gateway quarantines them, and an item that
-    has left the catalogue since has no features. Users that only the outcomes know get an unknown segment.
+    Outcomes with an item that the catalogue lacks are left out: the gateway quarantines them, and an item
+    that has left the catalogue since has no features. Users that only the outcomes know get an unknown
+    segment.
     """
     known = dataset.catalogue.row_of
     positive = [outcome for outcome in outcomes if outcome.kind.positive and outcome.item_id in known]

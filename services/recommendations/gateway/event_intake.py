@@ -168,8 +168,8 @@ class EventIntake:
         try:
             await self._users.add_to_history(user_id, [outcome.item_id for outcome in outcomes], updated_at)
         except StreamRecError:
-            # The events are on disk, and the next `streamrec features materialize` reads them from there: nothing
-            # is lost, but until then the user's answers do not know them.
+            # The events are on disk, and the next `streamrec features materialize` reads them from there:
+            # nothing is lost, but until then the user's answers do not know them.
             _LOG.exception("%d events of a user did not reach the feature store", len(outcomes))
 
 
