@@ -44,8 +44,16 @@ class OfflinePipeline:
             settings=settings,
         )
 
-    def recommend(self, user: UserState, k: int, request_id: str) -> PipelineAnswer:
+    def recommend(
+        self, user: UserState, k: int, request_id: str, *, slate_length: int | None = None
+    ) -> PipelineAnswer:
         """Return the slate that the gateway would serve for this user, request id and k.
+
+        Args:
+            user: Who asks.
+            k: Items wanted.
+            request_id: Seeds the posterior draw of a new user.
+            slate_length: Items that the re-ranker chooses as the slate; ``k`` where None.
 
         Raises:
             InvalidInputError: ``k`` is below 1.
@@ -55,7 +63,7 @@ class OfflinePipeline:
             raise InvalidInputError("k", "must be 1 or more")
         # The clock stands still: no stage may answer differently because the machine was busy.
         standing = Deadline.after_ms(_BUDGET_MS, clock=lambda: 0.0)
-        return _run_to_end(self._pipeline.recommend(user, k, request_id, standing))
+        return _run_to_end(self._pipeline.recommend(user, k, request_id, standing, slate_length=slate_length))
 
     def slate_propensities(
         self, user: UserState, answer: PipelineAnswer, draws: int, salt: str = "propensity"
@@ -94,11 +102,14 @@ class PipelineTopItems:
         pipeline: What answers.
         segments: Segment by user id; a user who is missing has an unknown one.
         request_id: Of every request, so that a posterior draw depends on the user alone.
+        slate_length: The slate that is evaluated is one of this length, as served by default; what follows it
+            in the list stands in the order of relevance.
     """
 
     pipeline: OfflinePipeline
     segments: Mapping[str, Segment]
     request_id: str = "evaluation"
+    slate_length: int = 10
 
     def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
         """Rank for some users; see `TopItems.top_items`. Items beyond the candidates are not ranked: -1."""
@@ -111,7 +122,7 @@ class PipelineTopItems:
             history = tuple(catalogue.item_ids[row] for row in histories.of(user).tolist())
             state = UserState(user_id, self.segments.get(user_id, Segment()), history)
             seen = frozenset(history)
-            answer = self.pipeline.recommend(state, count, self.request_id)
+            answer = self.pipeline.recommend(state, count, self.request_id, slate_length=self.slate_length)
             rows = [row_of[item_id] for item_id in answer.item_ids if item_id not in seen]
             top[position, : len(rows)] = rows
         return top

@@ -103,7 +103,19 @@ class Reranker(Protocol):
     """Chooses and orders the slate."""
 
     def rerank(
-        self, candidates: Candidates, user_context: UserState, current_latency_ms: float
+        self,
+        candidates: Candidates,
+        user_context: UserState,
+        current_latency_ms: float,
+        *,
+        slate_length: int | None = None,
     ) -> Candidates:
-        """Return the same items in the order to be shown; the first k are the slate."""
+        """Return the same items in the order to be shown.
+
+        Args:
+            candidates: Best first.
+            user_context: Who is served.
+            current_latency_ms: Time that the request has already taken.
+            slate_length: How many of them will be shown; None for the re-ranker's own setting.
+        """
         ...

@@ -56,6 +56,8 @@ class RelevanceOrder:
         candidates: Candidates,
         user_context: UserState,  # noqa: ARG002 - port
         current_latency_ms: float,  # noqa: ARG002 - port
+        *,
+        slate_length: int | None = None,  # noqa: ARG002 - port
     ) -> Candidates:
         """Return the candidates as they are."""
         return candidates

@@ -132,7 +132,15 @@ class RecommendationPipeline:
         """Whether the ranker has anything to go by for this user."""
         return len(user.history) >= self._settings.rank_from_interactions
 
-    async def recommend(self, user: UserState, k: int, request_id: str, deadline: Deadline) -> PipelineAnswer:
+    async def recommend(
+        self,
+        user: UserState,
+        k: int,
+        request_id: str,
+        deadline: Deadline,
+        *,
+        slate_length: int | None = None,
+    ) -> PipelineAnswer:
         """Return a slate of ``k``; with `GuardedCalls` it always returns one, whatever the stages do.
 
         Args:
@@ -140,6 +148,8 @@ class RecommendationPipeline:
             k: Length of the slate, 1 or more.
             request_id: Seeds the posterior draw of a new user.
             deadline: Started when the request arrived.
+            slate_length: Items that the re-ranker is to choose as the slate; ``k`` where None. An evaluation
+                asks for more items than are shown.
         """
         if len(user.history) > HISTORY_LIMIT:
             user = UserState(user.user_id, user.segment, user.history[-HISTORY_LIMIT:])
@@ -162,7 +172,7 @@ class RecommendationPipeline:
             except StageSkippedError:
                 rung = Rung.RETRIEVAL_ORDER
         with suppress(StageSkippedError):  # noted in the trace; the order of the stage before stands
-            ordered = await self._rerank(user, ordered, trace, deadline)
+            ordered = await self._rerank(user, ordered, slate_length or k, trace, deadline)
         return PipelineAnswer(
             item_ids=ordered.item_ids[:k],
             scores=_as_floats(ordered.scores[:k]),
@@ -202,10 +212,11 @@ class RecommendationPipeline:
         return await self._call(StageRequest(RANKING, call, check), trace, deadline)
 
     async def _rerank(
-        self, user: UserState, ordered: Candidates, trace: _Trace, deadline: Deadline
+        self, user: UserState, ordered: Candidates, slate_length: int, trace: _Trace, deadline: Deadline
     ) -> Candidates:
         async def call() -> StageReply:
-            return await self._stages.reranking.rerank(ordered, user, deadline.elapsed_ms())
+            spent_ms = deadline.elapsed_ms()
+            return await self._stages.reranking.rerank(ordered, user, spent_ms, slate_length)
 
         check = partial(check_reordered, before=ordered, descending=False)
         return await self._call(StageRequest(RERANKING, call, check), trace, deadline)

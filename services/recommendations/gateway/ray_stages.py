@@ -75,9 +75,13 @@ class RayRanking(_RayStage):
 class RayReranking(_RayStage):
     """Implements `RerankingStage`."""
 
-    async def rerank(self, candidates: Candidates, user: UserState, current_latency_ms: float) -> StageReply:
+    async def rerank(
+        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
+    ) -> StageReply:
         """Ask a replica."""
-        return await self._reply(self.handle.rerank.remote(candidates, user, current_latency_ms))
+        return await self._reply(
+            self.handle.rerank.remote(candidates, user, current_latency_ms, slate_length)
+        )
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,10 @@ class RankingStage(Protocol):
 class RerankingStage(Protocol):
     """The order to be shown."""
 
-    async def rerank(self, candidates: Candidates, user: UserState, current_latency_ms: float) -> StageReply:
-        """Return the same items in the order to be shown."""
+    async def rerank(
+        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
+    ) -> StageReply:
+        """Return the same items in the order to be shown, of which ``slate_length`` will be."""
         ...
 
 
@@ -132,9 +134,12 @@ class LocalReranking:
     model: Reranker
     version: int
 
-    async def rerank(self, candidates: Candidates, user: UserState, current_latency_ms: float) -> StageReply:
+    async def rerank(
+        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
+    ) -> StageReply:
         """Answer at once, without giving up the event loop."""
-        return StageReply(self.model.rerank(candidates, user, current_latency_ms), self.version)
+        ordered = self.model.rerank(candidates, user, current_latency_ms, slate_length=slate_length)
+        return StageReply(ordered, self.version)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,13 @@ class RerankingDeployment(StageReplica[Reranker]):
     def __init__(self, source: ModelSource, model_name: str) -> None:
         super().__init__(source, model_name, load_reranker, _warm_up)
 
-    async def rerank(self, candidates: Candidates, user: UserState, current_latency_ms: float) -> StageReply:
+    async def rerank(
+        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
+    ) -> StageReply:
         """See `RerankingStage.rerank`."""
         loaded = self.current()
-        return StageReply(loaded.model.rerank(candidates, user, current_latency_ms), loaded.ref.version)
+        ordered = loaded.model.rerank(candidates, user, current_latency_ms, slate_length=slate_length)
+        return StageReply(ordered, loaded.ref.version)
 
 
 def load_reranker(fetched: FetchedModel) -> Reranker:

@@ -39,6 +39,7 @@ class ScriptedStage:
     delay_s: float = 0.0
     calls: int = 0
     request_ids: list[str] = field(default_factory=list)
+    slate_lengths: list[int] = field(default_factory=list)
 
     async def _reply(self, candidates: Candidates) -> StageReply:
         self.calls += 1
@@ -66,9 +67,10 @@ class ScriptedStage:
         return await self._reply(Candidates(tuple(ids), np.linspace(9, 1, len(ids), dtype=np.float32)))
 
     async def rerank(
-        self, candidates: Candidates, _user: UserState, _current_latency_ms: float
+        self, candidates: Candidates, _user: UserState, _current_latency_ms: float, slate_length: int
     ) -> StageReply:
         """Swaps the first two."""
+        self.slate_lengths.append(slate_length)
         order = [1, 0, *range(2, len(candidates))] if len(candidates) > 1 else [0]
         return await self._reply(
             Candidates(tuple(candidates.item_ids[row] for row in order), candidates.scores[order])

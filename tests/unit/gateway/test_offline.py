@@ -36,7 +36,8 @@ class InOrder:
         scores = np.array([int(item_id[-2:]) % 2 for item_id in candidates.item_ids], dtype=np.float32)
         return Candidates.from_scores(candidates.item_ids, scores)
 
-    def rerank(self, candidates, _user, current_latency_ms):
+    def rerank(self, candidates, _user, current_latency_ms, *, slate_length):
+        assert 1 <= slate_length <= len(candidates)
         assert current_latency_ms >= 0.0
         order = [1, 0, *range(2, len(candidates))]
         return Candidates(tuple(candidates.item_ids[row] for row in order), candidates.scores[order])
@@ -79,6 +80,22 @@ def test_served_and_offline_answers_are_equal(offline, models, item_table, lengt
         expected.rung,
     )
     assert answer.model_versions == expected.model_versions
+
+
+def test_an_evaluated_list_begins_with_the_slate_that_is_served(models, item_table):
+    chosen = []
+
+    class Recording(InOrder):
+        def rerank(self, candidates, user, current_latency_ms, *, slate_length):
+            chosen.append(slate_length)
+            return super().rerank(candidates, user, current_latency_ms, slate_length=slate_length)
+
+    recording = OfflinePipeline(replace(models, reranking=Recording(models.ranking.item_ids)), item_table)
+    histories = Sequences(("u",), np.array([0, 5]), np.arange(5, dtype=np.int32), np.arange(5))
+    lists = PipelineTopItems(recording, {}).top_items(np.array([0], dtype=np.int32), histories, 20)
+    assert lists.shape == (1, 20)
+    recording.recommend(KNOWN, 7, "r")
+    assert chosen == [10, 7]
 
 
 def test_it_works_inside_an_event_loop_too(offline):
