@@ -9,8 +9,9 @@ import pytest
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.top_items import RetrieverTopItems
-from services.recommendations.retrieval.train import segments_by_user, train
+from services.recommendations.retrieval.train import train
 from services.recommendations.training_input import TrainingInput
+from services.recommendations.user_states import segments_by_user
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.dataset import load_dataset
 from streamrec.datasets.importers.movielens import import_movielens

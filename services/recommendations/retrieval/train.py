@@ -22,9 +22,9 @@ from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.towers import TwoTowers, sampled_softmax_loss
 from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
 from services.recommendations.types import CANDIDATE_COUNT, Segment
+from services.recommendations.user_states import segments_by_user
 from streamrec.contracts.errors import PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
-from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
 from streamrec.training.evaluation import HeldOut, ModelEvaluation, evaluate
 from streamrec.training.ranking_metrics import LIST_LENGTH, ndcg_at
 
@@ -63,12 +63,6 @@ def train(training: TrainingInput, settings: RetrievalSettings, output: Path) ->
         metrics=metrics,
         parameters={**asdict(settings), "seed": training.seed, "best_epoch": epochs},
     )
-
-
-def segments_by_user(dataset: Dataset) -> dict[str, Segment]:
-    """Segment of every user of the data set."""
-    rows = dataset.users[["user_id", *SEGMENT_COLUMNS]].itertuples(index=False, name=None)
-    return {user_id: Segment(*attributes) for user_id, *attributes in rows}
 
 
 def _fit(

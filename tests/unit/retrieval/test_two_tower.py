@@ -24,9 +24,10 @@ from services.recommendations.retrieval.model import (
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.towers import TwoTowers
-from services.recommendations.retrieval.train import segments_by_user, train
+from services.recommendations.retrieval.train import train
 from services.recommendations.training_input import TrainingInput
 from services.recommendations.types import UNKNOWN, Segment, UserState
+from services.recommendations.user_states import segments_by_user
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelSpec
 from streamrec.datasets.catalogue import Catalogue
