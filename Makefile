@@ -3,12 +3,9 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 # A folder of real data for the demo: MovieLens (ratings.csv) or the neutral format. Empty: a simulated world.
 DATA ?=
-# Tests and evaluations run on a small shared machine; two threads is what they are sized for.
-export OMP_NUM_THREADS ?= 2
-# Threads that wait sleep: where other processes want the cores, spinning ones made an epoch ten times as long.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format bench constraints clean
@@ -23,11 +20,13 @@ $(VENV)/bin/python:
 
 # Two stamps: what running needs, and what developing needs on top.
 $(VENV)/.running: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[serving,training]'
+	@echo "Installing what the platform runs on into $(VENV): some minutes the first time."
+	@$(PIP_INSTALL) --editable '.[serving,training]'
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.running
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[serving,training,control-plane,test]'
+	@echo "Installing what development needs on top."
+	@$(PIP_INSTALL) --editable '.[serving,training,control-plane,test]'
 	@touch $@
 
 demo: $(VENV)/.running ## From data to served recommendations, with a report in var/demo (DATA=folder for real data)

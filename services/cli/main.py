@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from services.cli import data, evaluate, features, serve, train, world
+from services.cli import data, evaluate, events, features, serve, train, world
 from services.cli.demo import command as demo
 from streamrec.contracts.errors import StreamRecError
 
 _ERROR_EXIT_CODE: Final = 2
-_ORDER: Final = ("demo", "data", "world", "features", "train", "evaluate", "serve")
+_ORDER: Final = ("demo", "data", "world", "features", "train", "evaluate", "serve", "events")
 _OWN_PACKAGES: Final = ("streamrec", "services")
 
 
@@ -65,6 +66,7 @@ app.add_typer(features.app, name="features")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("serve")(serve.serve)
+app.add_typer(events.app, name="events")
 app.command("demo")(demo.demo)
 
 
@@ -82,6 +84,9 @@ def main() -> None:
     """Run the command line."""
     # A library's warnings are for whoever mends this code, not for a person at the command line.
     logging.captureWarnings(True)
+    # Threads that wait for each other sleep: where other processes want the cores too, spinning ones made an
+    # epoch of training ten times as long. OpenMP reads this when the first library that uses it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 
 

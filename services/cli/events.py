@@ -1,0 +1,42 @@
+"""`streamrec events`: what is in the event log, and its housekeeping."""
+
+from __future__ import annotations
+
+import typer
+
+from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+
+app = typer.Typer(help="The event log: count it, compact it.", no_args_is_help=True)
+
+
+@app.command("count")
+def count(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Count impressions, outcomes and quarantined events, every one once."""
+    from services.cli.composition import count_events
+    from services.cli.tables import stdout_console, table
+
+    place = Workspace(workspace)
+    rows = [(kind, f"{number:,}") for kind, number in count_events(place).items()]
+    stdout_console().print(table(f"Events in {place.events}", ("kind", "count"), rows))
+
+
+@app.command("compact")
+def compact(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Turn finished segments of the log into Parquet; safe while the service runs."""
+    from services.cli.tables import stdout_console, table
+    from streamrec.events.compaction import compact
+
+    place = Workspace(workspace)
+    report = compact(place.events)
+    stdout_console().print(
+        table(
+            f"Compacted {place.events}",
+            ("what", "count"),
+            (
+                ("segments turned into Parquet", f"{report.segments:,}"),
+                ("of them left open by a writer that died", f"{report.recovered_segments:,}"),
+                ("records", f"{report.records:,}"),
+                ("unreadable lines, kept as quarantined", f"{report.corrupt_lines:,}"),
+            ),
+        )
+    )

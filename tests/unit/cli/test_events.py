@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from typer.testing import CliRunner
+
+from services.cli.main import app
+from streamrec.contracts.events import EventKind, Outcome
+from streamrec.events.file_event_log import FileEventLog
+from streamrec.events.reader import FileEventReader
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_compaction_turns_the_log_into_parquet_and_the_count_stays(tmp_path):
+    log = FileEventLog(tmp_path / "events")
+    outcomes = [Outcome(f"e{row % 3}", "u", "i", EventKind.CLICK, NOW, NOW) for row in range(4)]
+    log.append(outcomes, durable=True)
+    log.close()
+    runner = CliRunner()
+    counted = runner.invoke(app, ["events", "count", "--workspace", str(tmp_path)])
+    assert counted.exit_code == 0
+    assert re.search(r"outcomes +3\b", counted.stdout)
+    compacted = runner.invoke(app, ["events", "compact", "--workspace", str(tmp_path)])
+    assert compacted.exit_code == 0
+    assert list((tmp_path / "events" / "parquet").rglob("*.parquet"))
+    assert len(FileEventReader(tmp_path / "events").snapshot().outcomes) == 3
