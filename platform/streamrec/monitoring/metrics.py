@@ -74,7 +74,7 @@ class RecommendationMetrics:
             registry=self._registry,
         )
         self._degraded = Counter(
-            "streamrec_degraded", "Answers from below the top rung.", registry=self._registry
+            "streamrec_degraded", "Answers that a stage is missing from.", registry=self._registry
         )
         self._cold_start = Counter(
             "streamrec_cold_start",
@@ -124,12 +124,18 @@ class RecommendationMetrics:
             self._events_quarantined.labels(reason.value)
 
     def observe_request(
-        self, *, status: int, rung: Rung | None, latency_ms: float, cold_start: bool = False
+        self,
+        *,
+        status: int,
+        rung: Rung | None,
+        latency_ms: float,
+        cold_start: bool = False,
+        degraded: bool = False,
     ) -> None:
         """Count one answer; ``rung`` is None where no items were returned (a refused request)."""
         self._requests.labels(str(status), rung.value if rung is not None else _NO_RUNG).inc()
         self._request_latency.observe(latency_ms / 1000.0)
-        if rung is not None and rung is not Rung.RANKED:
+        if degraded:
             self._degraded.inc()
         if cold_start:
             self._cold_start.inc()

@@ -95,7 +95,11 @@ class Recommender:
         for stage, spent_ms in answer.stages_ms.items():
             self._metrics.observe_stage(stage, spent_ms, failed=stage in answer.skipped)
         self._metrics.observe_request(
-            status=200, rung=answer.rung, latency_ms=latency_ms, cold_start=answer.cold_start
+            status=200,
+            rung=answer.rung,
+            latency_ms=latency_ms,
+            cold_start=answer.cold_start,
+            degraded=answer.degraded,
         )
         self._impressions.offer(
             Impression(

@@ -25,7 +25,7 @@ def samples(metrics):
 
 def test_requests_are_counted_by_status_and_rung(metrics):
     metrics.observe_request(status=200, rung=Rung.RANKED, latency_ms=12.0)
-    metrics.observe_request(status=200, rung=Rung.STATIC, latency_ms=90.0, cold_start=True)
+    metrics.observe_request(status=200, rung=Rung.STATIC, latency_ms=90.0, cold_start=True, degraded=True)
     metrics.observe_request(status=422, rung=None, latency_ms=0.5)
 
     found = samples(metrics)
