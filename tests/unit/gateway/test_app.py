@@ -277,6 +277,16 @@ def test_a_feature_store_that_is_down_degrades_the_answer(service, store):
     assert answer["degraded"] is True
     assert answer["skipped"] == ["features"]
     assert answer["cold_start"] is True
+    assert answer["rung"] == "ranked"  # so that only `degraded` says that something is missing
+
+
+def test_every_degraded_answer_is_counted(service, stages):
+    stages.reranking.faults = [RuntimeError("broken")]
+    metrics = service.call(
+        ("POST", "/v1/recommendations", {"json": {"user_id": "known"}}), ("GET", "/metrics", {})
+    )
+    assert service.responses[0].json()["degraded"] is True
+    assert "streamrec_degraded_total 1.0" in metrics.text
 
 
 def test_an_error_of_our_own_tells_nothing_of_the_inside(service, store):
