@@ -50,7 +50,7 @@ format: $(VENV)/.developing ## Format the code and sort the imports
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.developing ## Measure side by side; prints tables, asserts nothing about seconds
-	$(BIN)/pytest tests/benchmarks --override-ini timeout=0 -s
+	@for script in tests/benchmarks/benchmark_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 constraints: $(VENV)/.developing ## Write constraints.txt from this environment
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt.new

@@ -3,12 +3,10 @@
 The vectors in here are the shared embedding space of the spoke: the user tower's vectors and the posterior
 draws of cold start are searched in the same index.
 
-Which kind of index is a question of size. One query for 500 items in 64 dimensions took, on one thread of a
-2-core machine (FAISS 1.15): exact search 0.17 ms over 20,000 items, 0.29 ms over 50,000, 1.4 ms over 200,000.
-Up to `IndexSettings.exact_limit` an approximation would buy nothing, so the index is exact. Above it, with
-user vectors of a trained two-tower model over 200,000 items: IVF1024,SQ8 with 32 probes finds 0.943 of the
-true 500 in 0.38 ms, with 128 probes 0.996 in 0.52 ms, where exact search took 2.1 ms in the same run. Vectors
-drawn at random from clusters flatter the index: there, 32 probes were enough.
+Which kind of index is a question of size (tests/benchmarks/benchmark_item_index.py; one thread, 500 items, 64
+dimensions, FAISS 1.15, p50 on a busy machine): exact search took 0.24 ms over 20,000 items, 0.38 ms over 50,000
+and 1.5 ms over 200,000; inverted lists 0.24, 0.28 and 0.43 ms. Up to `IndexSettings.exact_limit` an approximation
+would buy nothing, so the index is exact. Above it the default of 128 probes found 0.990 of the true 500.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The graph on one machine: a local Ray, started, watched and stopped by this process.
 
-Which ingress was measured on two cores, three stages behind a gateway, closed loop, p50 / p99 in ms:
+Which ingress was measured (tests/benchmarks/benchmark_ingress.py) on two busy cores, three empty stages behind
+a gateway, closed loop, p50 / p99 in ms:
 
     clients   Ray's defaults   throughput settings   those and HAProxy
-    1         14.3 / 21        9.2 / 13              4.0 / 9
-    2         20.5 / 47        12.4 / 21             6.4 / 13
-    4         49 / 96          24 / 114              11 / 31
+    1         11.4 / 16        10.0 / 16             5.3 / 11
+    2         20.5 / 39        13.8 / 23             8.3 / 20
+    4         37 / 66          20 / 54               11 / 29
 
 Hence HAProxy and the throughput settings. What listens for requests is bound to the loopback address;
 HAProxy's statistics pages (read only) and Ray's own ports are bound to every interface and cannot be told
