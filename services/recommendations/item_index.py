@@ -3,10 +3,11 @@
 The vectors in here are the shared embedding space of the spoke: the user tower's vectors and the posterior
 draws of cold start are searched in the same index.
 
-Which kind of index is a question of size (tests/benchmarks/benchmark_item_index.py; one thread, 500 items, 64
-dimensions, FAISS 1.15, p50 on a busy machine): exact search took 0.24 ms over 20,000 items, 0.38 ms over 50,000
-and 1.5 ms over 200,000; inverted lists 0.24, 0.28 and 0.43 ms. Up to `IndexSettings.exact_limit` an approximation
-would buy nothing, so the index is exact. Above it the default of 128 probes found 0.990 of the true 500.
+Which kind of index is a question of size (tests/benchmarks/benchmark_item_index.py; one thread, 500 items,
+64 dimensions, FAISS 1.15, p50 on a busy machine): exact search took 0.24 ms over 20,000 items, 0.38 ms over
+50,000 and 1.5 ms over 200,000; inverted lists 0.24, 0.28 and 0.43 ms. Up to `IndexSettings.exact_limit` an
+approximation would buy nothing, so the index is exact. Above it the default of 128 probes found 0.990 of the
+true 500.
 """
 
 from __future__ import annotations

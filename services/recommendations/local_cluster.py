@@ -1,7 +1,7 @@
 """The graph on one machine: a local Ray, started, watched and stopped by this process.
 
-Which ingress was measured (tests/benchmarks/benchmark_ingress.py) on two busy cores, three empty stages behind
-a gateway, closed loop, p50 / p99 in ms:
+Which ingress was measured (tests/benchmarks/benchmark_ingress.py) on two busy cores, three empty stages
+behind a gateway, closed loop, p50 / p99 in ms:
 
     clients   Ray's defaults   throughput settings   those and HAProxy
     1         11.4 / 16        10.0 / 16             5.3 / 11
