@@ -17,16 +17,17 @@ from safetensors.torch import load_file, save_file
 from scipy import sparse
 
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
-from services.recommendations.ranking.combination import Combination
+from services.recommendations.ranking.combination import LOGITS, Combination
 from services.recommendations.ranking.model import RankingModel
-from services.recommendations.ranking.network import SequenceEncoder
+from services.recommendations.ranking.network import UserEncoder
+from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings
 from streamrec.contracts.errors import ArtifactError
 
 WEIGHTS_FILE: Final = "ranker.safetensors"
 TABLES_FILE: Final = "ranker_tables.npz"
 SETTINGS_FILE: Final = "ranker.json"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _ENCODER_PREFIX: Final = "encoder."
 _SPARSE_TABLES: Final = ("transitions", "co_visitation", "topics")
@@ -56,7 +57,6 @@ def write(model: RankingModel, folder: Path) -> None:
     tables = model.tables
     tensors = {_ENCODER_PREFIX + name: tensor for name, tensor in model.encoder.state_dict().items()}
     tensors["vectors"] = torch.from_numpy(model.vectors)
-    tensors["biases"] = torch.from_numpy(model.biases)
     tensors["combination"] = torch.from_numpy(model.combination.weights)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS_FILE)
     arrays: dict[str, NDArray[Any]] = {
@@ -72,6 +72,7 @@ def write(model: RankingModel, folder: Path) -> None:
         "format_version": FORMAT_VERSION,
         "network": asdict(model.settings),
         "features": list(FEATURES),
+        "segment_values": [list(values) for values in model.segment_table.values],
         "history_length": tables.history_length,
         "last_day": tables.last_day,
     }
@@ -95,7 +96,8 @@ def read(folder: Path) -> RankingModel:
             loaded = dict(arrays.items())
         item_ids = tuple(loaded["item_ids"].tolist())
         tables = _tables(loaded, len(item_ids), document)
-        encoder = SequenceEncoder(settings)
+        segment_table = SegmentTable(tuple(tuple(values) for values in document["segment_values"]))
+        encoder = UserEncoder(settings, segment_table.sizes)
         encoder.load_state_dict(
             {
                 name.removeprefix(_ENCODER_PREFIX): tensor
@@ -104,13 +106,12 @@ def read(folder: Path) -> RankingModel:
             }
         )
         vectors = _checked(tensors, "vectors", (len(item_ids), settings.dimension))
-        biases = _checked(tensors, "biases", (len(item_ids),))
-        weights = _checked(tensors, "combination", (1 + len(FEATURES),))
+        weights = _checked(tensors, "combination", (len(LOGITS) + len(FEATURES),))
     except _WRONG_FILE as error:
         raise ArtifactError(f"{folder} does not hold a readable ranker: {error}") from error
     if len(set(item_ids)) != len(item_ids):
         raise ArtifactError(f"{folder}: an item stands in more than one row of {TABLES_FILE}")
-    return RankingModel(item_ids, settings, encoder, vectors, biases, tables, Combination(weights))
+    return RankingModel(item_ids, settings, encoder, segment_table, vectors, tables, Combination(weights))
 
 
 def _tables(

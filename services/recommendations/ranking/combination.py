@@ -1,12 +1,14 @@
-"""One score from the network's logit and the candidate features: a conditional logit (McFadden 1974, eq. 12).
+"""One score from logits and candidate features: a conditional logit (McFadden 1974, eq. 12).
 
-Each example is a choice: the held-out item against items that the user had not seen. The network and the
+Each example is a choice: the held-out item against all items that the user had not seen, estimated by strata:
+the items that the network ranks highest each count as one, and a uniform sample of the others counts for all
+of them, so that the fit is about the top of the list and yet of the whole catalogue. The network and the
 tables must not have seen the held-out items, or the weights would be fitted on memories.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -17,8 +19,13 @@ from scipy import optimize
 from services.recommendations.ranking.settings import CombinationSettings
 from streamrec.training.splits import Sequences
 
+LOGITS: Final = ("pooled_logit", "ordered_logit")
+"""The network's inputs to the score, before the candidate features; see `network`."""
+
 _MAXIMUM_ITERATIONS: Final = 200
 _SMALLEST_DEVIATION: Final = 1e-6
+_HARDEST_SHARE: Final = 0.5
+"""Share of the negatives that are the hardest; the others are a sample of the rest."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Combination:
     """Weights of a linear score.
 
     Attributes:
-        weights: Shape (1 + features,), float32: of the network's logit first, then of each feature.
+        weights: Shape (len(LOGITS) + features,), float32: of the logits first, then of the features.
     """
 
     weights: NDArray[np.float32]
@@ -34,18 +41,20 @@ class Combination:
     @classmethod
     def network_alone(cls, feature_count: int) -> Self:
         """The score that ignores the features."""
-        weights = np.zeros(1 + feature_count, dtype=np.float32)
-        weights[0] = 1.0
+        weights = np.zeros(len(LOGITS) + feature_count, dtype=np.float32)
+        weights[: len(LOGITS)] = 1.0 / len(LOGITS)
         return cls(weights)
 
     def scores(self, logits: NDArray[np.float32], features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score c candidates.
 
         Args:
-            logits: Shape (c,).
+            logits: Shape (c, len(LOGITS)).
             features: Shape (c, features).
         """
-        combined: NDArray[np.float32] = logits * self.weights[0] + features @ self.weights[1:]
+        combined: NDArray[np.float32] = (
+            logits @ self.weights[: len(LOGITS)] + features @ self.weights[len(LOGITS) :]
+        )
         return combined
 
 
@@ -57,17 +66,23 @@ class Choice:
         user: Row of the user.
         history: Shape (h,), item rows before the held-out item, oldest first.
         candidates: Shape (1 + negatives,), item rows; the held-out item first.
+        log_counts: Shape (1 + negatives,), float32: log of how many items each of them stands for.
     """
 
     user: int
     history: NDArray[np.int64]
     candidates: NDArray[np.int64]
+    log_counts: NDArray[np.float32]
 
 
 def held_out_counts(lengths: NDArray[np.int64], settings: CombinationSettings) -> NDArray[np.int64]:
-    """Shape (u,): how many of each user's newest items are held out; at least one, never the first item."""
+    """Shape (u,): how many of each user's newest items are held out; at least one, never the first item.
+
+    The more users there are, the fewer of each: what is held out is lost to the network.
+    """
+    enough = settings.maximum_examples // max(1, int((lengths >= 2).sum()))
     share = np.floor(lengths * settings.held_out_share).astype(np.int64)
-    counts = np.clip(share, 1, settings.held_out_per_user)
+    counts = np.clip(share, 1, np.clip(enough, 1, settings.held_out_per_user))
     return np.asarray(np.where(lengths >= 2, counts, 0))
 
 
@@ -87,13 +102,20 @@ def without_newest(sequences: Sequences, counts: NDArray[np.int64]) -> Sequences
 def choices(
     sequences: Sequences,
     counts: NDArray[np.int64],
-    item_count: int,
+    strengths: Callable[[int, NDArray[np.int64]], NDArray[np.float32]],
     settings: CombinationSettings,
     rng: np.random.Generator,
 ) -> Iterator[Choice]:
     """Yield the held-out items, at most ``settings.maximum_examples``, with their negatives.
 
     A held-out item that the user had seen before is left out: seen items are never candidates.
+
+    Args:
+        sequences: What the newest items are held out from.
+        counts: Shape (users,): how many.
+        strengths: From a user's row and a history to the network's score of every item, shape (n,).
+        settings: See `CombinationSettings`.
+        rng: Source of the sample.
     """
     users = np.repeat(np.arange(len(counts)), counts)
     back = np.concatenate([np.arange(1, count + 1) for count in counts]) if counts.size else counts
@@ -103,36 +125,57 @@ def choices(
     for user, steps_back in zip(users.tolist(), back.tolist(), strict=True):
         items = sequences.of(user).astype(np.int64)
         history, target = items[: items.size - steps_back], items[items.size - steps_back]
-        unseen = np.ones(item_count, dtype=np.bool_)
+        if target in history:
+            continue
+        scores = strengths(user, history)
+        unseen = np.ones(scores.size, dtype=np.bool_)
         unseen[items] = False
         pool = np.flatnonzero(unseen)
-        if target in history or pool.size == 0:
+        if pool.size == 0:
             continue
-        size = min(settings.negative_count, pool.size)
-        negatives = pool if size == pool.size else rng.choice(pool, size, replace=False)
-        yield Choice(user, history, np.concatenate(([target], negatives)))
+        hardest, others = _strata(pool, scores, int(_HARDEST_SHARE * settings.negative_count))
+        sample = others
+        if others.size > settings.negative_count - hardest.size:
+            sample = rng.choice(others, settings.negative_count - hardest.size, replace=False)
+        log_counts = np.zeros(1 + hardest.size + sample.size, dtype=np.float32)
+        log_counts[1 + hardest.size :] = np.log(others.size / max(1, sample.size)) if sample.size else 0.0
+        yield Choice(user, history, np.concatenate(([target], hardest, sample)), log_counts)
 
 
-def fit_combination(inputs: NDArray[np.float32], sizes: NDArray[np.int64], l2: float) -> Combination:
-    """Fit the weights by maximum likelihood with a Gaussian pull towards the network's logit alone.
+def _strata(
+    pool: NDArray[np.int64], scores: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ``count`` items of a pool with the highest scores, and the others."""
+    if count >= pool.size:
+        return pool, pool[:0]
+    order = np.argpartition(-scores[pool], count)
+    return pool[order[:count]], pool[order[count:]]
+
+
+def fit_combination(
+    inputs: NDArray[np.float32], log_counts: NDArray[np.float32], sizes: NDArray[np.int64], l2: float
+) -> Combination:
+    """Fit the weights by maximum likelihood with a Gaussian pull towards the network's logits alone.
 
     Args:
-        inputs: Shape (examples, candidates, 1 + features): logit and features, the held-out item first.
+        inputs: Shape (examples, candidates, len(LOGITS) + features), the held-out item first.
+        log_counts: Shape (examples, candidates): see `Choice`.
         sizes: Shape (examples,): candidates that each example really has; the rest is filling.
         l2: Strength of the pull, on weights of standardised inputs.
     """
     if len(inputs) == 0:
-        return Combination.network_alone(inputs.shape[2] - 1)
+        return Combination.network_alone(inputs.shape[2] - len(LOGITS))
     real = np.arange(inputs.shape[1])[None, :] < sizes[:, None]
     deviations = inputs[real].astype(np.float64).std(axis=0)
     # A feature that never varies says nothing; its weight stays at zero.
     scale = np.where(deviations > _SMALLEST_DEVIATION, 1.0 / np.maximum(deviations, _SMALLEST_DEVIATION), 0.0)
     standardised = np.ascontiguousarray(inputs * scale.astype(np.float32))
     centre = np.zeros(inputs.shape[2])
-    centre[0] = deviations[0]
+    centre[: len(LOGITS)] = deviations[: len(LOGITS)] / len(LOGITS)
 
     def objective(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        scores = np.where(real, standardised @ weights.astype(np.float32), -np.inf).astype(np.float64)
+        scores = np.where(real, standardised @ weights.astype(np.float32) + log_counts, -np.inf)
+        scores = scores.astype(np.float64)
         scores -= scores.max(axis=1, keepdims=True)
         exponentials = np.exp(scores)
         totals = exponentials.sum(axis=1, keepdims=True)

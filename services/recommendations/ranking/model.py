@@ -1,8 +1,9 @@
-"""The ranker: a transformer's logit and candidate features, in one linear score. Pure: no clock, no network.
+"""The ranker: two logits and candidate features, in one linear score. Pure: no clock, no network.
 
-score(u, i) = w_0 (h_u . v_i + b_i) + sum_k w_k f_k(u, i), where h_u is the state of `SequenceEncoder` after
-the history, v and b are item vectors and biases, and f are the features of `CandidateTables`. An item's score
-depends on the user's history and segment and on nothing else: neither on the other candidates nor on a batch.
+score(u, i) = (w_0 p_u + w_1 o_u) . v_i / temperature + sum_k w_k f_k(u, i), where p_u and o_u are the two
+user vectors of `UserEncoder`, pooled and ordered, v are item vectors and f are those of `CandidateTables`.
+An item's score depends on the user's history and segment and on nothing else: neither on the other
+candidates nor on a batch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from services.recommendations.ranking.candidate_features import CandidateTables
 from services.recommendations.ranking.combination import Combination
-from services.recommendations.ranking.network import SequenceEncoder, SequenceNetwork
+from services.recommendations.ranking.network import SequenceNetwork, UserEncoder
+from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings
 from services.recommendations.types import HISTORY_LIMIT, Candidates, Segment, UserState
 from streamrec.training.splits import Sequences
@@ -35,8 +37,8 @@ class RankingModel:
         item_ids: Length n, in row order: the order of the catalogue that it was trained on.
         settings: Sizes of the network.
         encoder: In evaluation mode.
-        vectors: Shape (n, d), float32.
-        biases: Shape (n,), float32.
+        segment_table: Rows of the encoder's segment embeddings.
+        vectors: Shape (n, d), float32, unit length.
         tables: What the candidate features are computed from.
         combination: Weights of the score.
     """
@@ -45,17 +47,17 @@ class RankingModel:
         self,
         item_ids: tuple[str, ...],
         settings: NetworkSettings,
-        encoder: SequenceEncoder,
+        encoder: UserEncoder,
+        segment_table: SegmentTable,
         vectors: NDArray[np.float32],
-        biases: NDArray[np.float32],
         tables: CandidateTables,
         combination: Combination,
     ) -> None:
         self.item_ids = item_ids
         self.settings = settings
         self.encoder = encoder.eval()
+        self.segment_table = segment_table
         self.vectors = vectors
-        self.biases = biases
         self.tables = tables
         self.combination = combination
         # What is computed once is computed now, so that the first request is as fast as the rest.
@@ -68,14 +70,15 @@ class RankingModel:
         item_ids: tuple[str, ...],
         settings: NetworkSettings,
         network: SequenceNetwork,
+        segment_table: SegmentTable,
         tables: CandidateTables,
         combination: Combination,
     ) -> Self:
         """Build from a trained network, whose item vectors are computed once and for all."""
         network.eval()
         with torch.inference_mode():
-            vectors, biases = network.item_vectors().numpy(), network.item_biases().numpy()
-        return cls(item_ids, settings, network.encoder, vectors.copy(), biases.copy(), tables, combination)
+            vectors = network.item_vectors().numpy().copy()
+        return cls(item_ids, settings, network.encoder, segment_table, vectors, tables, combination)
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -87,8 +90,8 @@ class RankingModel:
 
         Items of the history that the model does not know are ignored, repeated ones count as often as they
         stand there, and of more than `HISTORY_LIMIT` items the newest count. Without any known history the
-        score is popularity and what the segment says. Candidates that the model does not know come last, in
-        the order given.
+        score is what everyone likes and what the segment says. Candidates that the model does not know come
+        last, in the order given.
         """
         row_of = self.row_of
         rows = np.array([row_of.get(item_id, -1) for item_id in candidates.item_ids], dtype=np.int64)
@@ -114,22 +117,32 @@ class RankingModel:
             Shape (c,), finite.
         """
         features = self.tables.features(history, segment, candidates)
-        return self.combination.scores(self.logits(history, candidates), features)
+        return self.combination.scores(self.logits(history, segment, candidates), features)
 
-    def logits(self, history: NDArray[np.int64], candidates: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Shape (c,): the network's part of the score; the bias alone without history."""
-        biases = self.biases[candidates]
-        newest = history[-self.settings.history_length :]
-        if newest.size == 0:
-            return biases
-        with torch.inference_mode():
-            states = self.encoder(torch.from_numpy(self.vectors[newest])[None])
-        state = states[0, -1].numpy()
+    def logits(
+        self, history: NDArray[np.int64], segment: Segment, candidates: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Shape (c, len(LOGITS)): the network's part of the score. Without history the two are the same."""
+        users = self._user_vectors(history[-self.settings.history_length :], segment)
         # Gathering most of the vectors would cost more than multiplying all of them.
-        most = _MOST * len(candidates) > len(self.vectors)
-        products = (self.vectors @ state)[candidates] if most else self.vectors[candidates] @ state
-        logits: NDArray[np.float32] = products + biases
+        if _MOST * len(candidates) > len(self.vectors):
+            products = (self.vectors @ users)[candidates]
+        else:
+            products = self.vectors[candidates] @ users
+        logits: NDArray[np.float32] = products / np.float32(self.settings.temperature)
         return logits
+
+    def _user_vectors(self, history: NDArray[np.int64], segment: Segment) -> NDArray[np.float32]:
+        """Shape (d, len(LOGITS)), contiguous."""
+        with torch.inference_mode():
+            segments = torch.from_numpy(self.segment_table.rows([segment]))
+            newest_first = torch.from_numpy(self.vectors[history[::-1]])[None]
+            pooled = self.encoder.pooled(newest_first, torch.ones(1, history.size), segments)[0]
+            ordered = pooled
+            if history.size:
+                ordered = self.encoder.ordered(newest_first.flip(1), segments)[0, -1]
+            users: NDArray[np.float32] = torch.stack([pooled, ordered], dim=1).numpy()
+        return users
 
     def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
         """Rank the whole catalogue for some users of unknown segment; see `TopItems.top_items`.

@@ -1,149 +1,254 @@
-"""Fitting the network: softmax cross entropy over the catalogue, full or sampled."""
+"""Fitting the network in two phases: the pools with the item vectors, then all of it together."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from services.recommendations.ranking.batches import draw_windows, steps
+from services.recommendations.ranking.batches import draw_examples, draw_windows, steps
+from services.recommendations.ranking.negatives import NegativeSampler, first_positions, sampled_softmax_loss
 from services.recommendations.ranking.network import PADDING, SequenceNetwork
-from services.recommendations.ranking.settings import OptimisationSettings
+from services.recommendations.ranking.settings import OptimisationSettings, PhaseSettings
 from streamrec.contracts.errors import PermanentError
 from streamrec.contracts.progress import Progress
 from streamrec.training.splits import Sequences
 
 _WARM_UP_STEPS: Final = 50
-_LAST_RATE: Final = 0.02
+_LAST_RATE: Final = 0.05
 """The learning rate at the end of training, relative to its peak."""
+_LENGTH_GROUPS: Final = 6
+_REST_RATE: Final = 0.1
+"""Learning rate of item vectors and pools beside the transformer, relative to its rate."""
 _LARGEST_GRADIENT_NORM: Final = 1.0
 
+Validate = Callable[[SequenceNetwork, bool], float]
+"""Quality of a network in evaluation mode, higher is better; the flag says whether with its transformer."""
 
-def fit_network(
-    network: SequenceNetwork,
-    train: Sequences,
-    settings: OptimisationSettings,
-    *,
-    history_length: int,
-    validate: Callable[[SequenceNetwork], float],
-    rng: np.random.Generator,
-    progress: Progress,
-) -> int:
-    """Train in place and leave the weights of the epoch with the best validation metric in the network.
 
-    Args:
-        network: Freshly built.
-        train: Sequences to learn to continue.
-        settings: See `OptimisationSettings`.
-        history_length: Items of a training window.
-        validate: Higher is better; called in evaluation mode after each epoch.
-        rng: Source of windows, order and negatives. Dropout draws from torch's global generator.
-        progress: One step per epoch's interactions.
+class NetworkTraining:
+    """One training run of a network, changed in place."""
 
-    Returns:
-        The best epoch, counted from 1.
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        train: Sequences,
+        segments: NDArray[np.int64],
+        settings: OptimisationSettings,
+        *,
+        history_length: int,
+        validate: Validate,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> None:
+        """Prepare.
 
-    Raises:
-        PermanentError: The loss stopped being finite.
-    """
-    interactions = int(np.maximum(train.lengths - 1, 0).sum())
-    epochs = settings.epochs(interactions)
-    decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-    plain = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": settings.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
-    total_steps = epochs * max(1, math.ceil(interactions / settings.batch_interactions))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total_steps))
-    best = (-math.inf, 0, copy.deepcopy(network.state_dict()))
-    progress.start("ranker: transformer", epochs * interactions)
-    for epoch in range(1, epochs + 1):
-        losses = []
-        network.train()
-        windows = draw_windows(train, history_length, rng)
-        for inputs, targets in steps(train, windows, settings.batch_interactions, rng):
-            loss = _loss(network, inputs, targets, settings.negative_count, rng)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT_NORM)
-            optimiser.step()
-            schedule.step()
-            losses.append(float(loss.detach()))
-            progress.advance(int((targets != PADDING).sum()))
-        if not np.isfinite(losses).all():
-            raise PermanentError(
-                f"the loss of epoch {epoch} is not finite; lower ranking.optimisation.learning_rate"
+        Args:
+            network: Freshly built.
+            train: Sequences to learn to continue.
+            segments: Shape (users of ``train``, attributes); see `UserEncoder.pooled`.
+            settings: See `OptimisationSettings`.
+            history_length: Items of a history that the network looks at.
+            validate: Called after each epoch.
+            rng: Source of order, windows and negatives. Dropout draws from torch's global generator.
+            progress: One step per interaction looked at.
+        """
+        self._network = network
+        self._train = train
+        self._segments = segments
+        self._settings = settings
+        self._history_length = history_length
+        self._validate = validate
+        self._rng = rng
+        self._progress = progress
+        item_count = len(network.identity)
+        self._sampler = NegativeSampler.of(np.bincount(train.items, minlength=item_count), settings)
+
+    def fit_pools(self) -> int:
+        """Fit the item vectors, the pools and the segments; return the best epoch, counted from 1.
+
+        Raises:
+            PermanentError: The loss stopped being finite.
+        """
+        return self._fit("pools", self._settings.pools, self._pool_losses, False)
+
+    def fit_jointly(self) -> int:
+        """Fit the transformer, and the rest along with it but slower; return the best epoch.
+
+        Raises:
+            PermanentError: The loss stopped being finite.
+        """
+        return self._fit("joint", self._settings.joint, self._joint_losses, True)
+
+    def _fit(
+        self,
+        name: str,
+        phase: PhaseSettings,
+        losses_of_epoch: Callable[[], Iterator[tuple[Tensor, int]]],
+        ordered: bool,
+    ) -> int:
+        """Train, and leave the weights of the best epoch in the network; return it, counted from 1.
+
+        It is 0, and nothing changes, where no sequence is long enough to learn from.
+        """
+        network, progress = self._network, self._progress
+        interactions = int(self._train.items.size)
+        remaining = phase.total(interactions)
+        epochs = math.ceil(remaining / max(1, interactions))
+        groups = _parameter_groups(network, phase, ordered)
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        optimiser = torch.optim.AdamW(groups, fused=True)
+        total_steps = max(1, math.ceil(remaining / phase.batch_interactions))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total_steps))
+        best = (-math.inf, 0, copy.deepcopy(network.state_dict()))
+        progress.start(f"ranker: {name}", remaining)
+        for epoch in range(1, epochs + 1):
+            losses = []
+            network.train()
+            for loss, looked_at in losses_of_epoch():
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT_NORM)
+                optimiser.step()
+                schedule.step()
+                losses.append(float(loss.detach()))
+                progress.advance(min(looked_at, remaining))
+                remaining = max(0, remaining - looked_at)
+                if remaining == 0:
+                    break
+            if not losses:
+                break
+            if not np.isfinite(losses).all():
+                raise PermanentError(
+                    f"the loss of epoch {epoch} is not finite; "
+                    f"lower ranking.optimisation.{name}.learning_rate"
+                )
+            network.eval()
+            metric = self._validate(network, ordered)
+            if metric > best[0]:
+                best = (metric, epoch, copy.deepcopy(network.state_dict()))
+            progress.advance(
+                0, note=f"epoch {epoch}, loss {np.mean(losses):.3f}, validation NDCG {metric:.4f}"
             )
+            if epoch - best[1] >= phase.patience:
+                break
+        network.load_state_dict(best[2])
         network.eval()
-        metric = validate(network)
-        if metric > best[0]:
-            best = (metric, epoch, copy.deepcopy(network.state_dict()))
-        progress.advance(
-            0, note=f"epoch {epoch}, loss {np.mean(losses):.3f}, validation NDCG@10 {metric:.4f}"
+        progress.finish(note=f"best epoch {best[1]}, validation NDCG {best[0]:.4f}")
+        return best[1]
+
+    def _pool_losses(self) -> Iterator[tuple[Tensor, int]]:
+        """One epoch of single interactions in random order: no step is about a few users alone."""
+        phase, network = self._settings.pools, self._network
+        for users, history, targets in draw_examples(
+            self._train, self._history_length, phase.batch_interactions, self._rng
+        ):
+            negatives = self._sampler.draw(self._rng)
+            chunks = _by_length(history)
+            unseen = np.concatenate([first_positions(chunk, negatives) == chunk.shape[1] for chunk in chunks])
+            not_negative = ~unseen | (negatives[None, :] == targets[:, None])
+            target_vectors, negative_vectors, *chunk_vectors = self._vectors(targets, negatives, *chunks)
+            segments = torch.split(torch.from_numpy(self._segments[users]), [len(chunk) for chunk in chunks])
+            user_vectors = [
+                network.encoder.pooled(vectors, self._kept(chunk), rows)
+                for vectors, chunk, rows in zip(chunk_vectors, chunks, segments, strict=True)
+            ]
+            loss = self._loss(
+                torch.cat(user_vectors), target_vectors, negative_vectors, negatives, not_negative
+            )
+            yield loss, len(targets)
+
+    def _kept(self, history: NDArray[np.int64]) -> Tensor:
+        """Shape (b, length): 1 for the items of a history, newest first, that history dropout leaves."""
+        kept = torch.rand(history.shape) >= self._settings.history_dropout
+        kept[:, :1] = True
+        return (torch.from_numpy(history != PADDING) & kept).float()
+
+    def _joint_losses(self) -> Iterator[tuple[Tensor, int]]:
+        """One epoch of windows, every position of which is predicted from those before."""
+        phase, network = self._settings.joint, self._network
+        windows = draw_windows(self._train, self._history_length, self._rng)
+        for users, inputs, targets in steps(self._train, windows, phase.batch_interactions, self._rng):
+            real = targets != PADDING
+            wanted = targets[real]
+            negatives = self._sampler.draw(self._rng)
+            first = first_positions(inputs, negatives)
+            position = np.arange(inputs.shape[1])
+            not_negative = (first[:, None, :] <= position[None, :, None])[real]
+            not_negative |= negatives[None, :] == wanted[:, None]
+            history_vectors, target_vectors, negative_vectors = self._vectors(inputs, wanted, negatives)
+            user_vectors = network.encoder.ordered(history_vectors, torch.from_numpy(self._segments[users]))
+            loss = self._loss(
+                user_vectors[torch.from_numpy(real)],
+                target_vectors,
+                negative_vectors,
+                negatives,
+                not_negative,
+            )
+            yield loss, len(wanted)
+
+    def _vectors(self, *items: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        """Item vectors of some arrays of item rows, padding standing for any item.
+
+        The vector of an item is computed once, wherever and however often it occurs in the step.
+        """
+        flat = [np.maximum(part, 0).ravel() for part in items]
+        rows, places = np.unique(np.concatenate(flat), return_inverse=True)
+        vectors = self._network.item_vectors(torch.from_numpy(rows))
+        parts = np.split(places, np.cumsum([part.size for part in flat])[:-1])
+        return tuple(
+            vectors.index_select(0, torch.from_numpy(place)).view(*part.shape, -1)
+            for place, part in zip(parts, items, strict=True)
         )
-        if epoch - best[1] >= settings.patience:
-            break
-    network.load_state_dict(best[2])
-    network.eval()
-    progress.finish(note=f"best epoch {best[1]}, validation NDCG@10 {best[0]:.4f}")
-    return best[1]
+
+    def _loss(
+        self,
+        users: Tensor,
+        targets: Tensor,
+        negative_vectors: Tensor,
+        negatives: NDArray[np.int64],
+        not_negative: NDArray[np.bool_],
+    ) -> Tensor:
+        return sampled_softmax_loss(
+            users,
+            targets,
+            negative_vectors,
+            self._sampler.log_expected_counts[torch.from_numpy(negatives)],
+            torch.from_numpy(not_negative),
+            self._network.temperature,
+        )
 
 
-def sampled_softmax_loss(
-    states: Tensor, targets: Tensor, vectors: Tensor, biases: Tensor, negatives: Tensor
-) -> Tensor:
-    """Mean cross entropy of the targets against themselves and shared, uniformly drawn negatives.
-
-    A negative's logit is raised by log((n - 1) / m), the log of how many items it stands for, so that the
-    normaliser estimates the full softmax's (Bengio and Senecal 2008, eq. 6, uniform proposal). A negative
-    that is the target of a row does not count in that row.
-
-    Args:
-        states: Shape (t, d).
-        targets: Shape (t,), item rows.
-        vectors: Shape (n, d).
-        biases: Shape (n,).
-        negatives: Shape (m,), distinct item rows.
-    """
-    positive = (states * vectors[targets]).sum(dim=1) + biases[targets]
-    correction = math.log(max(1, len(vectors) - 1) / len(negatives))
-    negative = torch.addmm(biases[negatives] + correction, states, vectors[negatives].T)
-    negative = negative.masked_fill(negatives[None, :] == targets[:, None], -torch.inf)
-    normaliser = torch.logaddexp(positive, negative.logsumexp(dim=1))
-    return (normaliser - positive).mean()
+def _by_length(history: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Cut histories that are sorted by length into a few parts, each as narrow as its longest history."""
+    parts = np.array_split(history, min(_LENGTH_GROUPS, len(history)))
+    return [part[:, : max(1, int((part != PADDING).sum(axis=1).max()))] for part in parts]
 
 
-def _loss(
-    network: SequenceNetwork,
-    inputs: NDArray[np.int64],
-    targets: NDArray[np.int64],
-    negative_count: int,
-    rng: np.random.Generator,
-) -> Tensor:
-    vectors, biases = network.item_vectors(), network.item_biases()
-    predicted = torch.from_numpy(targets != PADDING)
-    states = network.hidden_states(torch.from_numpy(inputs), vectors)[predicted]
-    wanted = torch.from_numpy(targets)[predicted]
-    if len(vectors) <= negative_count:
-        return functional.cross_entropy(torch.addmm(biases, states, vectors.T), wanted)
-    negatives = torch.from_numpy(np.sort(rng.choice(len(vectors), negative_count, replace=False)))
-    return sampled_softmax_loss(states, wanted, vectors, biases, negatives)
+def _parameter_groups(network: SequenceNetwork, phase: PhaseSettings, ordered: bool) -> list[dict[str, Any]]:
+    """The transformer's matrices decay; the rest learns slower beside it, or alone at the full rate."""
+    transformer = list(network.encoder.transformer.parameters())
+    chosen = {id(parameter) for parameter in transformer}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
+    rate = phase.learning_rate
+    if not ordered:
+        return [{"params": rest, "lr": rate, "weight_decay": 0.0}]
+    matrices = [parameter for parameter in transformer if parameter.dim() > 1]
+    vectors = [parameter for parameter in transformer if parameter.dim() <= 1]
+    return [
+        {"params": matrices, "lr": rate, "weight_decay": phase.weight_decay},
+        {"params": vectors, "lr": rate, "weight_decay": 0.0},
+        {"params": rest, "lr": rate * _REST_RATE, "weight_decay": 0.0},
+    ]
 
 
 def _rate(step: int, total_steps: int) -> float:
-    warm_up = min(1.0, (step + 1) / _WARM_UP_STEPS)
+    warm_up = min(1.0, (step + 1) / min(_WARM_UP_STEPS, total_steps))
     done = min(1.0, step / max(1, total_steps))
     return warm_up * (_LAST_RATE + (1.0 - _LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * done)))

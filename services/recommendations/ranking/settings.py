@@ -1,26 +1,24 @@
-"""Settings of the ranker, and the rule by which they scale with the size of the data."""
+"""Settings of the ranker, and the rule that bounds the training time whatever the size of the data."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Final
 
 from streamrec.contracts.errors import InvalidInputError
-
-_MINIMUM_EPOCHS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """The causal transformer over the user's history.
+    """The network over the user's history: learned pools and a causal transformer.
 
     Attributes:
         dimension: Length of item vectors and hidden states; a multiple of ``head_count``.
         layer_count: Transformer blocks.
         head_count: Attention heads of a block.
         history_length: Newest known items of a history that the network looks at.
-        dropout: Share of hidden values dropped in training.
+        pool_count: Weighted means of the history, each with its own learned weight by recency.
+        temperature: Of the softmax over cosine similarities.
+        dropout: Share of the transformer's hidden values dropped in training.
         item_dropout: Share of items that must do without their id embedding in a step, so that the content
             part can stand alone for an item that nobody has touched yet.
         minimum_feature_count: Items that must share a topic, creator, language or year for it to get an
@@ -31,9 +29,38 @@ class NetworkSettings:
     layer_count: int = 2
     head_count: int = 2
     history_length: int = 100
+    pool_count: int = 3
+    temperature: float = 0.1
     dropout: float = 0.3
     item_dropout: float = 0.1
     minimum_feature_count: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSettings:
+    """How long and how fast one phase of the training goes.
+
+    Attributes:
+        interaction_budget: Interactions that the phase may look at in all its epochs together. It bounds the
+            time whatever the data's size, without a clock, so that a run can be repeated exactly: 100,000
+            interactions get 7 epochs out of 700,000.
+        maximum_epochs: Most epochs, however small the data.
+        patience: Epochs without a better validation metric after which the phase ends.
+        batch_interactions: Target items of one step.
+        learning_rate: Peak of AdamW's rate: warmed up, then lowered along a cosine.
+        weight_decay: Of AdamW, on the transformer's matrices.
+    """
+
+    interaction_budget: int
+    maximum_epochs: int
+    patience: int
+    batch_interactions: int
+    learning_rate: float
+    weight_decay: float
+
+    def total(self, interaction_count: int) -> int:
+        """Most interactions looked at, when there are ``interaction_count``; the last epoch may be a part."""
+        return min(self.interaction_budget, self.maximum_epochs * interaction_count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +68,34 @@ class OptimisationSettings:
     """How the network is fitted.
 
     Attributes:
-        interaction_budget: Interactions that training may look at in all its epochs together. It bounds the
-            time whatever the data's size, without a clock, so that a run can be repeated exactly: 100,000
-            interactions get 15 epochs out of one and a half million.
-        maximum_epochs: Most epochs, however small the data.
-        patience: Epochs without a better validation NDCG@10 after which training stops.
-        batch_interactions: Target items of one step.
-        negative_count: Items of the sampled softmax, drawn uniformly and shared by a step. A catalogue of at
-            most this many items gets the full softmax.
-        learning_rate: Peak of AdamW's rate: warmed up, then lowered along a cosine.
-        weight_decay: Of AdamW.
+        pools: The first phase: item vectors, pools and segments.
+        joint: The second phase: the transformer on top of them, and all of them together.
+        uniform_negative_count: Negatives of a step drawn uniformly from the catalogue and shared by the step.
+        popular_negative_count: Negatives of a step drawn by their share of the interactions, shared too.
+        history_dropout: Share of a history's items left out of the pools in a step; the newest one stays.
         validation_users: Most users measured after an epoch.
     """
 
-    interaction_budget: int = 1_500_000
-    maximum_epochs: int = 40
-    patience: int = 4
-    batch_interactions: int = 2048
-    negative_count: int = 2000
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
+    pools: PhaseSettings = PhaseSettings(
+        interaction_budget=700_000,
+        maximum_epochs=12,
+        patience=2,
+        batch_interactions=1024,
+        learning_rate=7e-3,
+        weight_decay=0.0,
+    )
+    joint: PhaseSettings = PhaseSettings(
+        interaction_budget=200_000,
+        maximum_epochs=6,
+        patience=2,
+        batch_interactions=2048,
+        learning_rate=2e-3,
+        weight_decay=0.01,
+    )
+    uniform_negative_count: int = 1024
+    popular_negative_count: int = 1024
+    history_dropout: float = 0.2
     validation_users: int = 1000
-
-    def epochs(self, interaction_count: int) -> int:
-        """Most epochs over ``interaction_count`` interactions."""
-        affordable = math.ceil(self.interaction_budget / max(1, interaction_count))
-        return max(_MINIMUM_EPOCHS, min(self.maximum_epochs, affordable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +124,18 @@ class CombinationSettings:
         held_out_per_user: Most of a user's newest train items that the network and the tables do not see, so
             that the weights are fitted on predictions and not on memories.
         held_out_share: At most this share of a user's train items is held out.
-        maximum_examples: More held-out items than this are sampled.
-        negative_count: Items each of them is told from, drawn uniformly from what the user has not seen.
-        l2: Strength of the pull towards the network's score alone.
+        maximum_examples: More held-out items than this are sampled, and no more are held out than one a user
+            or about this many in all.
+        negative_count: Items each of them is told from: half of them those that the network ranks highest,
+            the others a uniform sample of the rest.
+        l2: Strength of the pull towards the network's two logits alone, each with half of the weight.
     """
 
     held_out_per_user: int = 3
     held_out_share: float = 0.1
     maximum_examples: int = 3000
     negative_count: int = 1000
-    l2: float = 1e-3
+    l2: float = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +144,7 @@ class RankingSettings:
 
     The defaults train in about a minute on two cores on 100,000 interactions with 9,000 items and on 200,000
     with 20,000: the budget of interactions and the sampled softmax bound the work. For a larger run raise
-    ``optimisation.interaction_budget`` first, then ``network.history_length`` and ``network.dimension``.
+    the phases' ``interaction_budget`` first, then ``network.history_length`` and ``network.dimension``.
     """
 
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -126,20 +157,27 @@ class RankingSettings:
         _require_at_least_one(
             self.network,
             "network",
-            ("dimension", "layer_count", "head_count", "history_length", "minimum_feature_count"),
-        )
-        _require_at_least_one(
-            self.optimisation,
-            "optimisation",
             (
-                "interaction_budget",
-                "maximum_epochs",
-                "patience",
-                "batch_interactions",
-                "negative_count",
-                "validation_users",
+                "dimension",
+                "layer_count",
+                "head_count",
+                "history_length",
+                "pool_count",
+                "minimum_feature_count",
             ),
         )
+        _require_at_least_one(
+            self.optimisation, "optimisation", ("uniform_negative_count", "validation_users")
+        )
+        for name in ("pools", "joint"):
+            phase, path = getattr(self.optimisation, name), f"optimisation.{name}"
+            _require_at_least_one(
+                phase, path, ("interaction_budget", "maximum_epochs", "patience", "batch_interactions")
+            )
+            if not phase.learning_rate > 0.0:
+                raise InvalidInputError(f"ranking.{path}.learning_rate", "must be positive")
+            if not phase.weight_decay >= 0.0:
+                raise InvalidInputError(f"ranking.{path}.weight_decay", "must not be negative")
         _require_at_least_one(
             self.features,
             "features",
@@ -153,10 +191,12 @@ class RankingSettings:
         for name in ("dropout", "item_dropout"):
             if not 0.0 <= getattr(self.network, name) < 1.0:
                 raise InvalidInputError(f"ranking.network.{name}", "must be at least 0 and below 1")
-        if not self.optimisation.learning_rate > 0.0:
-            raise InvalidInputError("ranking.optimisation.learning_rate", "must be positive")
-        if not self.optimisation.weight_decay >= 0.0:
-            raise InvalidInputError("ranking.optimisation.weight_decay", "must not be negative")
+        if not self.network.temperature > 0.0:
+            raise InvalidInputError("ranking.network.temperature", "must be positive")
+        if not 0.0 <= self.optimisation.history_dropout < 1.0:
+            raise InvalidInputError("ranking.optimisation.history_dropout", "must be at least 0 and below 1")
+        if self.optimisation.popular_negative_count < 0:
+            raise InvalidInputError("ranking.optimisation.popular_negative_count", "must be 0 or more")
         if not 0.0 < self.combination.held_out_share < 1.0:
             raise InvalidInputError("ranking.combination.held_out_share", "must lie between 0 and 1")
         if not self.combination.l2 > 0.0:

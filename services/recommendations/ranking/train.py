@@ -3,7 +3,8 @@
 In this order, each from what came before:
 
 1. The newest few train items of every user are held out from everything below but the last step.
-2. The network is fitted on the rest, stopping by NDCG@10 on the validation items.
+2. The network is fitted on the rest, first the pools and then all of it, each stopping by its NDCG on the
+   validation items.
 3. The candidate tables are counted on the rest; the weights of the score are fitted on the held-out items.
 4. The tables are counted again on all train items: serving knows the newest transitions too.
 """
@@ -18,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from services.recommendations.ranking.batches import newest
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.combination import (
+    LOGITS,
     Combination,
     choices,
     fit_combination,
@@ -29,22 +30,21 @@ from services.recommendations.ranking.combination import (
 )
 from services.recommendations.ranking.content import ContentTable
 from services.recommendations.ranking.model import RankingModel
-from services.recommendations.ranking.network import PADDING, SequenceNetwork
-from services.recommendations.ranking.optimisation import fit_network
+from services.recommendations.ranking.network import SequenceNetwork
+from services.recommendations.ranking.optimisation import NetworkTraining
+from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import RankingSettings
 from services.recommendations.ranking.top_items import RankerTopItems
+from services.recommendations.ranking.validation import NetworkValidation
 from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
 from services.recommendations.types import Segment
 from streamrec.contracts.errors import DataFolderError, InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.datasets.dataset import INTERACTIONS_FILE, SEGMENT_COLUMNS, Dataset
 from streamrec.training.evaluation import HeldOut, evaluate
-from streamrec.training.ranking_metrics import ndcg_at, rank_of, top_unseen
 
 __all__ = ["RankingSettings", "train"]
 
-_VALIDATION_BATCH: Final = 64
-_VALIDATION_DEPTH: Final = 10
 _EVALUATED_USERS: Final = 1000
 """Most users that the figures of the registered version are measured on; the full report measures all."""
 _HELD_OUT: Final[tuple[HeldOut, ...]] = ("validation", "test")
@@ -66,7 +66,7 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
     segments = segments_by_user(training.dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
-        model, best_epoch = _fit(training, settings, segments)
+        model, best_epochs = _fit(training, settings, segments)
     model.save(output)
     return ModelSpec(
         name=MODEL_NAMES["ranking"],
@@ -77,9 +77,9 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
         parameters={
             **asdict(settings),
             "seed": training.seed,
-            "best_epoch": best_epoch,
+            "best_epochs": best_epochs,
             "weights": dict(
-                zip(("network", *FEATURES), model.combination.weights.round(4).tolist(), strict=True)
+                zip((*LOGITS, *FEATURES), model.combination.weights.round(4).tolist(), strict=True)
             ),
         },
     )
@@ -104,36 +104,51 @@ def _check_columns(dataset: Dataset) -> None:
 
 def _fit(
     training: TrainingInput, settings: RankingSettings, segments: dict[str, Segment]
-) -> tuple[RankingModel, int]:
+) -> tuple[RankingModel, dict[str, int]]:
     split, catalogue = training.split, training.split.catalogue
     rng = np.random.default_rng(training.seed)
     held_out = held_out_counts(split.train.lengths, settings.combination)
     rest = without_newest(split.train, held_out)
+    user_segments = [segments.get(user_id, Segment()) for user_id in split.train.user_ids]
+    segment_table = SegmentTable.of(user_segments)
+    segment_rows = segment_table.rows(user_segments)
     network = SequenceNetwork(
         ContentTable.of(catalogue, settings.network.minimum_feature_count),
         np.bincount(rest.items, minlength=len(catalogue)),
+        segment_table.sizes,
         settings.network,
     )
-    validate = _Validation(training, settings, rng)
-    best_epoch = fit_network(
+    validate = NetworkValidation.of(training.split, segment_rows, settings, rng)
+
+    learning = NetworkTraining(
         network,
         rest,
+        segment_rows,
         settings.optimisation,
         history_length=settings.network.history_length,
-        validate=validate.ndcg,
+        validate=validate,
         rng=rng,
         progress=training.progress,
     )
+    best_epochs = {"pools": learning.fit_pools(), "joint": learning.fit_jointly()}
     unweighted = RankingModel.of(
         catalogue.item_ids,
         settings.network,
         network,
+        segment_table,
         CandidateTables.fit(rest, catalogue, settings.features),
         Combination.network_alone(len(FEATURES)),
     )
     combination = _weigh(unweighted, held_out, training, settings, segments, rng)
-    tables = CandidateTables.fit(split.train, catalogue, settings.features)
-    return RankingModel.of(catalogue.item_ids, settings.network, network, tables, combination), best_epoch
+    model = RankingModel.of(
+        catalogue.item_ids,
+        settings.network,
+        network,
+        segment_table,
+        CandidateTables.fit(split.train, catalogue, settings.features),
+        combination,
+    )
+    return model, best_epochs
 
 
 def _weigh(
@@ -148,21 +163,29 @@ def _weigh(
     train_sequences = training.split.train
     expected = min(int(held_out.sum()), settings.combination.maximum_examples)
     width = 1 + settings.combination.negative_count
-    inputs = np.zeros((expected, width, 1 + len(FEATURES)), dtype=np.float32)
+    inputs = np.zeros((expected, width, len(LOGITS) + len(FEATURES)), dtype=np.float32)
+    log_counts = np.zeros((expected, width), dtype=np.float32)
     sizes = np.zeros(expected, dtype=np.int64)
+    user_segments = [segments.get(user_id, Segment()) for user_id in train_sequences.user_ids]
+    every = np.arange(len(model.item_ids))
+
+    def strengths(user: int, history: NDArray[np.int64]) -> NDArray[np.float32]:
+        logits = model.logits(history, user_segments[user], every)
+        return logits[:, 0] + logits[:, 1]
+
     training.progress.start("ranker: candidate features", expected)
     made = 0
-    for choice in choices(train_sequences, held_out, len(model.item_ids), settings.combination, rng):
-        segment = segments.get(train_sequences.user_ids[choice.user], Segment())
-        size = len(choice.candidates)
-        inputs[made, :size, 0] = model.logits(choice.history, choice.candidates)
-        inputs[made, :size, 1:] = model.tables.features(choice.history, segment, choice.candidates)
+    for choice in choices(train_sequences, held_out, strengths, settings.combination, rng):
+        segment, size = user_segments[choice.user], len(choice.candidates)
+        inputs[made, :size, : len(LOGITS)] = model.logits(choice.history, segment, choice.candidates)
+        inputs[made, :size, len(LOGITS) :] = model.tables.features(choice.history, segment, choice.candidates)
+        log_counts[made, :size] = choice.log_counts
         sizes[made] = size
         made += 1
         training.progress.advance()
-    inputs, sizes = inputs[:made], sizes[:made]
+    inputs = inputs[:made]
     check_features(inputs)
-    combination = fit_combination(inputs, sizes, settings.combination.l2)
+    combination = fit_combination(inputs, log_counts[:made], sizes[:made], settings.combination.l2)
     training.progress.finish(note=f"weights fitted on {made} held-out items")
     return combination
 
@@ -171,51 +194,15 @@ def check_features(inputs: NDArray[np.float32]) -> None:
     """Refuse values that are not finite.
 
     Args:
-        inputs: Shape (examples, candidates, 1 + features): the network's logit, then each feature.
+        inputs: Shape (examples, candidates, len(LOGITS) + features): the network's logits, then each feature.
 
     Raises:
         InvalidInputError: Names the first feature at fault.
     """
     finite = np.isfinite(inputs).all(axis=(0, 1))
     if not finite.all():
-        name = ("network_logit", *FEATURES)[int(np.argmin(finite))]
+        name = (*LOGITS, *FEATURES)[int(np.argmin(finite))]
         raise InvalidInputError(f"features.{name}", "holds NaN or an infinity; training on it is refused")
-
-
-class _Validation:
-    """NDCG@10 of the network alone on the validation items of a fixed sample of users."""
-
-    def __init__(self, training: TrainingInput, settings: RankingSettings, rng: np.random.Generator) -> None:
-        split = training.split
-        size = min(settings.optimisation.validation_users, split.evaluated.size)
-        chosen = np.sort(rng.choice(split.evaluated.size, size, replace=False))
-        self._users, self._targets = split.evaluated[chosen], split.validation[chosen]
-        self._train = split.train
-        self._history_length = settings.network.history_length
-        self._seen = split.train.matrix(len(split.catalogue))[self._users]
-
-    def ndcg(self, network: SequenceNetwork) -> float:
-        """Mean over the users, seen items filtered, over the whole catalogue."""
-        histories = newest(self._train, self._users, self._history_length)
-        ranks = []
-        with torch.inference_mode():
-            vectors, biases = network.item_vectors(), network.item_biases()
-            for start in range(0, len(histories), _VALIDATION_BATCH):
-                batch = slice(start, start + _VALIDATION_BATCH)
-                items = _right_padded(histories[batch])
-                last = torch.from_numpy((items != PADDING).sum(axis=1) - 1)
-                states = network.hidden_states(torch.from_numpy(items), vectors)
-                scores = states[torch.arange(len(items)), last] @ vectors.T + biases
-                top = top_unseen(scores.numpy(), self._seen[batch], _VALIDATION_DEPTH)
-                ranks.append(rank_of(top, self._targets[batch]))
-        return float(ndcg_at(np.concatenate(ranks), _VALIDATION_DEPTH).mean())
-
-
-def _right_padded(histories: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    items = np.full((len(histories), max(map(len, histories))), PADDING, dtype=np.int64)
-    for row, history in enumerate(histories):
-        items[row, : len(history)] = history
-    return items
 
 
 def _metrics(model: RankingModel, training: TrainingInput, segments: dict[str, Segment]) -> dict[str, float]:

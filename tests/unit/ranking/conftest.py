@@ -15,6 +15,7 @@ from services.recommendations.ranking.settings import (
     FeatureSettings,
     NetworkSettings,
     OptimisationSettings,
+    PhaseSettings,
     RankingSettings,
 )
 from services.recommendations.ranking.train import train
@@ -71,7 +72,24 @@ def make_dataset(folder: Path, seed: int = 5) -> Dataset:
 SMALL = RankingSettings(
     network=NetworkSettings(dimension=16, layer_count=1, history_length=10, dropout=0.1),
     optimisation=OptimisationSettings(
-        interaction_budget=20_000, maximum_epochs=12, patience=12, batch_interactions=128, learning_rate=5e-3
+        pools=PhaseSettings(
+            interaction_budget=15_000,
+            maximum_epochs=12,
+            patience=12,
+            batch_interactions=128,
+            learning_rate=1e-2,
+            weight_decay=0.0,
+        ),
+        joint=PhaseSettings(
+            interaction_budget=8_000,
+            maximum_epochs=6,
+            patience=6,
+            batch_interactions=128,
+            learning_rate=5e-3,
+            weight_decay=0.01,
+        ),
+        uniform_negative_count=60,
+        popular_negative_count=60,
     ),
     features=FeatureSettings(history_length=20, transition_window=3, neighbour_count=20),
     combination=CombinationSettings(negative_count=30),

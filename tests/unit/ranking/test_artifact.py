@@ -50,9 +50,9 @@ def test_a_damaged_file_is_refused(folder: Path, name: str, damage: str):
 
 def test_weights_that_are_not_finite_are_refused(folder: Path):
     tensors = load_file(folder / WEIGHTS_FILE)
-    tensors["biases"][0] = np.nan
+    tensors["vectors"][0] = np.nan
     save_file(tensors, folder / WEIGHTS_FILE)
-    with pytest.raises(ArtifactError, match="biases"):
+    with pytest.raises(ArtifactError, match="vectors"):
         RankingModel.load(folder)
 
 

@@ -133,10 +133,13 @@ def test_held_out_items_are_the_newest_and_leave_something():
     assert [rest.of(user).tolist() for user in range(3)] == [[0, 1], [4], [5]]
 
 
-def test_choices_tell_the_held_out_item_from_unseen_ones():
+def test_choices_tell_the_held_out_item_from_the_hardest_and_a_sample_of_the_rest():
     data = sequences([0, 1, 2, 3], [4], [5, 6], [7, 8, 7])
     settings = CombinationSettings(negative_count=4)
-    made = list(choices(data, np.array([2, 0, 1, 1]), 10, settings, np.random.default_rng(0)))
+    strengths = np.arange(10, dtype=np.float32)
+    made = list(
+        choices(data, np.array([2, 0, 1, 1]), lambda *_: strengths, settings, np.random.default_rng(0))
+    )
     # The last user's newest item is one seen before: nothing to learn from.
     assert [(choice.user, choice.history.tolist(), int(choice.candidates[0])) for choice in made] == [
         (0, [0, 1, 2], 3),
@@ -144,8 +147,23 @@ def test_choices_tell_the_held_out_item_from_unseen_ones():
         (2, [5], 6),
     ]
     for choice in made:
-        assert len(choice.candidates) == 5
-        assert not set(choice.candidates[1:].tolist()) & set(data.of(choice.user).tolist())
+        unseen = set(range(10)) - set(data.of(choice.user).tolist())
+        assert len(set(choice.candidates.tolist())) == 5
+        assert set(choice.candidates[1:].tolist()) <= unseen
+        assert set(choice.candidates[1:3].tolist()) == {8, 9}
+        # Every unseen item is stood for exactly once.
+        assert np.exp(choice.log_counts[1:]).sum() == pytest.approx(len(unseen))
+        assert choice.log_counts[0] == 0.0
+
+
+def test_a_small_catalogue_is_taken_whole():
+    data = sequences([0, 1])
+    strengths = np.zeros(5, dtype=np.float32)
+    made = list(
+        choices(data, np.array([1]), lambda *_: strengths, CombinationSettings(), np.random.default_rng(0))
+    )
+    assert sorted(made[0].candidates.tolist()) == [1, 2, 3, 4]
+    assert (made[0].log_counts == 0.0).all()
 
 
 def test_the_fit_recovers_the_weights_that_made_the_choices():
@@ -157,7 +175,7 @@ def test_the_fit_recovers_the_weights_that_made_the_choices():
     chosen = utility.argmax(axis=1)
     for example, winner in enumerate(chosen):
         inputs[example, [0, winner]] = inputs[example, [winner, 0]]
-    fitted = fit_combination(inputs, np.full(6000, 12), l2=1e-6)
+    fitted = fit_combination(inputs, np.zeros((6000, 12), dtype=np.float32), np.full(6000, 12), l2=1e-6)
     np.testing.assert_allclose(fitted.weights, true, atol=0.08)
 
 
@@ -166,13 +184,37 @@ def test_filling_and_constant_features_do_not_count():
     inputs = rng.normal(size=(300, 6, 3)).astype(np.float32)
     inputs[:, :, 2] = 7.0
     sizes = np.full(300, 4)
-    clean = fit_combination(inputs[:, :4].copy(), sizes, l2=1e-3)
+    log_counts = np.zeros((300, 6), dtype=np.float32)
+    clean = fit_combination(inputs[:, :4].copy(), log_counts[:, :4], sizes, l2=1e-3)
     inputs[:, 4:] = 1e6
-    filled = fit_combination(inputs, sizes, l2=1e-3)
+    filled = fit_combination(inputs, log_counts, sizes, l2=1e-3)
     np.testing.assert_allclose(filled.weights, clean.weights, atol=1e-3)
     assert filled.weights[2] == 0.0
 
 
+def test_an_item_that_stands_for_many_counts_as_many():
+    rng = np.random.default_rng(6)
+    inputs = rng.normal(size=(400, 3, 4)).astype(np.float32)
+    repeated = np.concatenate((inputs[:, :2], np.repeat(inputs[:, 2:], 5, axis=1)), axis=1)
+    log_counts = np.zeros((400, 3), dtype=np.float32)
+    log_counts[:, 2] = np.log(5.0)
+    # Both see the same spread, so that the pull towards the network is the same for both.
+    once = fit_combination(inputs, log_counts, np.full(400, 3), l2=1e-9)
+    each = fit_combination(repeated, np.zeros((400, 7), dtype=np.float32), np.full(400, 7), l2=1e-9)
+    np.testing.assert_allclose(once.weights, each.weights, atol=1e-3)
+
+
 def test_nothing_to_fit_on_leaves_the_network_alone():
-    fitted = fit_combination(np.zeros((0, 5, 3), dtype=np.float32), np.empty(0, dtype=np.int64), l2=1e-3)
-    assert fitted.weights.tolist() == [1.0, 0.0, 0.0]
+    nothing = np.zeros((0, 5), dtype=np.float32)
+    fitted = fit_combination(
+        np.zeros((0, 5, 4), dtype=np.float32), nothing, np.empty(0, dtype=np.int64), l2=1e-3
+    )
+    assert fitted.weights.tolist() == [0.5, 0.5, 0.0, 0.0]
+
+
+def test_the_more_users_there_are_the_fewer_items_of_each_are_held_out():
+    lengths = np.full(100, 50)
+    of_each = [
+        held_out_counts(lengths, CombinationSettings(maximum_examples=most)).max() for most in (50, 200, 900)
+    ]
+    assert of_each == [1, 2, 3]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.recommendations.ranking.candidate_features import FEATURES
+from services.recommendations.ranking.combination import LOGITS
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.training_input import TrainingInput
@@ -121,7 +123,9 @@ def test_full_ranking_leaves_out_what_was_seen_and_pads(model: RankingModel, tra
 
 
 def test_the_segment_reaches_the_full_ranking(model: RankingModel, training: TrainingInput):
-    model.combination.weights[10], kept = 100.0, model.combination.weights[10].copy()
+    place = len(LOGITS) + FEATURES.index("segment_language_match")
+    kept = model.combination.weights[place].copy()
+    model.combination.weights[place] = 100.0
     try:
         users = training.split.evaluated[:1]
         user_id = training.split.history.user_ids[users[0]]
@@ -131,4 +135,4 @@ def test_the_segment_reaches_the_full_ranking(model: RankingModel, training: Tra
         languages = [training.split.catalogue.creator_languages[row] for row in lists[0]]
         assert set(languages) == {"hi"}
     finally:
-        model.combination.weights[10] = kept
+        model.combination.weights[place] = kept

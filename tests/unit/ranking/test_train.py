@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from services.recommendations.ranking.candidate_features import FEATURES
+from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
+from services.recommendations.ranking.combination import LOGITS, Combination
+from services.recommendations.ranking.content import ContentTable
 from services.recommendations.ranking.model import RankingModel
+from services.recommendations.ranking.network import SequenceNetwork
+from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import (
     CombinationSettings,
     NetworkSettings,
@@ -17,11 +21,13 @@ from services.recommendations.ranking.settings import (
     RankingSettings,
 )
 from services.recommendations.ranking.train import check_features, train
+from services.recommendations.ranking.validation import NetworkValidation
 from services.recommendations.training_input import TrainingInput
 from streamrec.contracts.errors import DataFolderError, InvalidInputError
 from streamrec.contracts.models import ModelSpec
 from streamrec.training.baselines import Popularity
 from streamrec.training.evaluation import evaluate
+from streamrec.training.ranking_metrics import LIST_LENGTH, ndcg_at
 
 
 def test_learns_an_order_that_popularity_cannot_know(
@@ -52,7 +58,8 @@ def test_leaves_torchs_global_generator_alone(
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    short = replace(settings, optimisation=replace(settings.optimisation, maximum_epochs=2))
+    phase = replace(settings.optimisation.pools, maximum_epochs=1)
+    short = replace(settings, optimisation=replace(settings.optimisation, pools=phase, joint=phase))
     train(training, short, tmp_path)
     assert torch.rand(1) == expected
 
@@ -61,7 +68,7 @@ def test_the_spec_says_what_was_trained_on_what(trained: tuple[Path, ModelSpec],
     spec = trained[1]
     assert spec.name == "recommendations-ranking"
     assert spec.data_fingerprint == training.dataset.fingerprint
-    assert set(spec.parameters["weights"]) == {"network", *FEATURES}
+    assert set(spec.parameters["weights"]) == {*LOGITS, *FEATURES}
     assert {"validation_hit_at_10", "validation_ndcg_at_10", "test_hit_at_10", "test_ndcg_at_10"} <= set(
         spec.metrics
     )
@@ -80,6 +87,30 @@ def test_weights_come_from_train_items_alone(
     np.testing.assert_array_equal(first.tables.popularity, second.tables.popularity)
 
 
+def test_validation_ranks_as_the_ranker_does_without_features(training: TrainingInput):
+    split, settings = training.split, RankingSettings(network=NetworkSettings(dimension=8, history_length=5))
+    torch.manual_seed(8)
+    network = SequenceNetwork(
+        ContentTable.of(split.catalogue, 2), np.ones(60, dtype=np.int64), (0, 0, 0, 0), settings.network
+    ).eval()
+    torch.nn.init.eye_(network.encoder.transformer.output.weight)
+    segments = np.zeros((len(split.train), 4), dtype=np.int64)
+    tables = CandidateTables.fit(split.train, split.catalogue, settings.features)
+    model = RankingModel.of(
+        split.catalogue.item_ids,
+        settings.network,
+        network,
+        SegmentTable(((), (), (), ())),
+        tables,
+        Combination.network_alone(len(FEATURES)),
+    )
+    validation = NetworkValidation.of(split, segments, settings, np.random.default_rng(0))
+    ranked = evaluate(model, split, seed=0, on="validation")
+    assert ranked.repeated_count == 0
+    assert validation(network, True) == pytest.approx(ndcg_at(ranked.ranks, LIST_LENGTH).mean(), abs=1e-6)
+    assert validation(network, True) != validation(network, False)
+
+
 def test_a_missing_timestamp_is_refused_by_name(
     training: TrainingInput, settings: RankingSettings, tmp_path: Path
 ):
@@ -91,9 +122,9 @@ def test_a_missing_timestamp_is_refused_by_name(
 
 
 def test_a_feature_that_is_not_finite_is_refused_by_name():
-    inputs = np.zeros((4, 3, 1 + len(FEATURES)), dtype=np.float32)
+    inputs = np.zeros((4, 3, len(LOGITS) + len(FEATURES)), dtype=np.float32)
     check_features(inputs)
-    inputs[2, 1, 1 + FEATURES.index("era_affinity")] = np.nan
+    inputs[2, 1, len(LOGITS) + FEATURES.index("era_affinity")] = np.nan
     with pytest.raises(InvalidInputError, match=r"features\.era_affinity"):
         check_features(inputs)
 
@@ -105,17 +136,22 @@ def test_nobody_to_validate_on_is_refused(training: TrainingInput, settings: Ran
         train(replace(training, split=split), settings, tmp_path)
 
 
+def with_pools(**changes: float) -> RankingSettings:
+    phase = replace(OptimisationSettings().pools, **changes)
+    return RankingSettings(optimisation=OptimisationSettings(pools=phase))
+
+
 @pytest.mark.parametrize(
     ("make", "field"),
     [
         (lambda: RankingSettings(network=NetworkSettings(dimension=30, head_count=4)), "network.dimension"),
         (lambda: RankingSettings(network=NetworkSettings(layer_count=0)), "network.layer_count"),
         (lambda: RankingSettings(network=NetworkSettings(dropout=1.0)), "network.dropout"),
-        (lambda: RankingSettings(optimisation=OptimisationSettings(learning_rate=0.0)), "learning_rate"),
-        (
-            lambda: RankingSettings(optimisation=OptimisationSettings(weight_decay=float("nan"))),
-            "weight_decay",
-        ),
+        (lambda: RankingSettings(network=NetworkSettings(temperature=0.0)), "network.temperature"),
+        (lambda: with_pools(learning_rate=0.0), "optimisation.pools.learning_rate"),
+        (lambda: with_pools(interaction_budget=0), "optimisation.pools.interaction_budget"),
+        (lambda: RankingSettings(optimisation=OptimisationSettings(history_dropout=1.0)), "history_dropout"),
+        (lambda: with_pools(weight_decay=float("nan")), "optimisation.pools.weight_decay"),
         (lambda: RankingSettings(combination=CombinationSettings(l2=0.0)), "combination.l2"),
         (lambda: RankingSettings(combination=CombinationSettings(held_out_share=1.0)), "held_out_share"),
     ],
@@ -125,12 +161,12 @@ def test_settings_that_cannot_work_are_refused_by_name(make, field):
         make()
 
 
-def test_epochs_shrink_as_the_data_grow():
-    settings = OptimisationSettings(interaction_budget=1_000_000, maximum_epochs=40)
-    assert [settings.epochs(count) for count in (0, 1_000, 100_000, 250_000, 10_000_000)] == [
-        40,
-        40,
-        10,
-        4,
-        2,
+def test_the_budget_bounds_what_is_looked_at_however_large_the_data():
+    phase = replace(OptimisationSettings().pools, interaction_budget=1_000_000, maximum_epochs=10)
+    assert [phase.total(count) for count in (0, 1_000, 100_000, 250_000, 10_000_000)] == [
+        0,
+        10_000,
+        1_000_000,
+        1_000_000,
+        1_000_000,
     ]
