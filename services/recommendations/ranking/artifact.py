@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,6 @@ from scipy import sparse
 
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.combination import LOGITS, Combination
-from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.network import UserEncoder
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings
@@ -44,20 +43,33 @@ _WRONG_FILE: Final = (
 )
 
 
-def write(model: RankingModel, folder: Path) -> None:
-    """Write a model into ``folder``, which is made if need be.
+@dataclass(frozen=True)
+class RankerParts:
+    """What a ranker is made of; see `RankingModel`."""
+
+    item_ids: tuple[str, ...]
+    settings: NetworkSettings
+    encoder: UserEncoder
+    segment_table: SegmentTable
+    vectors: NDArray[np.float32]
+    tables: CandidateTables
+    combination: Combination
+
+
+def write(parts: RankerParts, folder: Path) -> None:
+    """Write a ranker into ``folder``, which is made if need be.
 
     Raises:
         ArtifactError: An item id cannot be kept by the file format.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    item_ids = np.array(model.item_ids, dtype=np.str_)
-    if tuple(item_ids.tolist()) != model.item_ids:
+    item_ids = np.array(parts.item_ids, dtype=np.str_)
+    if tuple(item_ids.tolist()) != parts.item_ids:
         raise ArtifactError("an item id ends with a NUL character, which the file format cannot keep")
-    tables = model.tables
-    tensors = {_ENCODER_PREFIX + name: tensor for name, tensor in model.encoder.state_dict().items()}
-    tensors["vectors"] = torch.from_numpy(model.vectors)
-    tensors["combination"] = torch.from_numpy(model.combination.weights)
+    tables = parts.tables
+    tensors = {_ENCODER_PREFIX + name: tensor for name, tensor in parts.encoder.state_dict().items()}
+    tensors["vectors"] = torch.from_numpy(parts.vectors)
+    tensors["combination"] = torch.from_numpy(parts.combination.weights)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS_FILE)
     arrays: dict[str, NDArray[Any]] = {
         "item_ids": item_ids,
@@ -70,16 +82,16 @@ def write(model: RankingModel, folder: Path) -> None:
     np.savez_compressed(folder / TABLES_FILE, allow_pickle=False, **arrays)
     document = {
         "format_version": FORMAT_VERSION,
-        "network": asdict(model.settings),
+        "network": asdict(parts.settings),
         "features": list(FEATURES),
-        "segment_values": [list(values) for values in model.segment_table.values],
+        "segment_values": [list(values) for values in parts.segment_table.values],
         "history_length": tables.history_length,
         "last_day": tables.last_day,
     }
     (folder / SETTINGS_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
 
 
-def read(folder: Path) -> RankingModel:
+def read(folder: Path) -> RankerParts:
     """Read what `write` wrote.
 
     Raises:
@@ -111,7 +123,7 @@ def read(folder: Path) -> RankingModel:
         raise ArtifactError(f"{folder} does not hold a readable ranker: {error}") from error
     if len(set(item_ids)) != len(item_ids):
         raise ArtifactError(f"{folder}: an item stands in more than one row of {TABLES_FILE}")
-    return RankingModel(item_ids, settings, encoder, segment_table, vectors, tables, Combination(weights))
+    return RankerParts(item_ids, settings, encoder, segment_table, vectors, tables, Combination(weights))
 
 
 def _tables(

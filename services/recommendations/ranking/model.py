@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.recommendations.ranking import artifact
 from services.recommendations.ranking.candidate_features import CandidateTables
 from services.recommendations.ranking.combination import Combination
 from services.recommendations.ranking.network import SequenceNetwork, UserEncoder
@@ -171,17 +172,33 @@ class RankingModel:
 
     def save(self, folder: Path) -> None:
         """Write the artifact into ``folder``, which is made if need be; see `artifact.write`."""
-        from services.recommendations.ranking import artifact
-
-        artifact.write(self, folder)
+        artifact.write(
+            artifact.RankerParts(
+                self.item_ids,
+                self.settings,
+                self.encoder,
+                self.segment_table,
+                self.vectors,
+                self.tables,
+                self.combination,
+            ),
+            folder,
+        )
 
     @classmethod
-    def load(cls, folder: Path) -> RankingModel:
+    def load(cls, folder: Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
             ArtifactError: A file is missing, damaged, or does not fit the others.
         """
-        from services.recommendations.ranking import artifact
-
-        return artifact.read(folder)
+        parts = artifact.read(folder)
+        return cls(
+            parts.item_ids,
+            parts.settings,
+            parts.encoder,
+            parts.segment_table,
+            parts.vectors,
+            parts.tables,
+            parts.combination,
+        )

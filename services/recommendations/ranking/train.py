@@ -38,6 +38,7 @@ from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.ranking.validation import NetworkValidation
 from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
 from services.recommendations.types import Segment
+from services.recommendations.user_states import segments_by_user
 from streamrec.contracts.errors import DataFolderError, InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.datasets.dataset import INTERACTIONS_FILE, SEGMENT_COLUMNS, Dataset
@@ -83,12 +84,6 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
             ),
         },
     )
-
-
-def segments_by_user(dataset: Dataset) -> dict[str, Segment]:
-    """Segment of every user of the data set."""
-    rows = dataset.users[["user_id", *SEGMENT_COLUMNS]].itertuples(index=False, name=None)
-    return {user_id: Segment(*attributes) for user_id, *attributes in rows}
 
 
 def _check_columns(dataset: Dataset) -> None:
