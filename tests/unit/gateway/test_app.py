@@ -1,129 +1,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 
-import httpx
 import numpy as np
 import pytest
 
-from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.bodies import MAXIMUM_BODY_BYTES
-from services.recommendations.gateway.event_intake import EventIntake
-from services.recommendations.gateway.impressions import ImpressionSink
-from services.recommendations.gateway.pipeline import RecommendationPipeline
-from services.recommendations.gateway.readiness import Gateway, Startup
-from services.recommendations.gateway.recommender import Recommender
-from services.recommendations.gateway.schemas import Readiness, RecommendationAnswer
-from services.recommendations.gateway.stage_calls import CallSettings, GuardedCalls
-from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.gateway.schemas import RecommendationAnswer
 from services.recommendations.types import Candidates
 from streamrec.contracts.errors import DependencyError, NotReadyError
-from streamrec.events.async_event_log import AsyncEventLog
-from streamrec.events.memory_event_log import MemoryEventLog
-from streamrec.serving.ladder import FallbackLadder
-from streamrec.serving.retry_budget import RetryBudget
-
-TIMEOUTS_MS = dict.fromkeys(("retrieval", "cold_start", "ranking", "reranking"), 1000.0)
-NOW = "2024-05-01T12:00:00Z"
-
-
-class BreakableLog(MemoryEventLog):
-    error: Exception | None = None
-
-    def append(self, records, *, durable=True):
-        if self.error is not None:
-            raise self.error
-        super().append(records, durable=durable)
-
-
-class Service:
-    """The application over stand-in stages and a log in memory."""
-
-    def __init__(self, stages, store, *, not_ready=None, maximum_in_flight=64):
-        self.stages, self.store, self.not_ready = stages, store, not_ready
-        self.log = BreakableLog()
-        self.startup = Startup(self.compose)
-        self.app = create_app(self.startup, maximum_in_flight=maximum_in_flight)
-
-    async def compose(self, metrics):
-        if self.not_ready is not None:
-            raise self.not_ready
-        table = self.store.item_table()
-        log = AsyncEventLog(self.log)
-        users = UserStates(self.store)
-        pipeline = RecommendationPipeline(
-            self.stages.as_stages(),
-            FallbackLadder.from_item_table(table),
-            table.catalogue.row_of,
-            GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget()),
-        )
-
-        async def close():
-            await log.close()
-            users.close()
-
-        return Gateway(
-            Recommender(users, pipeline, ImpressionSink(log, metrics), metrics, 1000.0),
-            EventIntake(log, users, table.catalogue.row_of, metrics),
-            Readiness(model_versions={"ranking": 3}, catalogue_items=len(table.catalogue)),
-            close,
-        )
-
-    @asynccontextmanager
-    async def client(self):
-        async with self.app.router.lifespan_context(self.app):
-            for _ in range(100):
-                if self.startup.gateway is not None or self.startup.blocked:
-                    break
-                await asyncio.sleep(0.01)
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-                yield client
-
-    def call(self, *requests):
-        """Send requests (method, path, keyword arguments) one after the other; return the last response."""
-
-        async def run():
-            async with self.client() as client:
-                return [await client.request(method, path, **rest) for method, path, rest in requests]
-
-        self.responses = asyncio.run(run())
-        return self.responses[-1]
-
-    def recommend(self, body=None, **rest):
-        return self.call(("POST", "/v1/recommendations", rest or {"json": body}))
-
-    def events(self, *events):
-        return self.call(("POST", "/v1/events", {"json": {"events": list(events)}}))
+from tests.unit.gateway.service import Service, problem
 
 
 @pytest.fixture
 def service(stages, store):
     return Service(stages, store)
-
-
-def event(**changes):
-    return {
-        "event_id": "event-1",
-        "user_id": "known",
-        "item_id": "item-20",
-        "kind": "click",
-        "occurred_at": NOW,
-    } | changes
-
-
-def problem(response, status=422):
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
-    assert document["status"] == status
-    assert document["type"].startswith("urn:streamrec:problem:")
-    assert document["title"]
-    assert document["detail"]
-    return document
 
 
 def test_answer_for_a_known_user(service):
@@ -310,137 +201,6 @@ def test_too_many_requests_at_once_are_refused(stages, store):
     assert statuses == [200, 503, 503]
 
 
-def test_a_click_changes_the_next_answer(service):
-    ask = ("POST", "/v1/recommendations", {"json": {"user_id": "known", "k": 3}})
-    service.call(ask, ("POST", "/v1/events", {"json": {"events": [event(item_id="item-08")]}}), ask)
-    before, taken, after = (response.json() for response in service.responses)
-    assert "item-08" in [item["item_id"] for item in before["items"]]
-    assert taken == {"accepted": 1, "duplicates": 0, "quarantined": []}
-    assert "item-08" not in [item["item_id"] for item in after["items"]]
-
-
-def test_a_skip_is_logged_and_changes_no_history(service, store):
-    service.events(event(kind="skip"))
-    assert len(service.log.snapshot().outcomes) == 1
-    assert "item-20" not in store.users["known"].history
-
-
-def test_new_users_move_to_retrieval_with_their_fifth_event(service):
-    batch = [event(event_id=f"e{row}", user_id="fresh", item_id=f"item-{row:02d}") for row in range(5)]
-    ask = ("POST", "/v1/recommendations", {"json": {"user_id": "fresh"}})
-    service.call(ask, ("POST", "/v1/events", {"json": {"events": batch}}), ask)
-    assert [service.responses[index].json()["cold_start"] for index in (0, 2)] == [True, False]
-
-
-def test_the_same_event_twice_is_applied_once(service, store):
-    send = ("POST", "/v1/events", {"json": {"events": [event(), event()]}})
-    service.call(send, send)
-    first, second = (response.json() for response in service.responses)
-    assert (first["accepted"], first["duplicates"]) == (2, 1)
-    assert (second["accepted"], second["duplicates"]) == (2, 2)
-    assert store.users["known"].history.count("item-20") == 1
-    assert len(service.log.snapshot().outcomes) == 1
-
-
-def test_the_same_event_at_the_same_time_is_applied_once(service, store):
-    async def run():
-        async with service.client() as client:
-            return await asyncio.gather(
-                *(client.post("/v1/events", json={"events": [event()]}) for _ in range(5))
-            )
-
-    responses = asyncio.run(run())
-    assert sum(response.json()["duplicates"] for response in responses) == 4
-    assert store.users["known"].history.count("item-20") == 1
-
-
-def test_events_of_one_user_at_the_same_time_are_all_kept(service, store):
-    async def run():
-        async with service.client() as client:
-            await asyncio.gather(
-                *(
-                    client.post(
-                        "/v1/events", json={"events": [event(event_id=f"e{row}", item_id=f"item-{row}")]}
-                    )
-                    for row in range(10, 30)
-                )
-            )
-
-    asyncio.run(run())
-    assert {f"item-{row}" for row in range(10, 30)} <= set(store.users["known"].history)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"item_id": "nowhere"}, "unknown_item"),
-        ({"occurred_at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}, "future_dated"),
-        ({"occurred_at": "9999-12-31T23:59:59-14:00"}, "future_dated"),
-        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "impossible_date"),
-    ],
-)
-def test_impossible_events_are_quarantined_and_counted(service, store, changes, reason):
-    service.call(
-        ("POST", "/v1/events", {"json": {"events": [event(**changes), event(event_id="good")]}}),
-        ("GET", "/metrics", {}),
-    )
-    answer = service.responses[0].json()
-    assert answer["accepted"] == 1
-    assert [(set_aside["index"], set_aside["reason"]) for set_aside in answer["quarantined"]] == [(0, reason)]
-    (kept,) = service.log.snapshot().quarantined
-    assert (kept.event_id, kept.reason) == ("event-1", reason)
-    assert f'streamrec_events_quarantined_total{{reason="{reason}"}} 1.0' in service.responses[1].text
-    assert store.users["known"].history[-1] == "item-20"
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({}, "events"),
-        ({"events": []}, "events"),
-        ({"events": [{}] * 501}, "events"),
-        ({"events": [event(kind="stare")]}, "events.0.kind"),
-        ({"events": [event(), event(event_id="")]}, "events.1.event_id"),
-        ({"events": [event(occurred_at="yesterday")]}, "events.0.occurred_at"),
-        ({"events": [event(occurred_at="2024-05-01T12:00:00")]}, "events.0.occurred_at"),
-        ({"events": [event(value="3")]}, "events.0.value"),
-        ({"events": [event(value=1e300)]}, "events.0.value"),
-        ({"events": [event(extra=1)]}, "events.0.extra"),
-        ({"events": [event(user_id="a\x00")]}, "events.0.user_id"),
-    ],
-    ids=lambda value: str(value)[:60],
-)
-def test_a_wrong_field_of_an_event_is_named(service, body, field):
-    document = problem(service.call(("POST", "/v1/events", {"json": body})))
-    assert document["errors"][0]["field"] == field
-    assert not service.log.snapshot().outcomes
-
-
-@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_an_event_value_that_is_not_finite_is_named(service, literal):
-    content = json.dumps({"events": [event(value=0.125)]}).replace("0.125", literal).encode()
-    response = service.call(
-        ("POST", "/v1/events", {"content": content, "headers": {"content-type": "application/json"}})
-    )
-    assert problem(response)["errors"][0]["field"] == "events.0.value"
-
-
-def test_events_that_cannot_be_stored_are_not_acknowledged_and_not_applied(service, store):
-    async def run():
-        async with service.client() as client:
-            service.log.error = DependencyError("the disk is full")
-            refused = await client.post("/v1/events", json={"events": [event()]})
-            history = store.users["known"].history
-            service.log.error = None
-            return refused, history, await client.post("/v1/events", json={"events": [event()]})
-
-    refused, history, accepted = asyncio.run(run())
-    assert problem(refused, 503)["type"].endswith("events-not-stored")
-    assert "item-20" not in history
-    assert accepted.json()["duplicates"] == 0
-    assert "item-20" in store.users["known"].history
-
-
 def test_a_start_that_fails_in_an_unforeseen_way_is_tried_again(stages, store):
     service = Service(stages, store, not_ready=ValueError("odd"))
 
@@ -458,12 +218,6 @@ def test_a_start_that_fails_in_an_unforeseen_way_is_tried_again(stages, store):
     before, after = asyncio.run(run())
     assert "odd" in problem(before, 503)["detail"]
     assert after.status_code == 200
-
-
-def test_events_are_acknowledged_while_the_feature_store_is_down(service, store):
-    store.error = DependencyError("down")
-    assert service.events(event()).json()["accepted"] == 1
-    assert len(service.log.snapshot().outcomes) == 1
 
 
 @pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/events", "/readyz"])

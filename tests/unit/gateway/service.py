@@ -1,0 +1,116 @@
+"""The application over stand-ins, and what its tests say to it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import httpx
+
+from services.recommendations.gateway.app import create_app
+from services.recommendations.gateway.event_intake import EventIntake
+from services.recommendations.gateway.impressions import ImpressionSink
+from services.recommendations.gateway.pipeline import RecommendationPipeline
+from services.recommendations.gateway.readiness import Gateway, Startup
+from services.recommendations.gateway.recommender import Recommender
+from services.recommendations.gateway.schemas import Readiness
+from services.recommendations.gateway.stage_calls import CallSettings, GuardedCalls
+from services.recommendations.gateway.user_states import UserStates
+from streamrec.events.async_event_log import AsyncEventLog
+from streamrec.events.memory_event_log import MemoryEventLog
+from streamrec.serving.ladder import FallbackLadder
+from streamrec.serving.retry_budget import RetryBudget
+
+TIMEOUTS_MS = dict.fromkeys(("retrieval", "cold_start", "ranking", "reranking"), 1000.0)
+NOW = "2024-05-01T12:00:00Z"
+
+
+class BreakableLog(MemoryEventLog):
+    error: Exception | None = None
+
+    def append(self, records, *, durable=True):
+        if self.error is not None:
+            raise self.error
+        super().append(records, durable=durable)
+
+
+class Service:
+    """The application over stand-in stages and a log in memory."""
+
+    def __init__(self, stages, store, *, not_ready=None, maximum_in_flight=64):
+        self.stages, self.store, self.not_ready = stages, store, not_ready
+        self.log = BreakableLog()
+        self.startup = Startup(self.compose)
+        self.app = create_app(self.startup, maximum_in_flight=maximum_in_flight)
+
+    async def compose(self, metrics):
+        if self.not_ready is not None:
+            raise self.not_ready
+        table = self.store.item_table()
+        log = AsyncEventLog(self.log)
+        users = UserStates(self.store)
+        pipeline = RecommendationPipeline(
+            self.stages.as_stages(),
+            FallbackLadder.from_item_table(table),
+            table.catalogue.row_of,
+            GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget()),
+        )
+
+        async def close():
+            await log.close()
+            users.close()
+
+        return Gateway(
+            Recommender(users, pipeline, ImpressionSink(log, metrics), metrics, 1000.0),
+            EventIntake(log, users, table.catalogue.row_of, metrics),
+            Readiness(model_versions={"ranking": 3}, catalogue_items=len(table.catalogue)),
+            close,
+        )
+
+    @asynccontextmanager
+    async def client(self):
+        async with self.app.router.lifespan_context(self.app):
+            for _ in range(100):
+                if self.startup.gateway is not None or self.startup.blocked:
+                    break
+                await asyncio.sleep(0.01)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+                yield client
+
+    def call(self, *requests):
+        """Send requests (method, path, keyword arguments) one after the other; return the last response."""
+
+        async def run():
+            async with self.client() as client:
+                return [await client.request(method, path, **rest) for method, path, rest in requests]
+
+        self.responses = asyncio.run(run())
+        return self.responses[-1]
+
+    def recommend(self, body=None, **rest):
+        return self.call(("POST", "/v1/recommendations", rest or {"json": body}))
+
+    def events(self, *events):
+        return self.call(("POST", "/v1/events", {"json": {"events": list(events)}}))
+
+
+def event(**changes):
+    return {
+        "event_id": "event-1",
+        "user_id": "known",
+        "item_id": "item-20",
+        "kind": "click",
+        "occurred_at": NOW,
+    } | changes
+
+
+def problem(response, status=422):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert document["status"] == status
+    assert document["type"].startswith("urn:streamrec:problem:")
+    assert document["title"]
+    assert document["detail"]
+    return document
