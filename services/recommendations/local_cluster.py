@@ -1,12 +1,12 @@
 """The graph on one machine: a local Ray, started, watched and stopped by this process.
 
-Which ingress was measured (tests/benchmarks/benchmark_ingress.py) on two busy cores, three empty stages
+Which ingress was measured (tests/benchmarks/benchmark_ingress.py) on two cores, three empty stages
 behind a gateway, closed loop, p50 / p99 in ms:
 
     clients   Ray's defaults   throughput settings   those and HAProxy
-    1         11.4 / 16        10.0 / 16             5.3 / 11
-    2         20.5 / 39        13.8 / 23             8.3 / 20
-    4         37 / 66          20 / 54               11 / 29
+    1         8.9 / 15         7.9 / 14              3.4 / 6
+    2         16.8 / 28        11.4 / 17             5.0 / 7
+    4         30 / 41          22 / 42               9.0 / 19
 
 Hence HAProxy and the throughput settings. What listens for requests is bound to the loopback address;
 HAProxy's statistics pages (read only) and Ray's own ports are bound to every interface and cannot be told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -27,12 +28,15 @@ from services.recommendations.gateway.settings import GatewayParts, GatewaySetti
 from services.recommendations.gateway.stage_calls import CallSettings, GuardedCalls
 from services.recommendations.gateway.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
 from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.stage_replica import WARM_UP_USER
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemTable
 from streamrec.monitoring.metrics import RecommendationMetrics
 from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
+
+_LOG = logging.getLogger(__name__)
 
 _STATUS_TIMEOUT_S: Final = 30.0
 
@@ -132,4 +136,9 @@ def _open_features(open_store: Callable[[], FeatureStore]) -> tuple[FeatureStore
     items = store.item_table()
     if len(items.catalogue) == 0:
         raise NotReadyError("the catalogue is empty: import data and run 'streamrec features materialize'")
+    try:
+        store.user_features(WARM_UP_USER.user_id)  # the first read takes tens of milliseconds
+    except DependencyError:
+        # Users are served like new ones until the store answers: no reason not to serve.
+        _LOG.warning("the online store does not answer yet", exc_info=True)
     return store, items
