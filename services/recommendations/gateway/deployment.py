@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
 from typing import Final
 
 from fastapi import FastAPI
@@ -21,22 +19,19 @@ from services.recommendations.gateway.ray_stages import (
     RayRetrieval,
     RayStages,
 )
-from services.recommendations.gateway.readiness import Gateway, Startup
+from services.recommendations.gateway.readiness import Gateway, Startup, open_features
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
 from services.recommendations.gateway.stage_calls import CallSettings, GuardedCalls
 from services.recommendations.gateway.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
 from services.recommendations.gateway.user_states import UserStates
-from services.recommendations.stage_replica import WARM_UP_USER
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemTable
 from streamrec.monitoring.metrics import RecommendationMetrics
 from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
-
-_LOG = logging.getLogger(__name__)
 
 _STATUS_TIMEOUT_S: Final = 30.0
 
@@ -111,7 +106,7 @@ class GatewayDeployment:
     async def _open_features(self) -> tuple[FeatureStore, ItemTable]:
         """Open once: what is open stays open while something else is still missing."""
         if self._features is None:
-            self._features = await asyncio.to_thread(_open_features, self._parts.feature_store)
+            self._features = await asyncio.to_thread(open_features, self._parts.feature_store)
         return self._features
 
     async def _versions(self) -> dict[str, int]:
@@ -129,16 +124,3 @@ class GatewayDeployment:
             for stage, status in zip(self._stages.all(), statuses, strict=True)
             if status.version is not None
         }
-
-
-def _open_features(open_store: Callable[[], FeatureStore]) -> tuple[FeatureStore, ItemTable]:
-    store = open_store()
-    items = store.item_table()
-    if len(items.catalogue) == 0:
-        raise NotReadyError("the catalogue is empty: import data and run 'streamrec features materialize'")
-    try:
-        store.user_features(WARM_UP_USER.user_id)  # the first read takes tens of milliseconds
-    except DependencyError:
-        # Users are served like new ones until the store answers: no reason not to serve.
-        _LOG.warning("the online store does not answer yet", exc_info=True)
-    return store, items

@@ -12,7 +12,9 @@ from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.stages import STAGES
-from streamrec.contracts.errors import NotReadyError, StreamRecError
+from services.recommendations.stage_replica import WARM_UP_USER
+from streamrec.contracts.errors import DependencyError, NotReadyError, StreamRecError
+from streamrec.features.store import FeatureStore, ItemTable
 from streamrec.monitoring.metrics import RecommendationMetrics
 
 _LOG = logging.getLogger(__name__)
@@ -88,3 +90,21 @@ class Startup:
         self.missing = "stopping"
         if gateway is not None:
             await gateway.close()
+
+
+def open_features(open_store: Callable[[], FeatureStore]) -> tuple[FeatureStore, ItemTable]:
+    """Open the feature store; read its items, and one user so that the first one to come does not wait.
+
+    Raises:
+        NotReadyError: The catalogue is empty, or nothing has been materialised.
+    """
+    store = open_store()
+    items = store.item_table()
+    if len(items.catalogue) == 0:
+        raise NotReadyError("the catalogue is empty: import data and run 'streamrec features materialize'")
+    try:
+        store.user_features(WARM_UP_USER.user_id)
+    except DependencyError:
+        # Users are served like new ones until the store answers: no reason not to serve.
+        _LOG.warning("the online store does not answer yet", exc_info=True)
+    return store, items
