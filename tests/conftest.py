@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 # What tests train is too small for a second thread, and two that wait for each other on a busy machine take
-# ten times as long. Set before anything imports OpenMP; the processes that tests start inherit it.
+# many times as long. Set before anything imports OpenMP; the processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[1]

@@ -95,25 +95,10 @@ def load_champions(registry: ModelRegistry) -> LocalModels:
     Raises:
         NotFoundError: A model has no champion.
     """
-    from services.recommendations.cold_start.model import ColdStartModel
-    from services.recommendations.gateway.stages import LocalModels
-    from services.recommendations.item_index import ItemIndex
-    from services.recommendations.ranking.model import RankingModel
-    from services.recommendations.reranking.model import DiversityReranker
-    from services.recommendations.retrieval.model import TwoTowerRetriever
+    from services.recommendations.local_models import load_models
     from services.recommendations.training_input import MODEL_NAMES
 
-    versions = {stage: registry.resolve(name) for stage, name in MODEL_NAMES.items()}
-    folders = {stage: registry.fetch(version) for stage, version in versions.items()}
-    # Cold start lives in the space of the retrieval version it was trained with.
-    space = registry.fetch(registry.get(versions["cold_start"].depends_on["retrieval"]))
-    return LocalModels(
-        retrieval=TwoTowerRetriever.load(folders["retrieval"]),
-        cold_start=ColdStartModel.load(folders["cold_start"], ItemIndex.load(space)),
-        ranking=RankingModel.load(folders["ranking"]),
-        reranking=DiversityReranker.load(folders["reranking"]),
-        versions={stage: version.ref.version for stage, version in versions.items()},
-    )
+    return load_models(registry, {stage: registry.resolve(name) for stage, name in MODEL_NAMES.items()})
 
 
 def feature_settings(workspace: Workspace) -> FeatureSettings:

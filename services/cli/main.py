@@ -84,8 +84,8 @@ def main() -> None:
     """Run the command line."""
     # A library's warnings are for whoever mends this code, not for a person at the command line.
     logging.captureWarnings(True)
-    # Threads that wait for each other sleep: where other processes want the cores too, spinning ones made an
-    # epoch of training ten times as long. OpenMP reads this when the first library that uses it is loaded.
+    # Threads that wait for each other sleep: where other processes want the cores too, spinning ones
+    # hold them up and are held up. OpenMP reads this when the first library that uses it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 

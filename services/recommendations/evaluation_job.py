@@ -10,13 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.recommendations.cold_start.model import ColdStartModel
-from services.recommendations.gateway.stages import LocalModels
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.local_models import load_models
 from services.recommendations.offline import OfflinePipeline, PipelineTopItems
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.top_items import RankerTopItems
-from services.recommendations.reranking.model import DiversityReranker
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.training_job import STAGES, TrainingJob, TrainingSettings
@@ -79,7 +76,7 @@ def evaluate_models(
     progress: Progress,
     settings: TrainingSettings | None = None,
 ) -> EvaluationReport:
-    """Train what is missing and evaluate it on each user's last item.
+    """Train what is missing and evaluate it on each user's last item. Promotes nothing.
 
     Args:
         dataset: What to train and evaluate on.
@@ -112,15 +109,7 @@ def evaluate_models(
 
 def pipeline_of(job: TrainingJob) -> OfflinePipeline:
     """The whole pipeline over the job's versions, trained if need be, with the items as serving sees them."""
-    folders = {stage: job.registry.fetch(job.train(stage)) for stage in STAGES}
-    index = ItemIndex.load(folders["retrieval"])
-    models = LocalModels(
-        retrieval=TwoTowerRetriever.load(folders["retrieval"]),
-        cold_start=ColdStartModel.load(folders["cold_start"], index),
-        ranking=RankingModel.load(folders["ranking"]),
-        reranking=DiversityReranker.load(folders["reranking"]),
-        versions={stage: job.train(stage).ref.version for stage in STAGES},
-    )
+    models = load_models(job.registry, {stage: job.version(stage) for stage in STAGES})
     catalogue = job.dataset.catalogue
     counts = np.bincount(job.split.history.items, minlength=len(catalogue)).astype(np.int64)
     return OfflinePipeline(models, ItemTable(catalogue, counts, revision=job.dataset.fingerprint))
@@ -134,11 +123,11 @@ def _makers(job: TrainingJob) -> dict[str, Callable[[], TopItems]]:
     }
 
     def two_tower() -> TopItems:
-        model = TwoTowerRetriever.load(job.registry.fetch(job.train("retrieval")))
+        model = TwoTowerRetriever.load(job.registry.fetch(job.version("retrieval")))
         return RetrieverTopItems(model, job.dataset.catalogue, segments_by_user(job.dataset))
 
     def ranker() -> TopItems:
-        model = RankingModel.load(job.registry.fetch(job.train("ranking")))
+        model = RankingModel.load(job.registry.fetch(job.version("ranking")))
         return RankerTopItems(model, segments_by_user(job.dataset))
 
     def pipeline() -> TopItems:

@@ -33,6 +33,9 @@ STAGES: Final = tuple(MODEL_NAMES)
 RERANKING_USERS: Final = 1000
 """Users whose validation lists the re-ranker is fitted on: their candidates cost a few milliseconds each."""
 
+_SHARED_SOURCES: Final = ("item_content.py", "item_index.py", "user_states.py")
+"""What the stages train with and none of them owns."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -78,8 +81,8 @@ class TrainingJob:
         """The leave-last-out split that every stage trains on."""
         return leave_last_out(self.dataset)
 
-    def train(self, stage: str) -> ModelVersion:
-        """Return the stage's version for this job, trained if need be, and make it the champion.
+    def version(self, stage: str) -> ModelVersion:
+        """Return the stage's version for this job, trained and registered if need be.
 
         Raises:
             InvalidInputError: There is no such stage.
@@ -87,6 +90,11 @@ class TrainingJob:
         if stage not in STAGES:
             raise InvalidInputError("stage", f"{stage!r} is none of {', '.join(STAGES)}")
         version: ModelVersion = getattr(self, stage)
+        return version
+
+    def train(self, stage: str) -> ModelVersion:
+        """As `version`, and make it the champion."""
+        version = self.version(stage)
         self.registry.set_alias(version.ref, CHAMPION)
         return version
 
@@ -199,7 +207,8 @@ def _fingerprint(*parts: str) -> str:
 
 
 def _code_fingerprint(stage: str) -> str:
-    """SHA-256 of the stage's source: a version trained by other code is another version."""
-    folder = Path(__file__).parent / stage
-    sources: Mapping[str, str] = {path.name: path.read_text() for path in sorted(folder.glob("*.py"))}
+    """SHA-256 of the stage's source and what it shares: other code makes another version."""
+    spoke = Path(__file__).parent
+    paths = [*sorted((spoke / stage).glob("*.py")), *(spoke / name for name in _SHARED_SOURCES)]
+    sources: Mapping[str, str] = {path.name: path.read_text() for path in paths}
     return _fingerprint(*(f"{name}\n{source}" for name, source in sources.items()))

@@ -2,7 +2,7 @@
 
 The marginal likelihood and its gradient are NumPy (`hierarchy.log_likelihood`) wrapped as one operation.
 PyTensor then has next to nothing to compile: without a C++ compiler it would run a large graph node by node
-in Python, and its Numba backend took 85 s to compile the same model.
+in Python, and its Numba backend would compile for longer than the sampler runs.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def sample_scales(
     centre, width = laplace_approximation(statistics)
     prior_mean, prior_deviation = log_scale_prior(statistics)
     starts = np.random.default_rng(seed).normal(scale=1.5, size=(settings.chains, len(centre)))
-    # The matrices are a few dozen rows wide: with two BLAS threads a step took ten times as long as with one.
+    # The matrices are a few dozen rows wide: a second BLAS thread costs more than it computes.
     with threadpool_limits(limits=1, user_api="blas"), pymc.Model():
         standardised = pymc.Normal(
             "standardised", mu=(prior_mean - centre) / width, sigma=prior_deviation / width, shape=len(centre)

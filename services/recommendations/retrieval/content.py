@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.types import UNKNOWN
+from services.recommendations.item_content import MAXIMUM_FEATURES, content_features
 from streamrec.datasets.catalogue import Catalogue
-
-MAXIMUM_TOPICS: Final = 8
-"""Topics of one item that count; more are ignored."""
-
-_SLOTS: Final = MAXIMUM_TOPICS + 3
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class ContentVocabulary:
         """Keep every feature that at least ``minimum_count`` items have, sorted."""
         counts: Counter[str] = Counter()
         for item in range(len(catalogue)):
-            counts.update(name for name, _ in _features_of(catalogue, item))
+            counts.update(name for name, _ in content_features(catalogue, item))
         return cls(tuple(sorted(name for name, count in counts.items() if count >= minimum_count)))
 
     def encode(self, catalogue: Catalogue) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -49,25 +44,12 @@ class ContentVocabulary:
             Rows of the embedding table and their weights, both of shape (n, slots): the topics of an item
             share the weight 1, every other feature has weight 1, padding is row 0 with weight 0.
         """
-        rows = np.zeros((len(catalogue), _SLOTS), dtype=np.int32)
-        weights = np.zeros((len(catalogue), _SLOTS), dtype=np.float32)
+        rows = np.zeros((len(catalogue), MAXIMUM_FEATURES), dtype=np.int32)
+        weights = np.zeros((len(catalogue), MAXIMUM_FEATURES), dtype=np.float32)
         row_of = self._row_of
         for item in range(len(catalogue)):
-            for slot, (name, weight) in enumerate(_features_of(catalogue, item)):
+            for slot, (name, weight) in enumerate(content_features(catalogue, item)):
                 row = row_of.get(name)
                 if row is not None:
                     rows[item, slot], weights[item, slot] = row, weight
         return rows, weights
-
-
-def _features_of(catalogue: Catalogue, item: int) -> list[tuple[str, float]]:
-    topics = sorted(set(catalogue.topics[item]))[:MAXIMUM_TOPICS]
-    features = [(f"topic:{topic}", 1.0 / len(topics)) for topic in topics]
-    if catalogue.creator_ids[item] != UNKNOWN:
-        features.append((f"creator:{catalogue.creator_ids[item]}", 1.0))
-    if catalogue.creator_languages[item] != UNKNOWN:
-        features.append((f"language:{catalogue.creator_languages[item]}", 1.0))
-    published_at = catalogue.published_at[item]
-    if not np.isnat(published_at):
-        features.append((f"year:{published_at.astype('datetime64[Y]')}", 1.0))
-    return features

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from services.recommendations.training_job import STAGES, TrainingJob
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature
+from streamrec.contracts.progress import SilentProgress
+from streamrec.registry.model_registry import ModelVersion
+
+
+class EverythingTrained:
+    """A registry that has a version of everything; remembers what was asked for and what was promoted."""
+
+    def __init__(self):
+        self.fingerprints, self.promoted = {}, []
+
+    def find(self, name, *, data_fingerprint, settings_fingerprint):
+        assert data_fingerprint == "data"
+        self.fingerprints[name] = settings_fingerprint
+        return ModelVersion(
+            ModelRef(name, 3),
+            f"digest of {name}",
+            "data",
+            settings_fingerprint,
+            {},
+            {},
+            {},
+            ModelSignature((), ()),
+            datetime(2026, 1, 1, tzinfo=UTC),
+            frozenset(),
+        )
+
+    def set_alias(self, ref, alias):
+        self.promoted.append((str(ref), alias))
+
+
+def job(registry, seed=1):
+    return TrainingJob(SimpleNamespace(fingerprint="data"), registry, Path("unused"), seed, SilentProgress())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_training_promotes(stage):
+    registry = EverythingTrained()
+    version = job(registry).version(stage)
+    assert registry.promoted == []
+    assert job(registry).train(stage) == version
+    assert registry.promoted == [(str(version.ref), CHAMPION)]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_another_seed_is_another_version(stage):
+    first, second = EverythingTrained(), EverythingTrained()
+    job(first).version(stage)
+    job(second, seed=2).version(stage)
+    assert first.fingerprints.keys() == second.fingerprints.keys()
+    assert all(first.fingerprints[name] != second.fingerprints[name] for name in first.fingerprints)
+
+
+def test_an_unknown_stage_is_named():
+    with pytest.raises(InvalidInputError, match="sorting"):
+        job(EverythingTrained()).version("sorting")
