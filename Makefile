@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constr
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format bench constraints clean
+.PHONY: help demo test unit scenarios check format bench constraints clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: $(VENV)/.developing ## Every test; unit tests first
 
 unit: $(VENV)/.developing ## The fast tests alone
 	$(BIN)/pytest tests/unit tests/architecture
+
+scenarios: $(VENV)/.developing ## The long tests: whole worlds in closed loop, about an hour
+	$(BIN)/pytest --timeout 7200 tests/scenarios
 
 check: $(VENV)/.developing ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from streamrec.contracts.errors import DataFolderError, NotFoundError
 if TYPE_CHECKING:
     from services.recommendations.gateway.settings import GatewayParts
     from services.recommendations.gateway.stages import LocalModels
+    from services.recommendations.training_job import TrainingSettings
     from streamrec.contracts.progress import Progress
     from streamrec.datasets.dataset import Dataset
     from streamrec.events.file_event_log import FileEventLog
@@ -87,6 +89,43 @@ def open_registry(workspace: Workspace) -> ModelRegistry:
     from streamrec.registry.mlflow_registry import MlflowModelRegistry
 
     return MlflowModelRegistry(registry_settings(workspace))
+
+
+def training_settings(workspace: Workspace, *, quick: bool = False) -> TrainingSettings:
+    """Settings by stage, with the index that `streamrec index tune` chose for the workspace.
+
+    Args:
+        workspace: Where the choice of the index lies.
+        quick: `TrainingSettings.quick` instead of the defaults.
+
+    Raises:
+        ArtifactError: The choice is there and cannot be used.
+    """
+    from services.recommendations.index_settings import read_choice
+    from services.recommendations.training_job import TrainingSettings
+
+    settings = TrainingSettings.quick() if quick else TrainingSettings()
+    choice = read_choice(workspace.index_choice)
+    if choice is None:
+        return settings
+    return replace(settings, retrieval=replace(settings.retrieval, index=choice.settings))
+
+
+def index_notice(workspace: Workspace, item_count: int) -> str | None:
+    """What a person should know before training with the chosen index; None where there is nothing.
+
+    Raises:
+        ArtifactError: The choice is there and cannot be used.
+    """
+    from services.recommendations.index_settings import read_choice
+
+    choice = read_choice(workspace.index_choice)
+    if choice is None or choice.fits(item_count):
+        return None
+    return (
+        f"The index was chosen at {choice.item_count:,} items and the catalogue has {item_count:,}: "
+        "run 'streamrec index tune' again once this is trained"
+    )
 
 
 def load_champions(registry: ModelRegistry) -> LocalModels:

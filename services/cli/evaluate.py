@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
-from services.cli.train import DEFAULT_SEED
+from services.cli.training_options import (
+    DEFAULT_SEED,
+    DeviceOption,
+    Effort,
+    EffortOption,
+    SeedOption,
+    chosen_settings,
+)
 from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+
+PLOTS_SUFFIX = "-plots"
 
 
 def evaluate(
@@ -16,31 +25,74 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", dir_okay=False, help="Write the figures here.")
     ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            "--plots",
+            file_okay=False,
+            help="Write the plots here; default: beside the JSON, where it is asked for.",
+        ),
+    ] = None,
     models: Annotated[
         str | None,
         typer.Option("--models", metavar="NAME,...", help="Evaluate these only; default: all of them."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")] = DEFAULT_SEED,
+    closed_loop: Annotated[
+        Path | None,
+        typer.Option(
+            "--closed-loop",
+            dir_okay=False,
+            help="Show what 'world closed-loop --json' wrote beside the rest.",
+        ),
+    ] = None,
+    index_tuning: Annotated[
+        Path | None,
+        typer.Option(
+            "--index-tuning", dir_okay=False, help="Show what 'index tune --json' wrote beside the rest."
+        ),
+    ] = None,
+    seed: SeedOption = DEFAULT_SEED,
+    effort: EffortOption = Effort.FULL,
+    device: DeviceOption = "cpu",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Train what is missing and report Hit@10, NDCG@10 and Recall@500: leave-last-out, full ranking."""
+    """Train what is missing and report every quality figure and bar: leave-last-out, full ranking."""
     from services.cli.composition import load_data_folder, open_registry
+    from services.cli.evaluation_tables import bars_summary, evaluation_table
     from services.cli.files import write_json
     from services.cli.progress import shown_progress
-    from services.cli.tables import offline_table, stdout_console
+    from services.cli.tables import stdout_console
 
     dataset = load_data_folder(data)
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
     from services.recommendations.evaluation_job import evaluate_models
+    from services.recommendations.evaluation_plots import save_plots
+    from services.recommendations.evaluation_sections.other_commands import read_figures, with_other_commands
 
+    others = {
+        "closed_loop": None if closed_loop is None else read_figures(closed_loop),
+        "index_tuning": None if index_tuning is None else read_figures(index_tuning),
+    }
     names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
     place = Workspace(workspace)
     console = stdout_console()
     with shown_progress(console) as progress:
         report = evaluate_models(
-            dataset, open_registry(place), place.training, models=names, seed=seed, progress=progress
+            dataset,
+            open_registry(place),
+            place.training,
+            models=names,
+            seed=seed,
+            progress=progress,
+            settings=chosen_settings(place, effort, device),
         ).to_json()
-    console.print(offline_table(report["models"]))
+    report = with_other_commands(report, **others)
+    console.print(evaluation_table(report))
+    console.print(bars_summary(report), markup=False, highlight=False)
     if json_file is not None:
         write_json(json_file, report)
         console.print(f"Figures in {json_file}", markup=False, highlight=False)
+        plots = plots or json_file.with_name(json_file.stem + PLOTS_SUFFIX)
+    if plots is not None:
+        paths = save_plots(report, plots)
+        console.print(f"Plots in {plots}: {len(paths)}", markup=False, highlight=False)

@@ -9,12 +9,37 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from services.cli import data, evaluate, events, features, serve, train, world
+from services.cli import (
+    data,
+    evaluate,
+    events,
+    exposure,
+    features,
+    hand_over,
+    index,
+    models,
+    serve,
+    train,
+    world,
+)
 from services.cli.demo import command as demo
 from streamrec.contracts.errors import StreamRecError
 
 _ERROR_EXIT_CODE: Final = 2
-_ORDER: Final = ("demo", "data", "world", "features", "train", "evaluate", "serve", "events")
+_ORDER: Final = (
+    "demo",
+    "data",
+    "world",
+    "features",
+    "train",
+    "index",
+    "evaluate",
+    "hand-over",
+    "models",
+    "serve",
+    "events",
+    "exposure",
+)
 _OWN_PACKAGES: Final = ("streamrec", "services")
 
 
@@ -64,9 +89,13 @@ app.add_typer(data.app, name="data")
 app.add_typer(world.app, name="world")
 app.add_typer(features.app, name="features")
 app.command("train")(train.train)
+app.add_typer(index.app, name="index")
 app.command("evaluate")(evaluate.evaluate)
+app.command("hand-over")(hand_over.hand_over)
+app.add_typer(models.app, name="models")
 app.command("serve")(serve.serve)
 app.add_typer(events.app, name="events")
+app.add_typer(exposure.app, name="exposure")
 app.command("demo")(demo.demo)
 
 

@@ -9,6 +9,7 @@ import typer
 from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
+    from services.recommendations.graph import GraphSettings
     from services.recommendations.local_cluster import RunningService
 
 
@@ -35,7 +36,11 @@ def serve(
         typer.echo(f"  API page  {service.url}/docs\n  metrics   {service.url}/metrics\n  stop with Ctrl-C")
 
     typer.echo(f"starting the service on http://{host}:{port}")
+    graph = GraphSettings(language_prices=place.language_prices)
     serve_forever(
-        LocalServeSettings(host=host, port=port), registry_settings(place), gateway_parts(place), announce
+        LocalServeSettings(host=host, port=port, graph=graph),
+        registry_settings(place),
+        gateway_parts(place),
+        announce,
     )
     typer.echo("stopped")

@@ -50,19 +50,3 @@ def interval_text(interval: Mapping[str, Any] | None) -> str:
     if interval.get("low") is None or interval.get("high") is None:
         return text
     return f"{text} ({interval['low']:.4f}-{interval['high']:.4f})"
-
-
-def offline_table(models: Mapping[str, Mapping[str, Any]], users: int | None = None) -> Group:
-    """Build the table of ranking metrics from the ``models`` part of the evaluation's JSON."""
-    metrics = ("hit@10", "ndcg@10", "recall@500")
-    title = "Offline: leave-last-out, full ranking, seen items filtered; 95 % intervals over users"
-    if users is not None:
-        title += f" (n = {users:,})"
-    return table(
-        title,
-        ("model", *metrics),
-        (
-            (name, *(interval_text(figures.get(metric)) for metric in metrics))
-            for name, figures in models.items()
-        ),
-    )

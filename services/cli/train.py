@@ -8,15 +8,22 @@ from typing import Annotated
 
 import typer
 
+from services.cli.training_options import (
+    DEFAULT_SEED,
+    DeviceOption,
+    Effort,
+    EffortOption,
+    SeedOption,
+    chosen_settings,
+)
 from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
-
-DEFAULT_SEED = 1
 
 
 class Stage(StrEnum):
     """What can be trained."""
 
     RETRIEVAL = "retrieval"
+    RANKING_TEACHER = "ranking-teacher"
     RANKING = "ranking"
     COLD_START = "cold-start"
     RERANKING = "reranking"
@@ -26,11 +33,13 @@ class Stage(StrEnum):
 def train(
     stage: Annotated[Stage, typer.Argument(help="What to train; the stages it needs are trained with it.")],
     data: Annotated[Path, typer.Option("--data", help="Data folder in the neutral format.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")] = DEFAULT_SEED,
+    seed: SeedOption = DEFAULT_SEED,
+    effort: EffortOption = Effort.FULL,
+    device: DeviceOption = "cpu",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Train, register, and make champion. What is already trained on the same data and settings is reused."""
-    from services.cli.composition import load_data_folder, open_registry
+    """Train and register; what serves becomes champion. What is already trained on the same is reused."""
+    from services.cli.composition import index_notice, load_data_folder, open_registry
     from services.cli.progress import shown_progress
     from services.cli.tables import stdout_console, table
 
@@ -41,13 +50,22 @@ def train(
     chosen = STAGES if stage is Stage.ALL else (stage.value.replace("-", "_"),)
     place = Workspace(workspace)
     console = stdout_console()
+    notice = index_notice(place, len(dataset.catalogue))
+    if notice is not None:
+        console.print(notice, markup=False, highlight=False, soft_wrap=True)
     with shown_progress(console) as progress:
         versions = train_stages(
-            chosen, dataset, open_registry(place), place.training, seed=seed, progress=progress
+            chosen,
+            dataset,
+            open_registry(place),
+            place.training,
+            seed=seed,
+            progress=progress,
+            settings=chosen_settings(place, effort, device),
         )
     console.print(
         table(
-            "Champions",
+            "Trained versions",
             ("stage", "version", "held-out metrics"),
             (
                 (

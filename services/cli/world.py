@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from services.cli.training_options import DEFAULT_SEED, Effort, EffortOption, SeedOption, chosen_settings
+from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+
 app = typer.Typer(help="The simulated StreamRec.", no_args_is_help=True)
 
 
@@ -50,3 +53,52 @@ def generate(
             ),
         )
     )
+
+
+@app.command("closed-loop")
+def closed_loop(
+    data: Annotated[Path, typer.Option("--data", help="Data folder that `world generate` wrote.")],
+    new_users: Annotated[
+        int, typer.Option("--new-users", min=1, max=500_000, help="New users of every arm.")
+    ] = 20_000,
+    arms: Annotated[
+        str | None, typer.Option("--arms", metavar="NAME,...", help="Run these only; default: all of them.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="Write the figures here.")
+    ] = None,
+    seed: SeedOption = DEFAULT_SEED,
+    effort: EffortOption = Effort.FULL,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Let brand-new users live under each policy for nine days: churn, satisfaction, regret, exposure."""
+    from services.cli.composition import load_data_folder, open_registry
+    from services.cli.files import write_json
+    from services.cli.progress import shown_progress
+    from services.cli.tables import stdout_console
+    from services.recommendations.world.generate import read_settings
+
+    settings, dataset = read_settings(data), load_data_folder(data)
+    # After the data: a wrong folder is refused before torch and PyMC are loaded.
+    from services.cli.closed_loop_table import closed_loop_table
+    from services.recommendations.closed_loop_job import measure_closed_loop
+
+    names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
+    place = Workspace(workspace)
+    console = stdout_console()
+    with shown_progress(console) as progress:
+        results = measure_closed_loop(
+            settings,
+            dataset,
+            open_registry(place),
+            place.training,
+            users=new_users,
+            names=names,
+            seed=seed,
+            progress=progress,
+            settings=chosen_settings(place, effort, "cpu"),
+        )
+    console.print(closed_loop_table(results, settings.seed, new_users))
+    if json_file is not None:
+        write_json(json_file, {name: result.to_json() for name, result in results.items()})
+        console.print(f"Figures in {json_file}", markup=False, highlight=False)

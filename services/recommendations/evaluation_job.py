@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from services.recommendations.local_models import load_models
-from services.recommendations.offline import OfflinePipeline, PipelineTopItems
-from services.recommendations.ranking.model import RankingModel
-from services.recommendations.ranking.top_items import RankerTopItems
-from services.recommendations.retrieval.model import TwoTowerRetriever
-from services.recommendations.retrieval.top_items import RetrieverTopItems
-from services.recommendations.training_job import STAGES, TrainingJob, TrainingSettings
-from services.recommendations.user_states import segments_by_user
+from services.recommendations.evaluated_models import EvaluatedModels
+from services.recommendations.evaluation_sections.bars import Bar, DataSize, measure_bars
+from services.recommendations.evaluation_sections.sections import EvaluationSections
+from services.recommendations.section_measurement import SECTION_MODELS, measure_sections
+from services.recommendations.training_job import TrainingJob, TrainingSettings
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
-from streamrec.features.store import ItemTable
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.training.baselines import BASELINES
-from streamrec.training.evaluation import (
-    ModelEvaluation,
-    TopItems,
-    evaluate,
-    evaluation_report,
-    paired_difference,
-)
+from streamrec.training.evaluation import ModelEvaluation, evaluate, evaluation_report, paired_difference
 
-MODELS: Final = (*BASELINES, "two_tower", "ranker", "pipeline")
-"""Everything that can be evaluated, by the name it is reported under."""
+MODELS: Final = (*BASELINES, "two_tower", "ranker", "student", "pipeline")
+"""Everything that ranks the whole catalogue, by the name it is reported under."""
+
+CHOICES: Final = (*MODELS, *SECTION_MODELS)
+"""Everything that can be evaluated."""
 
 MAXIMUM_USERS: Final = 10_000
 """More users than this are sampled: their interval is already narrower than any difference that matters."""
@@ -50,19 +42,25 @@ class EvaluationReport:
         evaluations: Result by model name, in the order of `MODELS`.
         comparisons: Paired difference in NDCG@10 between the ranker and every other model that was measured
             on the same users; empty where the ranker was not evaluated.
+        sections: What was measured beyond ranking metrics.
+        bars: What the models are held to, beside the figures.
     """
 
     evaluations: Mapping[str, ModelEvaluation]
     comparisons: Mapping[str, Mapping[str, float]]
+    sections: EvaluationSections
+    bars: tuple[Bar, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values: ``models``, ``breakdowns``, ``protocol`` and ``comparisons``."""
+        """Plain JSON values: the ranking figures, ``comparisons``, a key per section, and ``bars``."""
         return {
             **evaluation_report(self.evaluations),
             "comparisons": {
                 f"ranker - {name}": {"ndcg@10": dict(difference)}
                 for name, difference in self.comparisons.items()
             },
+            **self.sections.to_json(),
+            "bars": [bar.to_json() for bar in self.bars],
         }
 
 
@@ -82,58 +80,38 @@ def evaluate_models(
         dataset: What to train and evaluate on.
         registry: Where trained versions are found and new ones go.
         work_folder: Artifacts are written below here before they are registered.
-        models: Some of `MODELS`; all of them when None. Only what these need is trained.
+        models: Some of `CHOICES`; all of them when None. Only what these need is trained.
         seed: Of training, of the sample of users and of the bootstrap.
         progress: Where progress is shown.
         settings: Training settings by stage.
 
     Raises:
-        InvalidInputError: A name is not one of `MODELS`, or no user has enough interactions to be evaluated.
+        InvalidInputError: A name is not one of `CHOICES`, or no user has enough interactions to be evaluated.
     """
-    chosen = [name for name in MODELS if models is None or name in models]
-    unknown = [name for name in models or () if name not in MODELS]
+    chosen = [name for name in CHOICES if models is None or name in models]
+    unknown = [name for name in models or () if name not in CHOICES]
     if unknown or not chosen:
-        raise InvalidInputError("models", f"{', '.join(unknown) or 'none'}: choose from {', '.join(MODELS)}")
+        raise InvalidInputError("models", f"{', '.join(unknown) or 'none'}: choose from {', '.join(CHOICES)}")
     job = TrainingJob(dataset, registry, work_folder, seed, progress, settings or TrainingSettings())
-    makers = _makers(job)
-    fitted = {name: makers[name]() for name in chosen}
+    return evaluate_job(job, chosen)
+
+
+def evaluate_job(job: TrainingJob, chosen: Sequence[str]) -> EvaluationReport:
+    """Evaluate some of `CHOICES` with the job's versions, its seed and its progress display."""
+    models, progress, seed = EvaluatedModels(job), job.progress, job.seed
+    makers = models.top_items()
+    fitted = {name: makers[name]() for name in chosen if name in makers}
     evaluations: dict[str, ModelEvaluation] = {}
-    progress.start("evaluate", len(chosen))
+    progress.start("evaluate", len(fitted))
     for name, model in fitted.items():
         limit = PIPELINE_USERS if name == "pipeline" else MAXIMUM_USERS
         evaluations[name] = evaluate(model, job.split, seed=seed, max_users=limit)
         progress.advance(note=f"{name} NDCG@10 {evaluations[name].metrics['ndcg@10'].value:.4f}")
     progress.finish()
-    return EvaluationReport(evaluations, _comparisons(evaluations, seed))
-
-
-def pipeline_of(job: TrainingJob) -> OfflinePipeline:
-    """The whole pipeline over the job's versions, trained if need be, with the items as serving sees them."""
-    models = load_models(job.registry, {stage: job.version(stage) for stage in STAGES})
-    catalogue = job.dataset.catalogue
-    counts = np.bincount(job.split.history.items, minlength=len(catalogue)).astype(np.int64)
-    return OfflinePipeline(models, ItemTable(catalogue, counts, revision=job.dataset.fingerprint))
-
-
-def _makers(job: TrainingJob) -> dict[str, Callable[[], TopItems]]:
-    """How to get each model ready, by name; nothing is trained before its maker is called."""
-    train, item_count = job.split.train, len(job.dataset.catalogue)
-    makers: dict[str, Callable[[], TopItems]] = {
-        name: partial(fit, train, item_count) for name, fit in BASELINES.items()
-    }
-
-    def two_tower() -> TopItems:
-        model = TwoTowerRetriever.load(job.registry.fetch(job.version("retrieval")))
-        return RetrieverTopItems(model, job.dataset.catalogue, segments_by_user(job.dataset))
-
-    def ranker() -> TopItems:
-        model = RankingModel.load(job.registry.fetch(job.version("ranking")))
-        return RankerTopItems(model, segments_by_user(job.dataset))
-
-    def pipeline() -> TopItems:
-        return PipelineTopItems(pipeline_of(job), segments_by_user(job.dataset))
-
-    return {**makers, "two_tower": two_tower, "ranker": ranker, "pipeline": pipeline}
+    sections = measure_sections(models, chosen, evaluations, seed=seed, progress=progress)
+    size = DataSize(items=len(job.split.catalogue), interactions=len(job.dataset.positive_interactions))
+    bars = measure_bars(evaluations, sections, size, baselines=tuple(BASELINES))
+    return EvaluationReport(evaluations, _comparisons(evaluations, seed), sections, bars)
 
 
 def _comparisons(evaluations: Mapping[str, ModelEvaluation], seed: int) -> dict[str, dict[str, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from services.recommendations.gateway.pipeline import PipelineSettings
@@ -88,10 +89,13 @@ class GraphSettings:
     Attributes:
         gateway: How the gateway answers.
         replicas: By stage name, and `GATEWAY`.
+        language_prices: File that a controller of exposure publishes; re-ranking serves under the model's own
+            prices while there is none, and always where None.
     """
 
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     replicas: Mapping[str, ReplicaSettings] = field(default_factory=_default_replicas)
+    language_prices: Path | None = None
 
     def effective_gateway(self) -> GatewaySettings:
         """Return the gateway's settings; several gateways must not cache users.
@@ -132,9 +136,10 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
         RANKING: RankingDeployment,
         RERANKING: RerankingDeployment,
     }
+    more: dict[str, dict[str, Any]] = {RERANKING: {"price_file": settings.language_prices}}
     bound = {
         stage: serve.deployment(replica, name=stage, **settings.replicas[stage].as_options()).bind(
-            models, MODEL_NAMES[stage]
+            models, MODEL_NAMES[stage], **more.get(stage, {})
         )
         for stage, replica in stages.items()
     }

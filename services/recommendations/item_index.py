@@ -3,11 +3,9 @@
 The vectors in here are the shared embedding space of the spoke: the user tower's vectors and the posterior
 draws of cold start are searched in the same index.
 
-Which kind of index is a question of size (tests/benchmarks/benchmark_item_index.py; one thread, 500 items,
-64 dimensions, FAISS 1.15, p50 on a busy machine): exact search took 0.24 ms over 20,000 items, 0.38 ms over
-50,000 and 1.5 ms over 200,000; inverted lists 0.24, 0.28 and 0.43 ms. Up to `IndexSettings.exact_limit` an
-approximation would buy nothing, so the index is exact. Above it the default of 128 probes found 0.990 of the
-true 500.
+Which kind of index is a question of size and of the vectors; `streamrec index tune` answers it by measurement
+(decision 9). The defaults need none: up to `IndexSettings.exact_limit` the search is exact, since there an
+approximation saves next to nothing; above it more lists are probed than measured vectors asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
@@ -24,8 +22,20 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendations.index_settings import IndexKind, IndexSettings
 from services.recommendations.types import Candidates
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
+
+__all__ = [
+    "INDEX_FILE",
+    "MINIMUM_POINTS_PER_LIST",
+    "PROBED_SHARE",
+    "SETTINGS_FILE",
+    "VECTORS_FILE",
+    "IndexKind",
+    "IndexSettings",
+    "ItemIndex",
+]
 
 INDEX_FILE: Final = "index.faiss"
 VECTORS_FILE: Final = "item_vectors.npz"
@@ -43,39 +53,10 @@ _UNREADABLE: Final = (
 """What the readers of the three files raise on damage."""
 
 _SMALLEST_NORM: Final = 1e-12
-_MINIMUM_POINTS_PER_LIST: Final = 39
+MINIMUM_POINTS_PER_LIST: Final = 39
 """FAISS warns below this many training points per inverted list."""
-_PROBED_SHARE: Final = 4.0
+PROBED_SHARE: Final = 4.0
 """The probed lists hold at least this many times the items wanted and excluded."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """How the items are searched.
-
-    Attributes:
-        exact_limit: Up to this many items the search is exact; above it inverted lists are used.
-        list_count: Inverted lists of an approximate index; fewer where the items would not fill them.
-        probe_count: Lists that one query looks into; more where a long history uses them up.
-        rescored_share: An approximate index stores one byte a dimension. It is asked for this many times the
-            items wanted, and those are scored again with their exact vectors.
-        thread_count: OpenMP threads of one search: a replica answers many requests at once, so one.
-        seed: Of the k-means behind the lists.
-    """
-
-    exact_limit: int = 50_000
-    list_count: int = 1024
-    probe_count: int = 128
-    rescored_share: float = 1.2
-    thread_count: int = 1
-    seed: int = 7
-
-    def __post_init__(self) -> None:
-        for name in ("list_count", "probe_count", "thread_count"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"index.{name}", "must be 1 or more")
-        if self.rescored_share < 1.0:
-            raise InvalidInputError("index.rescored_share", "must be 1 or more")
 
 
 class ItemIndex:
@@ -111,20 +92,49 @@ class ItemIndex:
             InvalidInputError: No items, repeated ids, another shape, or a vector that is not finite.
         """
         settings = settings or IndexSettings()
-        vectors = np.asarray(vectors, dtype=np.float32)
         if not item_ids:
             raise InvalidInputError("item_ids", "the catalogue is empty: there is nothing to index")
-        if len(set(item_ids)) != len(item_ids):
-            raise InvalidInputError("item_ids", "an item stands in more than one row")
-        if vectors.ndim != 2 or len(vectors) != len(item_ids) or vectors.shape[1] == 0:
-            raise InvalidInputError("vectors", f"{len(item_ids)} items but vectors of shape {vectors.shape}")
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            example = item_ids[int(np.argmin(finite))]
-            raise InvalidInputError("vectors", f"the vector of item {example!r} is not finite")
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit = np.ascontiguousarray(vectors / np.maximum(norms, _SMALLEST_NORM))
+        unit = _unit_vectors(item_ids, vectors)
         return cls(tuple(item_ids), unit, settings, _build_index(unit, settings))
+
+    def with_items(self, item_ids: tuple[str, ...], vectors: NDArray[np.float32]) -> Self:
+        """Return an index that holds these items too, after the ones here; nothing is trained again.
+
+        An index of lists or a graph takes new items as they come. Where they are many, or of a kind that
+        was not there before, the lists no longer fit them and `build` finds more of them again.
+
+        Args:
+            item_ids: Length m; none of them here yet. Empty: the index itself is returned.
+            vectors: Shape (m, d), finite.
+
+        Raises:
+            InvalidInputError: An item is here already or stands there twice, another shape, or a vector that
+                is not finite.
+        """
+        if not item_ids:
+            return self
+        known = next((item_id for item_id in item_ids if item_id in self.row_of), None)
+        if known is not None:
+            raise InvalidInputError("item_ids", f"the item {known!r} is in the index already")
+        unit = _unit_vectors(item_ids, vectors)
+        if unit.shape[1] != self.dimension:
+            raise InvalidInputError("vectors", f"must have {self.dimension} columns, not {unit.shape[1]}")
+        index = faiss.clone_index(self._index)
+        faiss.omp_set_num_threads(self.settings.thread_count)
+        index.add(unit)
+        return type(self)(
+            self.item_ids + tuple(item_ids), np.concatenate((self.vectors, unit)), self.settings, index
+        )
+
+    def searched_with(self, settings: IndexSettings) -> Self:
+        """Return the same index, searched with other settings.
+
+        Raises:
+            InvalidInputError: They would build another index.
+        """
+        if not settings.builds_the_same_as(self.settings):
+            raise InvalidInputError("settings", "differ in more than the search: build another index")
+        return type(self)(self.item_ids, self.vectors, settings, self._index)
 
     @property
     def dimension(self) -> int:
@@ -134,7 +144,11 @@ class ItemIndex:
     @property
     def exact(self) -> bool:
         """Whether every search looks at every item."""
-        return not isinstance(self._index, faiss.IndexIVF)
+        return isinstance(self._index, faiss.IndexFlat)
+
+    def memory_bytes(self) -> int:
+        """Bytes of the structure that is searched and of the whole vectors beside it. Not cheap."""
+        return int(faiss.serialize_index(self._index).nbytes) + int(self.vectors.nbytes)
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -202,7 +216,7 @@ class ItemIndex:
         faiss.omp_set_num_threads(self.settings.thread_count)
         if self.exact:
             return self._search_exact(query, wanted, excluded_rows)
-        return self._search_lists(query, wanted, excluded_rows)
+        return self._search_approximately(query, wanted, excluded_rows)
 
     def _search_exact(
         self, query: NDArray[np.float32], wanted: int, excluded_rows: NDArray[np.integer]
@@ -218,23 +232,44 @@ class ItemIndex:
                 return _best(rows, scores, wanted)
             depth *= 4
 
-    def _search_lists(
+    def _search_approximately(
         self, query: NDArray[np.float32], wanted: int, excluded_rows: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        depth = min(int(np.ceil(wanted * self.settings.rescored_share)) + len(excluded_rows), len(self))
-        # A long history near the query would use up what a fixed number of lists holds.
-        needed = int(np.ceil(_PROBED_SHARE * depth * self._index.nlist / len(self)))
-        probes = min(max(self.settings.probe_count, needed), self._index.nlist)
+        coded = self.settings.kind is IndexKind.IVF_SQ8
+        asked = int(np.ceil(wanted * self.settings.rescored_share)) if coded else wanted
+        depth = min(asked + len(excluded_rows), len(self))
+        effort, most = self._first_effort(depth)
         while True:
-            parameters = faiss.SearchParametersIVF()
-            parameters.nprobe = probes
-            _, found_rows = self._index.search(query[None], depth, params=parameters)
-            rows = found_rows[0]
-            rows = rows[rows >= 0]
-            rows, scores = self._without(rows, self.vectors[rows] @ query, excluded_rows)
-            if len(rows) >= wanted or probes == self._index.nlist:
+            found_scores, found_rows = self._index.search(query[None], depth, params=self._parameters(effort))
+            found = found_rows[0] >= 0  # FAISS fills up with -1
+            rows, scores = found_rows[0][found], found_scores[0][found]
+            if coded:
+                scores = self.vectors[rows] @ query
+            rows, scores = self._without(rows, scores, excluded_rows)
+            if len(rows) >= wanted:
                 return _best(rows, scores, wanted)
-            probes = min(probes * 2, self._index.nlist)
+            if effort == most:  # a graph may have nodes that no path leads to
+                every = np.arange(len(self), dtype=np.int64)
+                return _best(*self._without(every, self.vectors @ query, excluded_rows), wanted)
+            effort = min(effort * 2, most)
+
+    def _first_effort(self, depth: int) -> tuple[int, int]:
+        """How many lists, or nodes of a graph, to look into at first, and at most."""
+        if self.settings.kind is IndexKind.HNSW:
+            return min(max(self.settings.search_depth, depth), len(self)), len(self)
+        # A long history near the query would use up what a fixed number of lists holds.
+        needed = int(np.ceil(PROBED_SHARE * depth * self._index.nlist / len(self)))
+        return min(max(self.settings.probe_count, needed), self._index.nlist), self._index.nlist
+
+    def _parameters(self, effort: int) -> Any:
+        parameters: Any
+        if self.settings.kind is IndexKind.HNSW:
+            parameters = faiss.SearchParametersHNSW()  # type: ignore[attr-defined]  # not in FAISS's stubs
+            parameters.efSearch = effort
+        else:
+            parameters = faiss.SearchParametersIVF()
+            parameters.nprobe = effort
+        return parameters
 
     def _without(
         self, rows: NDArray[np.int64], scores: NDArray[np.float32], excluded_rows: NDArray[np.integer]
@@ -270,6 +305,8 @@ class ItemIndex:
             with (folder / VECTORS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 item_ids = tuple(arrays["item_ids"].tolist())
                 vectors = np.ascontiguousarray(arrays["vectors"], dtype=np.float32)
+            if not np.isfinite(vectors).all():
+                raise ArtifactError(f"{folder / VECTORS_FILE} holds a vector that is not finite")
             index = faiss.read_index(str(folder / INDEX_FILE))
         except _UNREADABLE as error:
             raise ArtifactError(f"{folder} does not hold a readable item index: {error}") from error
@@ -281,15 +318,34 @@ class ItemIndex:
         return cls(item_ids, vectors, settings, index)
 
 
+def _unit_vectors(item_ids: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Check items against their vectors; return the vectors at unit length, an all-zero one as it is."""
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if len(set(item_ids)) != len(item_ids):
+        raise InvalidInputError("item_ids", "an item stands in more than one row")
+    if vectors.ndim != 2 or len(vectors) != len(item_ids) or vectors.shape[1] == 0:
+        raise InvalidInputError("vectors", f"{len(item_ids)} items but vectors of shape {vectors.shape}")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        example = item_ids[int(np.argmin(finite))]
+        raise InvalidInputError("vectors", f"the vector of item {example!r} is not finite")
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.maximum(norms, _SMALLEST_NORM))
+
+
 def _build_index(vectors: NDArray[np.float32], settings: IndexSettings) -> Any:
     count, dimension = vectors.shape
     faiss.omp_set_num_threads(settings.thread_count)
     index: Any
-    if count <= settings.exact_limit:
+    if count <= settings.exact_limit or settings.kind is IndexKind.EXACT:
         index = faiss.IndexFlatIP(dimension)
+    elif settings.kind is IndexKind.HNSW:
+        index = faiss.IndexHNSWFlat(dimension, settings.neighbour_count, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = settings.construction_depth
     else:
-        list_count = max(1, min(settings.list_count, count // _MINIMUM_POINTS_PER_LIST))
-        index = faiss.index_factory(dimension, f"IVF{list_count},SQ8", faiss.METRIC_INNER_PRODUCT)
+        list_count = max(1, min(settings.list_count, count // MINIMUM_POINTS_PER_LIST))
+        storage = "Flat" if settings.kind is IndexKind.IVF_FLAT else "SQ8"
+        index = faiss.index_factory(dimension, f"IVF{list_count},{storage}", faiss.METRIC_INNER_PRODUCT)
         index.cp.seed = settings.seed
         index.train(vectors)
     index.add(vectors)

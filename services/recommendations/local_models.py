@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from services.recommendations.cold_start.model import ColdStartModel
 from services.recommendations.gateway.stages import COLD_START, RANKING, RERANKING, RETRIEVAL, LocalModels
 from services.recommendations.item_index import ItemIndex
-from services.recommendations.ranking.model import RankingModel
+from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.reranking.model import DiversityReranker
+from services.recommendations.reranking.relevance_order import RelevanceOrder
 from services.recommendations.retrieval.model import TwoTowerRetriever
+from services.recommendations.types import Reranker
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
 
 
@@ -20,13 +22,28 @@ def load_models(registry: ModelRegistry, versions: Mapping[str, ModelVersion]) -
         registry: Where the artifacts are.
         versions: By stage name, all four.
     """
-    folders = {stage: registry.fetch(version) for stage, version in versions.items()}
+    reranking = DiversityReranker.load(registry.fetch(versions[RERANKING]))
+    return _load(registry, versions, reranking)
+
+
+def load_candidate_models(registry: ModelRegistry, versions: Mapping[str, ModelVersion]) -> LocalModels:
+    """As `load_models` without a re-ranker: answers come in the order of relevance.
+
+    Args:
+        registry: Where the artifacts are.
+        versions: By stage name: retrieval, cold start and ranking.
+    """
+    return _load(registry, versions, RelevanceOrder())
+
+
+def _load(registry: ModelRegistry, versions: Mapping[str, ModelVersion], reranking: Reranker) -> LocalModels:
+    folders = {stage: registry.fetch(versions[stage]) for stage in (RETRIEVAL, COLD_START, RANKING)}
     # Cold start lives in the space of the retrieval version that it was trained with.
     space = registry.fetch(registry.get(versions[COLD_START].depends_on["retrieval"]))
     return LocalModels(
         retrieval=TwoTowerRetriever.load(folders[RETRIEVAL]),
         cold_start=ColdStartModel.load(folders[COLD_START], ItemIndex.load(space)),
-        ranking=RankingModel.load(folders[RANKING]),
-        reranking=DiversityReranker.load(folders[RERANKING]),
+        ranking=StudentRanker.load(folders[RANKING]),
+        reranking=reranking,
         versions={stage: version.ref.version for stage, version in versions.items()},
     )

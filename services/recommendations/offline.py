@@ -80,11 +80,11 @@ class OfflinePipeline:
             salt: Distinguishes the draws from those of real requests.
 
         Returns:
-            Shape (items in the answer,). All ones for a user whom cold start does not serve.
+            Shape (items in the answer,). All ones for a user for whom cold start has nothing to say.
         """
         if draws < 1:
             raise InvalidInputError("draws", "must be 1 or more")
-        if not self._pipeline.is_new(user) or not answer.item_ids:
+        if self._pipeline.cold_start_weight(user) == 0.0 or not answer.item_ids:
             return np.ones(len(answer.item_ids))
         served = np.ones(len(answer.item_ids))
         for draw in range(draws):

@@ -1,4 +1,4 @@
-"""What every stage's ``train`` is given, and the names its model is registered under."""
+"""What every stage's ``train`` is given, and the names that models are registered under."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from streamrec.contracts.progress import Progress
@@ -18,17 +19,39 @@ MODEL_NAMES: Final[Mapping[str, str]] = {
     "cold_start": "recommendations-cold-start",
     "reranking": "recommendations-reranking",
 }
-"""Registered model name by stage."""
+"""Registered model name of each stage that serves."""
+
+RANKING_TEACHER: Final = "ranking_teacher"
+"""The stage that is trained and does not serve: what `ranking` is distilled from."""
+
+TRAINED_MODEL_NAMES: Final[Mapping[str, str]] = {
+    "retrieval": MODEL_NAMES["retrieval"],
+    RANKING_TEACHER: "recommendations-ranking-teacher",
+    **MODEL_NAMES,
+}
+"""Registered model name of each stage that is trained; each comes after those that it needs."""
 
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """One training run's data, split, seed and progress display."""
+    """What a training run is given.
+
+    Attributes:
+        dataset: The data.
+        split: Its leave-last-out split.
+        seed: Of every random draw.
+        progress: Where progress is shown.
+        device: Where networks are trained: ``cpu``, ``cuda`` or ``cuda:1``.
+        checkpoints: Folder that belongs to this run alone: a long training goes on from what it finds there.
+            No checkpoints are written where None.
+    """
 
     dataset: Dataset
     split: Split
     seed: int
     progress: Progress
+    device: str = "cpu"
+    checkpoints: Path | None = None
 
 
 def settings_fingerprint(settings: Any, seed: int) -> str:

@@ -8,18 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from services.recommendations.cold_start import train as cold_start_training
 from services.recommendations.item_index import ItemIndex
+from services.recommendations.local_models import load_candidate_models
+from services.recommendations.model_cards import SLOW_CARD_USERS, train_with_card
 from services.recommendations.ranking import train as ranking_training
 from services.recommendations.ranking.model import RankingModel
+from services.recommendations.ranking.student import train as student_training
+from services.recommendations.request_sample import RequestSample, sample_requests
 from services.recommendations.reranking import train as reranking_training
 from services.recommendations.retrieval import train as retrieval_training
-from services.recommendations.retrieval.model import TwoTowerRetriever
-from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
-from services.recommendations.types import CANDIDATE_COUNT, Candidates, UserState
-from services.recommendations.user_states import user_states
+from services.recommendations.training_input import (
+    MODEL_NAMES,
+    RANKING_TEACHER,
+    TRAINED_MODEL_NAMES,
+    TrainingInput,
+    settings_fingerprint,
+)
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import CHAMPION, ModelSpec
 from streamrec.contracts.progress import Progress
@@ -27,30 +34,57 @@ from streamrec.datasets.dataset import Dataset
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
 from streamrec.training.splits import Split, leave_last_out
 
-STAGES: Final = tuple(MODEL_NAMES)
-"""All stages; each comes after those that it needs."""
+STAGES: Final = tuple(TRAINED_MODEL_NAMES)
+"""All stages that can be trained; each comes after those that it needs."""
+
+SERVED_STAGES: Final = tuple(MODEL_NAMES)
+"""Those of them that serve."""
 
 RERANKING_USERS: Final = 1000
-"""Users whose validation lists the re-ranker is fitted on: their candidates cost a few milliseconds each."""
+"""Users whose requests the re-ranker is fitted on: their candidates cost a few milliseconds each."""
+
+_STAGE_OF: Final = {name: stage for stage, name in TRAINED_MODEL_NAMES.items()}
 
 _SHARED_SOURCES: Final = ("item_content.py", "item_index.py", "user_states.py")
 """What the stages train with and none of them owns."""
 
+_SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
+    RANKING_TEACHER: ("ranking/*.py",),
+    "ranking": ("ranking/student/*.py", "ranking/full_ranking.py", "ranking/segments.py"),
+    "reranking": ("reranking/*.py", "request_sample.py"),
+}
+"""Where the sources of a stage lie that are not simply the folder of its name."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings by stage."""
+    """Settings by stage, and where to train.
+
+    Attributes:
+        device: Where the ranker's network is trained: ``cpu``, ``cuda`` or ``cuda:1``. It makes no other
+            version.
+    """
 
     retrieval: retrieval_training.RetrievalSettings = field(
         default_factory=retrieval_training.RetrievalSettings
     )
-    ranking: ranking_training.RankingSettings = field(default_factory=ranking_training.RankingSettings)
+    ranking_teacher: ranking_training.RankingSettings = field(
+        default_factory=ranking_training.RankingSettings
+    )
+    ranking: student_training.StudentSettings = field(default_factory=student_training.StudentSettings)
     cold_start: cold_start_training.ColdStartSettings = field(
         default_factory=cold_start_training.ColdStartSettings
     )
     reranking: reranking_training.RerankingSettings = field(
         default_factory=reranking_training.RerankingSettings
     )
+
+    device: str = "cpu"
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Smaller models by the same code: for a demonstration within minutes."""
+        return cls(ranking_teacher=ranking_training.RankingSettings.quick())
 
 
 @dataclass(frozen=True)
@@ -93,9 +127,10 @@ class TrainingJob:
         return version
 
     def train(self, stage: str) -> ModelVersion:
-        """As `version`, and make it the champion."""
+        """As `version`, and make it the champion if it is of a stage that serves."""
         version = self.version(stage)
-        self.registry.set_alias(version.ref, CHAMPION)
+        if stage in SERVED_STAGES:
+            self.registry.set_alias(version.ref, CHAMPION)
         return version
 
     @cached_property
@@ -107,12 +142,34 @@ class TrainingJob:
         )
 
     @cached_property
-    def ranking(self) -> ModelVersion:
-        """The ranker."""
-        settings = self.settings.ranking
+    def ranking_teacher(self) -> ModelVersion:
+        """The ranker that `ranking` learns from."""
+        settings = self.settings.ranking_teacher
         return self._reuse_or_train(
-            "ranking", settings, [], lambda output: ranking_training.train(self._input, settings, output)
+            RANKING_TEACHER,
+            settings,
+            [],
+            lambda output: ranking_training.train(
+                replace(self._input, checkpoints=self._checkpoints(settings)), settings, output
+            ),
         )
+
+    @cached_property
+    def ranking(self) -> ModelVersion:
+        """The student that serves, distilled from `ranking_teacher`."""
+        settings, teacher = self.settings.ranking, self.ranking_teacher
+
+        def train(output: Path) -> ModelSpec:
+            return student_training.train(
+                self._input,
+                settings,
+                output,
+                teacher=RankingModel.load(self.registry.fetch(teacher)),
+                teacher_ref=teacher.ref,
+                teacher_metrics=teacher.metrics,
+            )
+
+        return self._reuse_or_train("ranking", settings, [teacher], train)
 
     @cached_property
     def cold_start(self) -> ModelVersion:
@@ -129,18 +186,36 @@ class TrainingJob:
 
     @cached_property
     def reranking(self) -> ModelVersion:
-        """The re-ranker, fitted on the lists that `retrieval` and `ranking` put before it."""
+        """The re-ranker, fitted on what the other three put before it."""
         settings = self.settings.reranking
 
         def train(output: Path) -> ModelSpec:
-            ranked, held_out = self._validation_lists()
-            return reranking_training.train(self._input, settings, output, ranked=ranked, held_out=held_out)
+            sample = self._requests(settings.new_user_share)
+            return reranking_training.train(
+                self._input,
+                settings,
+                output,
+                ranked=sample.ranked,
+                held_out=sample.held_out,
+                weights=sample.weights,
+            )
 
-        return self._reuse_or_train("reranking", settings, [self.retrieval, self.ranking], train)
+        return self._reuse_or_train(
+            "reranking", settings, [self.retrieval, self.ranking, self.cold_start], train
+        )
 
     @cached_property
     def _input(self) -> TrainingInput:
-        return TrainingInput(self.dataset, self.split, self.seed, self.progress)
+        return TrainingInput(self.dataset, self.split, self.seed, self.progress, self.settings.device)
+
+    def _checkpoints(self, settings: Any) -> Path:
+        """Where the ranker of these settings keeps its checkpoint; the same data and code find it again."""
+        run = _fingerprint(
+            self.dataset.fingerprint,
+            settings_fingerprint(settings, self.seed),
+            _code_fingerprint(RANKING_TEACHER),
+        )
+        return self.work_folder / "checkpoints" / run[:16]
 
     def _reuse_or_train(
         self,
@@ -149,11 +224,12 @@ class TrainingJob:
         upstream: Sequence[ModelVersion],
         train: Callable[[Path], ModelSpec],
     ) -> ModelVersion:
-        name = MODEL_NAMES[stage]
+        name = TRAINED_MODEL_NAMES[stage]
         fingerprint = _fingerprint(
             settings_fingerprint(settings, self.seed),
             _code_fingerprint(stage),
-            *(version.artifact_digest for version in upstream),
+            # Not by digest: the card in an artifact holds the time that its training took.
+            *(version.settings_fingerprint for version in upstream),
         )
         trained = self.registry.find(
             name, data_fingerprint=self.dataset.fingerprint, settings_fingerprint=fingerprint
@@ -164,23 +240,37 @@ class TrainingJob:
             return trained
         self.work_folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{stage}-", dir=self.work_folder) as output:
-            spec = train(Path(output))
-            return self.registry.register(replace(spec, settings_fingerprint=fingerprint), Path(output))
+            spec = train_with_card(
+                stage,
+                self._input,
+                train,
+                Path(output),
+                settings_fingerprint=fingerprint,
+                upstream={_STAGE_OF[version.ref.name]: self.registry.fetch(version) for version in upstream},
+                test_requests=self._test_requests,
+            )
+            return self.registry.register(spec, Path(output))
 
-    def _validation_lists(self) -> tuple[list[tuple[UserState, Candidates]], list[str]]:
-        """Ranked candidates of evaluated users at the time of their validation item, and that item."""
-        retriever = TwoTowerRetriever.load(self.registry.fetch(self.retrieval))
-        ranker = RankingModel.load(self.registry.fetch(self.ranking))
-        split = self.split
-        users = split.evaluated[:: max(1, len(split.evaluated) // RERANKING_USERS)]
-        held_out = split.validation[:: max(1, len(split.evaluated) // RERANKING_USERS)]
-        self.progress.start("re-ranking: candidates", len(users))
-        ranked = []
-        for user in user_states(self.dataset, split.train, users):
-            ranked.append((user, ranker.rank(user, retriever.retrieve(user, CANDIDATE_COUNT))))
-            self.progress.advance()
-        self.progress.finish()
-        return ranked, [split.catalogue.item_ids[item] for item in held_out]
+    def _test_requests(self) -> RequestSample:
+        """Requests up to the re-ranker, at the time of each user's test item: for its model card."""
+        share = self.settings.reranking.new_user_share
+        return self._requests(share, users=SLOW_CARD_USERS, under_test=True)
+
+    def _requests(
+        self, new_user_share: float, *, users: int = RERANKING_USERS, under_test: bool = False
+    ) -> RequestSample:
+        """Requests up to the re-ranker, at the time of each user's validation item, or test item."""
+        versions = {stage: self.version(stage) for stage in SERVED_STAGES if stage != "reranking"}
+        models = load_candidate_models(self.registry, versions)
+        return sample_requests(
+            self.dataset,
+            self.split,
+            models,
+            users=users,
+            new_user_share=new_user_share,
+            under_test=under_test,
+            progress=self.progress,
+        )
 
 
 def train_stages(
@@ -196,7 +286,7 @@ def train_stages(
     """Train and register ``stages`` (see `STAGES`) in the order they need each other.
 
     Returns:
-        The version of each stage, all of them champions now.
+        The version of each stage; those that serve are champions now.
     """
     job = TrainingJob(dataset, registry, work_folder, seed, progress, settings or TrainingSettings())
     return {stage: job.train(stage) for stage in sorted(stages, key=STAGES.index)}
@@ -209,6 +299,6 @@ def _fingerprint(*parts: str) -> str:
 def _code_fingerprint(stage: str) -> str:
     """SHA-256 of the stage's source and what it shares: other code makes another version."""
     spoke = Path(__file__).parent
-    paths = [*sorted((spoke / stage).glob("*.py")), *(spoke / name for name in _SHARED_SOURCES)]
-    sources: Mapping[str, str] = {path.name: path.read_text() for path in paths}
-    return _fingerprint(*(f"{name}\n{source}" for name, source in sources.items()))
+    patterns = (*_SOURCES.get(stage, (f"{stage}/*.py",)), *_SHARED_SOURCES)
+    paths = [path for pattern in patterns for path in sorted(spoke.glob(pattern))]
+    return _fingerprint(*(f"{path.relative_to(spoke)}\n{path.read_text()}" for path in paths))

@@ -10,7 +10,9 @@ import numpy as np
 from services.recommendations.cold_start.canonical_basis import CanonicalBasis
 from services.recommendations.cold_start.model import Blend, ColdStartModel
 from services.recommendations.cold_start.popularity import LanguagePopularity
+from services.recommendations.cold_start.predictive import gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
+from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.item_index import ItemIndex
 from services.recommendations.types import CANDIDATE_COUNT, UserState
@@ -37,7 +39,15 @@ def main() -> None:
         minimum_interactions=1,
         maximum_languages=1,
     )
-    model = ColdStartModel(index, basis, prior, popularity, Blend(0.2, 0.3, 1.0, 0.3))
+    model = ColdStartModel(
+        index,
+        basis,
+        prior,
+        popularity,
+        Blend(0.2, 0.3, 1.0, 0.3),
+        ItemSatisfaction.neutral(len(index)),
+        gaussian_widths(index.dimension),
+    )
     user = UserState("u", history=tuple(f"item-{row}" for row in range(5)))
     posterior = model.posterior(user)
     _time("update and draw", lambda: posterior.updated(vectors[0]).draw(rng))

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from streamrec.contracts.errors import DataFolderError
 from streamrec.contracts.events import EventKind
 from streamrec.datasets.catalogue import Catalogue
+from streamrec.datasets.value_checks import check_finite, check_present, check_texts, parsed_times
 
 INTERACTIONS_FILE: Final = "interactions.parquet"
 ITEMS_FILE: Final = "items.parquet"
@@ -36,6 +37,12 @@ _READ_ATTEMPTS: Final = 5
 _REQUIRED_COLUMNS: Final = {
     INTERACTIONS_FILE: ("user_id", "item_id", "timestamp"),
     ITEMS_FILE: ("item_id", "title", "creator_id", "creator_language", "topics", "published_at"),
+    USERS_FILE: ("user_id",),
+}
+
+_NEVER_MISSING: Final = {
+    INTERACTIONS_FILE: ("user_id", "item_id", "timestamp"),
+    ITEMS_FILE: ("item_id",),
     USERS_FILE: ("user_id",),
 }
 
@@ -88,8 +95,9 @@ def load_dataset(folder: Path) -> Dataset:
     The files belong together and to the fingerprint, even where a writer replaces the folder meanwhile.
 
     Raises:
-        DataFolderError: A file is missing or unreadable, a required column is missing, the catalogue is
-            empty, or an interaction names an item that the catalogue lacks.
+        DataFolderError: A file is missing or unreadable, a required column is missing or holds a value that
+            is missing or not one, the catalogue is empty, or an interaction names an item that the catalogue
+            lacks.
     """
     for _ in range(_READ_ATTEMPTS):
         before = _identity(folder)
@@ -121,7 +129,7 @@ def _load(folder: Path) -> Dataset:
     interactions = interactions.assign(
         user_id=interactions["user_id"].astype(str),
         item_id=interactions["item_id"].astype(str),
-        timestamp=pd.to_datetime(interactions["timestamp"], utc=True).dt.as_unit("ns"),
+        timestamp=parsed_times(folder / INTERACTIONS_FILE, interactions["timestamp"], "timestamp"),
     )
     interactions = interactions.sort_values("timestamp", kind="stable", ignore_index=True)
     unknown = ~interactions["item_id"].isin(catalogue.row_of.keys())
@@ -135,6 +143,8 @@ def _load(folder: Path) -> Dataset:
         )
     users_path = folder / USERS_FILE
     users = _read(users_path) if users_path.exists() else pd.DataFrame({"user_id": pd.Series(dtype=str)})
+    if "signed_up_at" in users:
+        users = users.assign(signed_up_at=parsed_times(users_path, users["signed_up_at"], "signed_up_at"))
     return Dataset(folder, catalogue, interactions, users_frame(users, interactions))
 
 
@@ -150,6 +160,10 @@ def _read(path: Path) -> pd.DataFrame:
     for column in _REQUIRED_COLUMNS[path.name]:
         if column not in table.column_names:
             raise DataFolderError(path, column, f"the column is missing; the file has {table.column_names}")
+    check_present(path, table, _NEVER_MISSING[path.name])
+    check_finite(path, table, ("rating",))
+    if path.name == ITEMS_FILE:
+        check_texts(path, table, "topics")
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
@@ -161,7 +175,7 @@ def _catalogue(items: pd.DataFrame, path: Path) -> Catalogue:
     if items["item_id"].duplicated().any():
         example = items.loc[items["item_id"].duplicated(), "item_id"].iloc[0]
         raise DataFolderError(path, "item_id", f"the item {example!r} stands in more than one row")
-    published_at = pd.to_datetime(items["published_at"], utc=True).dt.tz_localize(None)
+    published_at = parsed_times(path, items["published_at"], "published_at").dt.tz_localize(None)
     return Catalogue(
         item_ids=tuple(items["item_id"]),
         titles=tuple(items["title"].fillna("").astype(str)),

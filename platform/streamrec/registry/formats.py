@@ -20,6 +20,7 @@ MLMODEL_FILE: Final = "MLmodel"
 """MLflow's description of a model; written by the registry adapter, never by training."""
 
 _MAXIMUM_TEXT_BYTES: Final = 256 * 1024 * 1024
+_MAXIMUM_PROSE_BYTES: Final = 1024 * 1024
 _MAXIMUM_UNPACKED_BYTES: Final = 16 * 1024**3
 _MAXIMUM_SAFETENSORS_HEADER_BYTES: Final = 100_000_000
 """The limit of the format's reference implementation."""
@@ -107,6 +108,15 @@ def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _check_prose(file: BinaryIO, size_bytes: int) -> str | None:
+    """Text for people: UTF-8, and nothing in it that a terminal would obey."""
+    if size_bytes > _MAXIMUM_PROSE_BYTES:
+        return f"larger than {_MAXIMUM_PROSE_BYTES} bytes"
+    text = file.read().decode("utf-8")
+    refused = next((letter for letter in text if not letter.isprintable() and letter != "\n"), None)
+    return None if refused is None else f"holds the character {refused!r}; only printable ones are allowed"
+
+
 def _check_faiss(file: BinaryIO, size_bytes: int) -> str | None:
     """Check the four letters that name the kind of index; FAISS checks the rest when it loads the file."""
     kind = file.read(4)
@@ -132,6 +142,7 @@ _CHECKS: Final[Mapping[str, Callable[[BinaryIO, int], str | None]]] = MappingPro
         ".safetensors": _check_safetensors,
         ".npz": _check_npz,
         ".json": _check_json,
+        ".md": _check_prose,
         ".faiss": _check_faiss,
         ".onnx": _check_onnx,
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -52,7 +53,8 @@ class GroupEvaluation:
     """Metrics of one group of users.
 
     Attributes:
-        group: Its name: a creator language, or a bucket of history length such as ``20-49``.
+        group: Its name: a creator language, a bucket of history length such as ``20-49``, or the value of a
+            user's attribute.
         count: Users in it.
         metrics: Interval by metric, or None where the group has fewer than `MINIMUM_GROUP_COUNT` users.
     """
@@ -76,6 +78,7 @@ class ModelEvaluation:
         metrics: Interval by metric.
         by_creator_language: Groups by the creator language of the held-out item, largest first.
         by_history_length: Groups by the number of past interactions, shortest first.
+        by_user_attribute: Groups by the value of each user attribute that was asked for, largest first.
     """
 
     on: HeldOut
@@ -85,6 +88,9 @@ class ModelEvaluation:
     metrics: Mapping[str, Interval]
     by_creator_language: tuple[GroupEvaluation, ...]
     by_history_length: tuple[GroupEvaluation, ...]
+    by_user_attribute: Mapping[str, tuple[GroupEvaluation, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
 
     def per_user(self, metric: str) -> NDArray[np.float64]:
         """Shape (u,): the metric of each user. Raises `InvalidInputError` for an unknown metric."""
@@ -99,6 +105,7 @@ def evaluate(
     on: HeldOut = "test",
     max_users: int | None = None,
     resamples: int = 1000,
+    user_attributes: Mapping[str, Sequence[str]] | None = None,
 ) -> ModelEvaluation:
     """Rank the whole catalogue for every evaluated user and measure where the held-out item stands.
 
@@ -111,11 +118,18 @@ def evaluate(
         on: Which held-out item.
         max_users: Measure a uniform sample of at most this many users; all where None.
         resamples: Bootstrap resamples of each interval.
+        user_attributes: Values of attributes to break the figures down by, one for each user of the split.
 
     Raises:
-        InvalidInputError: No user can be evaluated, or ``max_users`` is less than 1.
+        InvalidInputError: No user can be evaluated, ``max_users`` is less than 1, or an attribute does not
+            have one value for each user.
         ValueError: The model returned an item twice, a seen item or a row outside the catalogue.
     """
+    for name, values in (user_attributes or {}).items():
+        if len(values) != len(split.history):
+            raise InvalidInputError(
+                f"user_attributes.{name}", f"{len(values)} values for {len(split.history)} users"
+            )
     histories = split.history if on == "test" else split.train
     held_out = split.test if on == "test" else split.validation
     repeated = np.array(
@@ -138,8 +152,12 @@ def evaluate(
         ranks=ranks,
         repeated_count=int(repeated.sum()),
         metrics=_intervals(ranks, seed, resamples),
-        by_creator_language=_by_language(ranks, languages, seed, resamples),
+        by_creator_language=_by_value(ranks, languages, seed, resamples),
         by_history_length=_by_history_length(ranks, histories.lengths[users], seed, resamples),
+        by_user_attribute={
+            name: _by_value(ranks, np.array(values, dtype=np.str_)[users], seed, resamples)
+            for name, values in (user_attributes or {}).items()
+        },
     )
 
 
@@ -241,10 +259,10 @@ def _group(group: str, ranks: NDArray[np.int32], seed: int, resamples: int) -> G
     return GroupEvaluation(group=group, count=int(ranks.size), metrics=metrics)
 
 
-def _by_language(
-    ranks: NDArray[np.int32], languages: NDArray[np.str_], seed: int, resamples: int
+def _by_value(
+    ranks: NDArray[np.int32], values: NDArray[np.str_], seed: int, resamples: int
 ) -> tuple[GroupEvaluation, ...]:
-    groups = [_group(str(name), ranks[languages == name], seed, resamples) for name in np.unique(languages)]
+    groups = [_group(str(name), ranks[values == name], seed, resamples) for name in np.unique(values)]
     return tuple(sorted(groups, key=lambda group: (-group.count, group.group)))
 
 

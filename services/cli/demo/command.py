@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.train import DEFAULT_SEED
+from services.cli.training_options import DEFAULT_SEED
 from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -76,12 +76,13 @@ def demo(
 
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """Print the figures of a run as tables."""
-    from services.cli.tables import figure_text, interval_text, offline_table, table
+    from services.cli.evaluation_tables import evaluation_table
+    from services.cli.tables import figure_text, interval_text, table
 
     served, exposure, events = summary["served"], summary["exposure"], summary["events"]
     agreement = summary["served_equals_offline"]
     console.print()
-    console.print(offline_table(summary["offline"]["models"]))
+    console.print(evaluation_table(summary["offline"]))
     latencies = {"request, at the client": served, **summary["stages"]}
     console.print(
         table(

@@ -3,70 +3,36 @@
 from __future__ import annotations
 
 import base64
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from streamrec.training.baselines import BASELINES
-
-INK: Final = "#1c2430"
-MUTED: Final = "#6b7688"
-GRID: Final = "#e6e9ef"
-ACCENT: Final = "#3457d5"
-ACCENT_LIGHT: Final = "#a9b9f2"
-NEUTRAL: Final = "#9aa5b5"
-WARNING: Final = "#c8402f"
+from services.recommendations.evaluation_plots import (
+    ACCENT,
+    ACCENT_LIGHT,
+    INK,
+    MUTED,
+    NEUTRAL,
+    STYLE,
+    WARNING,
+    breakdown_figure,
+    evaluation_figures,
+    new_figure,
+    png_bytes,
+    ranking_figure,
+)
 
 _MAXIMUM_LANGUAGES: Final = 16
-_STYLE: Final[dict[Any, Any]] = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": INK,
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": GRID,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": GRID,
-    "xtick.color": MUTED,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
 
 
 def offline_plot(models: Mapping[str, Mapping[str, Any]]) -> str:
     """Dots with 95 % intervals: one row a model, one panel a metric."""
-    metrics = (("hit@10", "Hit@10"), ("ndcg@10", "NDCG@10"), ("recall@500", "Recall@500"))
-    names = list(models)
-    with mpl.rc_context(_STYLE):
-        figure, panels = _figure(10.5, 0.9 + 0.38 * max(len(names), 2), columns=len(metrics), sharey=True)
-        for axes, (metric, title) in zip(panels, metrics, strict=True):
-            for row, name in enumerate(names):
-                interval = models[name].get(metric)
-                if not interval or interval.get("value") is None:
-                    continue
-                color = NEUTRAL if name in BASELINES else ACCENT
-                axes.plot([interval["low"], interval["high"]], [row, row], color=color, lw=2.4, alpha=0.55)
-                axes.plot(interval["value"], row, "o", color=color, ms=6.5)
-            axes.set_title(title)
-            axes.set_yticks(range(len(names)), [name.replace("_", "-") for name in names])
-            axes.set_ylim(len(names) - 0.5, -0.5)
-            axes.set_xlim(left=0)
-            axes.grid(axis="y", visible=False)
-        return _data_uri(figure)
+    with mpl.rc_context(STYLE):
+        return _data_uri(ranking_figure(models))
 
 
 def breakdown_plot(groups: Mapping[str, Mapping[str, Any]], axis_title: str) -> str:
@@ -76,38 +42,21 @@ def breakdown_plot(groups: Mapping[str, Mapping[str, Any]], axis_title: str) -> 
         groups: Interval by model by group, in the order to be shown.
         axis_title: Name of the metric.
     """
-    names = list(groups)
-    models = list(dict.fromkeys(model for figures in groups.values() for model in figures))
-    shades = _shades(models)
-    spread = 0.62
-    with mpl.rc_context(_STYLE):
-        height = 1.1 + max(2, len(names)) * max(0.36, 0.115 * len(models))
-        figure, (axes,) = _figure(5.6, height)
-        for row, name in enumerate(names):
-            for place, model in enumerate(models):
-                interval = groups[name].get(model)
-                if not interval or interval.get("value") is None:
-                    continue
-                y = row + spread * ((place + 0.5) / len(models) - 0.5)
-                label = model.replace("_", "-") if row == 0 else None
-                axes.plot([interval["low"], interval["high"]], [y, y], color=shades[model], lw=1.6, alpha=0.5)
-                axes.plot(interval["value"], y, "o", color=shades[model], ms=4.6, label=label)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlim(left=0)
-        axes.set_xlabel(axis_title)
-        axes.grid(axis="y", visible=False)
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, frameon=False, fontsize=8.5,
-            handletextpad=0.2, columnspacing=1.0,
-        )  # fmt: skip
-        return _data_uri(figure)
+    with mpl.rc_context(STYLE):
+        return _data_uri(breakdown_figure(groups, axis_title))
+
+
+def section_plots(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """Cold start, calibration, frontier and learning curve: those that the evaluation has figures for."""
+    shown = {"cold_start", "calibration", "frontier", "learning_curve"}
+    sections = {key: value for key, value in evaluation.items() if key not in ("models", "breakdowns")}
+    return {name: _data_uri(figure) for name, figure in evaluation_figures(sections).items() if name in shown}
 
 
 def latency_plot(edges_ms: Sequence[float], counts: Sequence[int], served: Mapping[str, Any]) -> str:
     """Histogram of the latency at the client, with its percentiles and the budget."""
-    with mpl.rc_context(_STYLE):
-        figure, (axes,) = _figure(6.4, 3.1)
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = new_figure(6.4, 3.1)
         widths = [right - left for left, right in itertools.pairwise(edges_ms)]
         axes.bar(edges_ms[:-1], counts, widths, align="edge", color=ACCENT_LIGHT, edgecolor="white", lw=0.6)
         top = max(counts, default=1) * 1.22
@@ -133,8 +82,8 @@ def stages_plot(stages: Mapping[str, Mapping[str, Any]], served: Mapping[str, An
     """Bars of each stage's percentiles, and of the whole request."""
     rows = {**stages, "whole request": served}
     names = [name for name, figures in rows.items() if figures.get("p99_ms") is not None]
-    with mpl.rc_context(_STYLE):
-        figure, (axes,) = _figure(6.4, max(3.1, 0.9 + 0.4 * len(names)))
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = new_figure(6.4, max(3.1, 0.9 + 0.4 * len(names)))
         for row, name in enumerate(names):
             figures = rows[name]
             for percentile, color, height in (("p99_ms", ACCENT_LIGHT, 0.62), ("p50_ms", ACCENT, 0.62)):
@@ -161,8 +110,8 @@ def exposure_plot(languages: Sequence[Mapping[str, Any]]) -> str:
     before_known = any(row["relevance_order_share"] is not None for row in shown)
     # Before and after are of the same users; without a before, the bars are of all answers.
     after = "same_users_served_share" if before_known else "served_share"
-    with mpl.rc_context(_STYLE):
-        figure, (axes,) = _figure(10.5, 1.2 + 0.36 * max(2, len(shown)))
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = new_figure(10.5, 1.2 + 0.36 * max(2, len(shown)))
         for row, language in enumerate(shown):
             offset = 0.19 if before_known else 0.0
             if before_known:
@@ -187,17 +136,6 @@ def exposure_plot(languages: Sequence[Mapping[str, Any]]) -> str:
         return _data_uri(figure)
 
 
-def _shades(models: Sequence[str]) -> dict[str, str]:
-    greys = ("#c3cad5", "#9aa5b5", "#78869a", "#566377")
-    colors = ("#2a9d8f", "#3457d5", "#c2477f", "#d98324")
-    shades: dict[str, str] = {}
-    for model in models:
-        palette = greys if model in BASELINES else colors
-        used = sum(known in BASELINES if model in BASELINES else known not in BASELINES for known in shades)
-        shades[model] = palette[used % len(palette)]
-    return shades
-
-
 def _budget_line(axes: Axes, budget_ms: float) -> None:
     axes.axvline(budget_ms, color=WARNING, lw=1.4)
     axes.annotate(
@@ -206,16 +144,5 @@ def _budget_line(axes: Axes, budget_ms: float) -> None:
     )  # fmt: skip
 
 
-def _figure(
-    width: float, height: float, *, columns: int = 1, sharey: bool = False
-) -> tuple[Figure, tuple[Axes, ...]]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(1, columns, sharey=sharey, squeeze=False)
-    return figure, tuple(grid[0])
-
-
 def _data_uri(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=170, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")

@@ -10,6 +10,7 @@ import jinja2
 
 from services.cli.demo import plots
 from services.cli.files import write_text
+from services.recommendations.evaluation_plots import groups_by_model
 
 _TEMPLATE_FOLDER: Final = Path(__file__).parent
 _TEMPLATE: Final = "report.html.j2"
@@ -54,7 +55,10 @@ def _plots(summary: Mapping[str, Any]) -> dict[str, str | None]:
     histogram = summary["latency_histogram"]
     languages = summary["exposure"]["languages"]
     models, breakdowns = summary["offline"]["models"], summary["offline"]["breakdowns"]
+    sections = dict.fromkeys(("cold_start", "calibration", "frontier", "learning_curve"))
     return {
+        **sections,
+        **plots.section_plots(summary["offline"]),
         "offline": plots.offline_plot(models) if models else None,
         "latency": plots.latency_plot(histogram["edges_ms"], histogram["counts"], served)
         if histogram["counts"]
@@ -67,17 +71,8 @@ def _plots(summary: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _breakdown(by_model: Mapping[str, Any] | None, limit: int | None = None) -> str | None:
-    """Turn groups by model into models by group, in order; groups without figures are left out."""
-    chosen: dict[str, dict[str, Any]] = {}
-    sizes: dict[str, int] = {}
-    for model, groups in (by_model or {}).items():
-        for name, group in groups.items():
-            if group["metrics"] is None:
-                continue
-            chosen.setdefault(name, {})[model] = group["metrics"][_BREAKDOWN_METRIC]
-            sizes[name] = max(group["count"], sizes.get(name, 0))
-    labelled = {f"{name} (n = {sizes[name]:,})": figures for name, figures in list(chosen.items())[:limit]}
-    return plots.breakdown_plot(labelled, _BREAKDOWN_METRIC.upper()) if labelled else None
+    groups = groups_by_model(by_model or {}, _BREAKDOWN_METRIC, limit)
+    return plots.breakdown_plot(groups, _BREAKDOWN_METRIC.upper()) if groups else None
 
 
 def _count(value: float | None) -> str:

@@ -20,6 +20,7 @@ from services.cli.composition import (
     materialize_features,
     open_feature_store,
     open_registry,
+    training_settings,
 )
 from services.cli.demo.audience import VISITS_PER_NEW_USER, Audience, ReplayAudience, Visit, plan_visits
 from services.cli.demo.client import RecommendationClient
@@ -48,7 +49,7 @@ from services.cli.workspace import Workspace
 from services.recommendations.evaluation_job import evaluate_models
 from services.recommendations.gateway.user_states import as_state
 from services.recommendations.offline import OfflinePipeline
-from services.recommendations.training_job import STAGES, TrainingJob, TrainingSettings
+from services.recommendations.training_job import STAGES, TrainingJob
 from services.recommendations.types import Segment, UserState
 from services.recommendations.world.environment import WorldEnvironment
 from services.recommendations.world.settings import WorldSettings
@@ -146,6 +147,7 @@ def run_demo(
             models=None,
             seed=settings.seed,
             progress=progress,
+            settings=training_settings(workspace, quick=True),
         ).to_json()
     served = _serve(settings, workspace, stage, clock, progress)
     with clock.phase("Report", "summary, plots, page"):
@@ -200,7 +202,8 @@ def _train(
     settings: DemoSettings, workspace: Workspace, dataset: Dataset, progress: Progress
 ) -> list[TrainedModel]:
     registry = open_registry(workspace)
-    job = TrainingJob(dataset, registry, workspace.training, settings.seed, progress, TrainingSettings())
+    quick = training_settings(workspace, quick=True)
+    job = TrainingJob(dataset, registry, workspace.training, settings.seed, progress, quick)
     begun = datetime.now(UTC)
     models = []
     for stage in STAGES:

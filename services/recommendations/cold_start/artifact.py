@@ -5,23 +5,47 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.recommendations.cold_start.canonical_basis import CanonicalBasis
 from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.prior import SegmentPrior
+from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import ATTRIBUTES, SegmentDesign
 from services.recommendations.item_index import ItemIndex
 from streamrec.contracts.errors import ArtifactError
 
 ARRAYS_FILE: Final = "cold_start.npz"
 SETTINGS_FILE: Final = "cold_start.json"
-_FORMAT: Final = 1
-_BLEND_FIELDS: Final = ("click_weight", "exploration", "segment_weight", "taste_weight")
+_FORMAT: Final = 2
+
+NOMINAL_COVERAGES: Final = (0.50, 0.60, 0.70, 0.80, 0.90, 0.95)
+"""Nominal coverages of the predictive intervals whose widths are stored (`predictive`)."""
+
+_BLEND_FIELDS: Final = (
+    "click_weight",
+    "exploration",
+    "satisfaction_weight",
+    "segment_weight",
+    "taste_weight",
+)
+
+
+@dataclass(frozen=True)
+class ColdStartParts:
+    """What an artifact holds beside the weights of the blend."""
+
+    basis: CanonicalBasis
+    prior: SegmentPrior
+    popularity: LanguagePopularity
+    satisfaction: ItemSatisfaction
+    interval_widths: NDArray[np.float64]
 
 
 def index_digest(index: ItemIndex) -> str:
@@ -38,6 +62,8 @@ def save(
     basis: CanonicalBasis,
     prior: SegmentPrior,
     popularity: LanguagePopularity,
+    satisfaction: ItemSatisfaction,
+    interval_widths: NDArray[np.float64],
     blend: Mapping[str, float],
 ) -> None:
     """Write the parts of a cold-start model into ``folder``, which is made if need be."""
@@ -54,21 +80,22 @@ def save(
         effect_covariance=prior.effect_covariance,
         spread_variance=prior.spread_variance,
         log_shares=popularity.log_shares,
+        log_satisfaction=satisfaction.log_satisfaction,
+        interval_widths=interval_widths,
     )
     settings = {
         "format": _FORMAT,
         "index_sha256": index_digest(index),
         "levels": dict(zip(ATTRIBUTES, prior.design.levels, strict=True)),
         "languages": popularity.languages,
+        "satisfaction_pseudo_interactions": satisfaction.pseudo_interactions,
         "blend": dict(blend),
     }
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
-def load(
-    folder: Path, index: ItemIndex
-) -> tuple[CanonicalBasis, SegmentPrior, LanguagePopularity, dict[str, float]]:
-    """Read what `save` wrote.
+def load(folder: Path, index: ItemIndex) -> tuple[ColdStartParts, dict[str, float]]:
+    """Read what `save` wrote: the parts, and the weights of the blend.
 
     Raises:
         ArtifactError: A file is missing, damaged or of another format, or ``index`` is not the one that the
@@ -97,6 +124,9 @@ def load(
             spread_variance=arrays["spread_variance"],
         )
         popularity = LanguagePopularity(languages, arrays["log_shares"])
+        pseudo = float(settings["satisfaction_pseudo_interactions"])
+        satisfaction = ItemSatisfaction(arrays["log_satisfaction"], pseudo)
+        interval_widths = arrays["interval_widths"]
     except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{folder} does not hold a readable cold-start model: {error!r}") from error
     if digest != index_digest(index):
@@ -109,8 +139,10 @@ def load(
         basis.to_canonical.shape != (dimension, dimension)
         or len(prior.effect_mean) != width
         or popularity.log_shares.shape != (len(languages) + 1, len(index))
+        or interval_widths.shape != (len(NOMINAL_COVERAGES), dimension)
+        or satisfaction.log_satisfaction.shape != (len(index),)
         or not all(np.isfinite(array).all() for array in arrays.values())
-        or not np.isfinite(list(blend.values())).all()
+        or not np.isfinite([pseudo, *blend.values()]).all()
     ):
         raise ArtifactError(f"{folder}: the arrays do not fit each other, or hold a value that is not finite")
-    return basis, prior, popularity, blend
+    return ColdStartParts(basis, prior, popularity, satisfaction, interval_widths), blend

@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.cold_start.model import ColdStartModel
+from services.recommendations.item_index import ItemIndex
 from services.recommendations.random_state import generator_for
 from services.recommendations.types import Segment, UserState
+from services.recommendations.user_states import user_states
+from streamrec.datasets.dataset import Dataset
 from streamrec.training.ranking_metrics import ndcg_at
+from streamrec.training.splits import Split
 
 HISTORY_LENGTHS: Final = (0, 1, 2, 3, 4, 5)
 """Interactions that the cases know of their user."""
@@ -65,6 +69,30 @@ class Cases:
         return cls(cut, np.array(rows, dtype=np.int64), seen)
 
 
+def held_out_cases(
+    dataset: Dataset, split: Split, index: ItemIndex, count: int, *, under_test: bool
+) -> Cases:
+    """Cut cases of at most ``count`` evaluated users, evenly spread, whose held-out item the index holds.
+
+    Args:
+        dataset: Where segments and item ids come from.
+        split: What is held out.
+        index: The model's.
+        count: Most users; each gives a case per history length.
+        under_test: Whether the last item is the target, with the validation item in the history; else it is
+            the second-last.
+    """
+    row_of = index.row_of
+    targets, histories = (split.test, split.history) if under_test else (split.validation, split.train)
+    # The index may order its rows otherwise than the catalogue; -1 where it lacks the item.
+    wanted = np.array([row_of.get(split.catalogue.item_ids[item], -1) for item in targets], dtype=np.int64)
+    rows = np.flatnonzero(wanted >= 0)
+    if len(rows) > count:
+        rows = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+    users = list(user_states(dataset, histories, split.evaluated[rows]))
+    return Cases.cut(users, wanted[rows], row_of)
+
+
 def assess(
     model: ColdStartModel, cases: Cases, interactions: Sequence[tuple[Segment, NDArray[np.integer]]]
 ) -> dict[str, float]:
@@ -77,7 +105,7 @@ def assess(
 
     Returns:
         ``ndcg@10``, ``ndcg@10_greedy``, ``ndcg@10_popularity``, ``ndcg@10_popularity_per_segment`` over all
-        cases, and the first per history length; empty without cases.
+        cases, and the first two per history length; empty without cases.
     """
     if not cases.users:
         return {}
@@ -94,7 +122,8 @@ def assess(
             "ndcg@10_popularity": _ndcg(everybody, seen, target),
             "ndcg@10_popularity_per_segment": _ndcg(_distinct(own, everybody), seen, target),
         }
-        found[f"ndcg@10_history_{len(user.history)}"] = found["ndcg@10"]
+        for name in ("ndcg@10", "ndcg@10_greedy"):
+            found[f"{name}_history_{len(user.history)}"] = found[name]
         for name, value in found.items():
             values.setdefault(name, []).append(value)
     return {name: float(np.mean(results)) for name, results in sorted(values.items())}

@@ -79,5 +79,10 @@ class LanguagePopularity:
     @cached_property
     def leaders(self) -> NDArray[np.int64]:
         """Shape (g + 1, min(n, 5000)): the most popular item rows of each group, best first."""
-        count = min(self.log_shares.shape[1], _LEADERS)
-        return np.argsort(-self.log_shares, axis=1, kind="stable")[:, :count]
+        return highest(self.log_shares)
+
+
+def highest(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Shape (g, at most 5000): columns of each row of ``scores`` (g, n), highest first; ties by column."""
+    count = min(scores.shape[1], _LEADERS)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -10,21 +10,23 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.cold_start.assessment import Cases, assess
+from services.recommendations.cold_start.assessment import assess, held_out_cases
 from services.recommendations.cold_start.blend import fit_blend
 from services.recommendations.cold_start.canonical_basis import early_interactions, fit_basis
 from services.recommendations.cold_start.hierarchy import Scales, SegmentStatistics, segment_statistics
 from services.recommendations.cold_start.model import Blend, ColdStartModel
 from services.recommendations.cold_start.popularity import LanguagePopularity
+from services.recommendations.cold_start.predictive import coverage, fit_interval_widths, gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
+from services.recommendations.cold_start.satisfaction import ItemSatisfaction, satisfaction_of
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.item_index import ItemIndex
+from services.recommendations.training_checks import check_columns
 from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
 from services.recommendations.types import Segment
 from services.recommendations.user_states import user_states
 from streamrec.contracts.errors import InvalidInputError, NotReadyError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
-from streamrec.training.splits import Sequences
 
 MINIMUM_USERS: Final = 2
 """A variance between users needs two of them."""
@@ -41,6 +43,9 @@ class ColdStartSettings:
         maximum_levels: Most values of one attribute that have an effect; bounds the cost of a step.
         chains, tune, draws, target_accept: Of NUTS.
         exploration: See `Blend`. 0.3 of the standard deviation is about a tenth of the variance.
+        satisfaction_weight: See `Blend`. No held-out item can choose it, because what is taken up is not what
+            satisfies; in the simulated closed loop it makes no difference beside taste
+            (`services.recommendations.closed_loop_arms`), so that it is off where nobody asks for it.
         pseudo_interactions: Weight of everybody's popularity in a language's own, in interactions.
         minimum_language_interactions: A user language with fewer has everybody's popularity.
         maximum_languages: Most user languages with a popularity of their own.
@@ -58,6 +63,7 @@ class ColdStartSettings:
     draws: int = 750
     target_accept: float = 0.8
     exploration: float = 0.3
+    satisfaction_weight: float = 0.0
     pseudo_interactions: float = 2000.0
     minimum_language_interactions: int = 500
     maximum_languages: int = 64
@@ -67,10 +73,12 @@ class ColdStartSettings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name not in ("exploration", "target_accept") and value < 1:
+            if name not in ("exploration", "satisfaction_weight", "target_accept") and value < 1:
                 raise InvalidInputError(f"cold_start.{name}", "must be 1 or more")
         if not 0.0 <= self.exploration <= 1.0:
             raise InvalidInputError("cold_start.exploration", "must be in 0..1")
+        if not 0.0 <= self.satisfaction_weight <= 10.0:
+            raise InvalidInputError("cold_start.satisfaction_weight", "must be in 0..10")
         if not 0.0 < self.target_accept < 1.0:
             raise InvalidInputError("cold_start.target_accept", "must be between 0 and 1")
 
@@ -96,9 +104,11 @@ def train(
         retrieval: Its version, for lineage.
 
     Raises:
+        DataFolderError: The data holds a value that is not one; names the column.
         NotReadyError: Fewer than `MINIMUM_USERS` users have an interaction with an item of the index.
         UnreliablePosteriorError: The sampler's diagnostics are bad. Nothing was written.
     """
+    check_columns(training.dataset)
     split = training.split
     row_of = index.row_of
     # The index may order its rows otherwise than the catalogue; -1 where it lacks the item.
@@ -112,11 +122,14 @@ def train(
             f"the training data has {len(active)}"
         )
     segments, histories = [segments[user] for user in active], [histories[user] for user in active]
-    model, metrics = _fit(training, settings, index, segments, histories)
-    model = _with_blend(training, settings, model, index_row)
-    test = _cases(training, split.history, split.test, index_row, row_of, settings.assessed_users)
+    satisfaction = satisfaction_of(training.dataset, split.train, index_row, len(index))
+    model, metrics = _fit(training, settings, index, segments, histories, satisfaction)
+    model = _with_blend(training, settings, model)
+    test = held_out_cases(training.dataset, split, index, settings.assessed_users, under_test=True)
     training.progress.start("cold start: assessing", 1)
     metrics |= assess(model, test, list(zip(segments, histories, strict=True)))
+    for point in coverage(model, test, rng=np.random.default_rng(training.seed)):
+        metrics[f"coverage_{100.0 * point.nominal:.0f}"] = point.empirical
     training.progress.advance()
     training.progress.finish(f"NDCG@10 {metrics.get('ndcg@10', 0.0):.4f}")
     model.save(output)
@@ -140,8 +153,9 @@ def _fit(
     index: ItemIndex,
     segments: list[Segment],
     histories: list[NDArray[np.int64]],
+    satisfaction: ItemSatisfaction,
 ) -> tuple[ColdStartModel, dict[str, float]]:
-    """Basis, prior and popularity from the training users; the blend is a first guess."""
+    """Basis, prior and popularity from the training users; blend and interval widths are first guesses."""
     design = SegmentDesign.from_segments(
         segments, minimum_users=settings.minimum_segment_users, maximum_levels=settings.maximum_levels
     )
@@ -161,8 +175,15 @@ def _fit(
         minimum_interactions=settings.minimum_language_interactions,
         maximum_languages=settings.maximum_languages,
     )
-    blend = Blend(segment_weight=0.1, taste_weight=0.3, click_weight=1.0, exploration=settings.exploration)
-    return ColdStartModel(index, basis, prior, popularity, blend), metrics
+    blend = Blend(
+        segment_weight=0.1,
+        taste_weight=0.3,
+        click_weight=1.0,
+        exploration=settings.exploration,
+        satisfaction_weight=settings.satisfaction_weight,
+    )
+    widths = gaussian_widths(index.dimension)
+    return ColdStartModel(index, basis, prior, popularity, blend, satisfaction, widths), metrics
 
 
 def _sample(
@@ -197,11 +218,10 @@ def _sample(
 
 
 def _with_blend(
-    training: TrainingInput, settings: ColdStartSettings, model: ColdStartModel, index_row: NDArray[np.int64]
+    training: TrainingInput, settings: ColdStartSettings, model: ColdStartModel
 ) -> ColdStartModel:
-    split = training.split
-    cases = _cases(
-        training, split.train, split.validation, index_row, model.index.row_of, settings.blend_users
+    cases = held_out_cases(
+        training.dataset, training.split, model.index, settings.blend_users, under_test=False
     )
     if not cases.users:
         return model
@@ -212,21 +232,5 @@ def _with_blend(
     training.progress.finish(
         f"weight of the segment {blend.segment_weight:g}, of taste {blend.taste_weight:g}"
     )
-    return replace(model, blend=blend)
-
-
-def _cases(
-    training: TrainingInput,
-    histories: Sequences,
-    targets: NDArray[np.int32],
-    index_row: NDArray[np.int64],
-    row_of: Mapping[str, int],
-    count: int,
-) -> Cases:
-    """Cut cases of at most ``count`` evaluated users, evenly spread, whose target the index holds."""
-    evaluated = training.split.evaluated
-    rows = np.flatnonzero(index_row[targets] >= 0)
-    if len(rows) > count:
-        rows = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
-    users = list(user_states(training.dataset, histories, evaluated[rows]))
-    return Cases.cut(users, index_row[targets[rows]], row_of)
+    model = replace(model, blend=blend)
+    return replace(model, interval_widths=fit_interval_widths(model, cases))

@@ -1,14 +1,17 @@
 """The one path that a request takes, written once, without Ray and without HTTP.
 
-    user -> (known: retrieval | new: cold start) -> ranking -> re-ranking -> slate
+    user -> cold start and retrieval, at once -> ranking -> pooled with cold start -> re-ranking -> slate
 
+How much cold start has to say falls with every interaction (`hand_over`): all for a user without any, whom a
+ranker over the history could say nothing about, and nothing for one who is known well, for whom it is not
+called.
 The gateway runs it over stages in other processes with deadlines, `services.recommendations.offline` over
 models in its own; so what is served and what is evaluated cannot drift apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +19,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendations.gateway.hand_over import HandOver, merge, pooled_scores
 from services.recommendations.gateway.stage_calls import (
     StageCalls,
     StageRequest,
@@ -25,9 +29,11 @@ from services.recommendations.gateway.stage_calls import (
 )
 from services.recommendations.gateway.stages import (
     COLD_START,
+    LANGUAGE_PRICES,
     RANKING,
     RERANKING,
     RETRIEVAL,
+    STAGES,
     StageReply,
     Stages,
 )
@@ -42,16 +48,11 @@ class PipelineSettings:
     """Which stages a user passes through.
 
     Attributes:
-        cold_start_until_interactions: A user with fewer known interactions is new: cold start finds the
-            candidates.
-        rank_from_interactions: A user with fewer known interactions is not ranked, because a ranker over the
-            history has nothing to go by without one: it would replace the cold-start model's posterior draw
-            by what it learned of nobody in particular, and end the exploration.
+        hand_over: Weight of cold start by the number of known interactions.
         candidate_count: Candidates that ranking is given.
     """
 
-    cold_start_until_interactions: int = 5
-    rank_from_interactions: int = 1
+    hand_over: HandOver = field(default_factory=HandOver)
     candidate_count: int = CANDIDATE_COUNT
 
 
@@ -68,9 +69,10 @@ class PipelineAnswer:
             estimated by `OfflinePipeline.slate_propensities`, which makes other draws for the same user.
         rung: The step of the ladder. A new user whom the ranker does not apply to is served as intended:
             `RANKED`.
-        cold_start: Whether candidates came from the cold-start model.
+        cold_start: Whether cold start had at least half of the say.
         skipped: Stages that should have taken part and did not, in order.
-        model_versions: Version by stage, of the stages that took part.
+        model_versions: Version by stage, of the stages that took part, and the revision of `LANGUAGE_PRICES`
+            where re-ranking served under published ones.
         stages_ms: Time waited for each stage that was called, skipped ones included.
     """
 
@@ -124,13 +126,10 @@ class RecommendationPipeline:
         self._calls = calls
         self._settings = settings or PipelineSettings()
 
-    def is_new(self, user: UserState) -> bool:
-        """Whether cold start answers for this user."""
-        return len(user.history) < self._settings.cold_start_until_interactions
-
-    def is_ranked(self, user: UserState) -> bool:
-        """Whether the ranker has anything to go by for this user."""
-        return len(user.history) >= self._settings.rank_from_interactions
+    def cold_start_weight(self, user: UserState) -> float:
+        """How much cold start has to say for this user, 0 to 1, by the distinct known items consumed."""
+        known = sum(item_id in self._known_items for item_id in frozenset(user.history))
+        return self._settings.hand_over.weight(known)
 
     async def recommend(
         self,
@@ -155,20 +154,22 @@ class RecommendationPipeline:
             user = UserState(user.user_id, user.segment, user.history[-HISTORY_LIMIT:])
         seen = frozenset(user.history)
         trace = _Trace()
-        cold_start = self.is_new(user)
         if self._has_seen_everything(seen):
             return self._popular(user, k, seen, trace)
-        try:
-            found = await self._find(
-                user, max(k, self._settings.candidate_count), request_id, seen, trace, deadline
-            )
-        except StageSkippedError:
+        weight = self.cold_start_weight(user)
+        count = max(k, self._settings.candidate_count)
+        check = partial(check_found, count=count, known=self._known_items, seen=seen)
+        cold, found = await self._find(user, count, request_id, weight, check, trace, deadline)
+        if cold is None and found is None:
             return self._popular(user, k, seen, trace)
+        # Whoever failed has nothing to say, whatever the weights.
+        weight = weight if cold is not None else 0.0
         rung = Rung.RANKED
-        ordered = found
-        if self.is_ranked(user):
+        ordered = _merged(cold, found, weight, count)
+        if weight < 1.0:
             try:
-                ordered = await self._rank(user, found, trace, deadline)
+                ranked = await self._rank(user, ordered, trace, deadline)
+                ordered = ranked if cold is None else pooled_scores(ranked.item_ids, cold, ranked, weight)
             except StageSkippedError:
                 rung = Rung.RETRIEVAL_ORDER
         with suppress(StageSkippedError):  # noted in the trace; the order of the stage before stands
@@ -178,8 +179,8 @@ class RecommendationPipeline:
             scores=_as_floats(ordered.scores[:k]),
             propensities=(1.0,) * min(k, len(ordered)),
             rung=rung,
-            cold_start=cold_start,
-            skipped=tuple(trace.skipped),
+            cold_start=weight >= 0.5,
+            skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
             model_versions=trace.versions,
             stages_ms=trace.stages_ms,
         )
@@ -193,16 +194,23 @@ class RecommendationPipeline:
         user: UserState,
         count: int,
         request_id: str,
-        seen: frozenset[str],
+        weight: float,
+        check: Callable[[Candidates], None],
         trace: _Trace,
         deadline: Deadline,
-    ) -> Candidates:
-        check = partial(check_found, count=count, known=self._known_items, seen=seen)
-        if self.is_new(user):
-            call = partial(self._stages.cold_start.retrieve, user, count, request_id)
-            return await self._call(StageRequest(COLD_START, call, check), trace, deadline)
-        call = partial(self._stages.retrieval.retrieve, user, count)
-        return await self._call(StageRequest(RETRIEVAL, call, check), trace, deadline)
+    ) -> tuple[Candidates | None, Candidates | None]:
+        """What cold start and retrieval found; None for one that has no weight or is skipped."""
+        draw = StageRequest(
+            COLD_START, partial(self._stages.cold_start.retrieve, user, count, request_id), check
+        )
+        search = StageRequest(RETRIEVAL, partial(self._stages.retrieval.retrieve, user, count), check)
+        if weight == 0.0:
+            return None, await self._call_or_none(search, trace, deadline)
+        if weight == 1.0:
+            return await self._call_or_none(draw, trace, deadline), None
+        return await self._calls.together(
+            self._call_or_none(draw, trace, deadline), self._call_or_none(search, trace, deadline)
+        )
 
     async def _rank(
         self, user: UserState, found: Candidates, trace: _Trace, deadline: Deadline
@@ -231,7 +239,17 @@ class RecommendationPipeline:
         finally:
             trace.stages_ms[request.stage] = deadline.elapsed_ms() - started_ms
         trace.versions[request.stage] = reply.version
+        if reply.price_revision:
+            trace.versions[LANGUAGE_PRICES] = reply.price_revision
         return reply.candidates
+
+    async def _call_or_none(
+        self, request: StageRequest, trace: _Trace, deadline: Deadline
+    ) -> Candidates | None:
+        try:
+            return await self._call(request, trace, deadline)
+        except StageSkippedError:
+            return None
 
     def _popular(self, user: UserState, k: int, seen: frozenset[str], trace: _Trace) -> PipelineAnswer:
         language = user.segment.language if user.segment.language != UNKNOWN else None
@@ -245,10 +263,22 @@ class RecommendationPipeline:
             propensities=(1.0,) * len(fallback.item_ids),
             rung=fallback.rung,
             cold_start=False,
-            skipped=tuple(trace.skipped),
+            skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
             model_versions=trace.versions,
             stages_ms=trace.stages_ms,
         )
+
+
+def _merged(cold: Candidates | None, found: Candidates | None, weight: float, count: int) -> Candidates:
+    """The candidates for ranking, in the order to be shown if nobody ranks them."""
+    if cold is None or found is None:
+        only = cold if cold is not None else found
+        if only is None:
+            raise ValueError("nothing was found")
+        return only
+    item_ids = merge(cold, found, weight, count)
+    # Two lists without a common scale leave the position alone to go by: Zipf's law of it.
+    return Candidates(item_ids, -np.log(np.arange(1, len(item_ids) + 1)).astype(np.float32))
 
 
 def _as_floats(scores: NDArray[np.float32]) -> tuple[float, ...]:

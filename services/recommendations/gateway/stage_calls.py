@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from streamrec.serving.deadline import Deadline
 from streamrec.serving.retry_budget import RetryBudget
 
 _LOG = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 _SHORTEST_CALL_MS: Final = 1.0
 """Below this no call is begun: it could not come back in time."""
@@ -58,6 +60,12 @@ class StageCalls(Protocol):
         """
         ...
 
+    async def together(
+        self, first: Coroutine[Any, Any, _T], second: Coroutine[Any, Any, _T]
+    ) -> tuple[_T, _T]:
+        """Wait for two calls that do not need each other."""
+        ...
+
 
 class PlainCalls:
     """Calls without a net, for offline use: an evaluation must fail, never quietly degrade."""
@@ -67,6 +75,15 @@ class PlainCalls:
         reply = await request.call()
         request.check(reply.candidates)
         return reply
+
+    async def together(
+        self, first: Coroutine[Any, Any, _T], second: Coroutine[Any, Any, _T]
+    ) -> tuple[_T, _T]:
+        """One after the other: models in this process answer at once, and there may be no event loop."""
+        try:
+            return await first, await second
+        finally:
+            second.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +140,12 @@ class GuardedCalls:
         except Exception as error:
             _LOG.warning("%s is skipped after a retry: %s", request.stage, error, exc_info=True)
             raise StageSkippedError(f"{request.stage} failed twice: {error}") from error
+
+    async def together(
+        self, first: Coroutine[Any, Any, _T], second: Coroutine[Any, Any, _T]
+    ) -> tuple[_T, _T]:
+        """Both at once: the wait is that of the slower one."""
+        return await asyncio.gather(first, second)
 
     async def _attempt(self, request: StageRequest, deadline: Deadline) -> StageReply:
         share_ms = deadline.share_ms(

@@ -21,6 +21,9 @@ MODEL_STAGES: Final = (RETRIEVAL, COLD_START, RANKING, RERANKING)
 STAGES: Final = (FEATURES, *MODEL_STAGES)
 """Everything a request waits for, in order."""
 
+LANGUAGE_PRICES: Final = "language_prices"
+"""Under this name an answer says which revision of the published exposure prices it was made under."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageReply:
@@ -29,10 +32,13 @@ class StageReply:
     Attributes:
         candidates: The items.
         version: Registered version of the model that answered.
+        price_revision: Of the exposure prices that re-ranking served under: 0 for those of the model; None
+            where prices took no part.
     """
 
     candidates: Candidates
     version: int
+    price_revision: int | None = None
 
 
 class RetrievalStage(Protocol):

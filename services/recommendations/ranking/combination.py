@@ -45,6 +45,11 @@ class Combination:
         weights[: len(LOGITS)] = 1.0 / len(LOGITS)
         return cls(weights)
 
+    @property
+    def uses_features(self) -> bool:
+        """Whether any feature has a weight."""
+        return bool(self.weights[len(LOGITS) :].any())
+
     def scores(self, logits: NDArray[np.float32], features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score c candidates.
 

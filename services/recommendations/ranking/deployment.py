@@ -1,4 +1,4 @@
-"""Ranking as a deployment: the champion ranker, one request at a time."""
+"""Ranking as a deployment: the champion student, one request at a time."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class RankingDeployment(StageReplica[Ranker]):
 
 def load_ranker(fetched: FetchedModel) -> Ranker:
     """Load a verified artifact."""
-    from services.recommendations.ranking.model import RankingModel
+    from services.recommendations.ranking.student.model import StudentRanker
 
-    return RankingModel.load(fetched.folder)
+    return StudentRanker.load(fetched.folder)
 
 
 def _warm_up(model: Ranker) -> None:

@@ -16,23 +16,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from services.recommendations.ranking import artifact
-from services.recommendations.ranking.candidate_features import CandidateTables
+from services.recommendations.ranking import artifact, full_ranking
+from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.combination import Combination
 from services.recommendations.ranking.network import SequenceNetwork, UserEncoder
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings
-from services.recommendations.types import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.ranking.top_items import RankerTopItems
+from services.recommendations.types import Candidates, Segment, UserState
 from streamrec.training.splits import Sequences
 
 _UNKNOWN_SEGMENT: Final = Segment()
-_GAP_TO_UNKNOWN: Final = 1.0
-"""How far below the lowest known candidate an unknown one is scored."""
 _MOST: Final = 4
 
 
 class RankingModel:
-    """Scores candidates for a user. Implements `Ranker` and `TopItems`; safe to share between threads.
+    """Scores candidates for a user. Implements `Ranker` and `TopItems`, and `Teacher` of the student that
+    serves; safe to share between threads.
 
     Attributes:
         item_ids: Length n, in row order: the order of the catalogue that it was trained on.
@@ -86,6 +86,11 @@ class RankingModel:
         """Row by item id."""
         return {item_id: row for row, item_id in enumerate(self.item_ids)}
 
+    @cached_property
+    def history_length(self) -> int:
+        """Newest known items of a history that the network or the features look at."""
+        return max(self.settings.history_length, self.tables.history_length)
+
     def rank(self, user: UserState, candidates: Candidates) -> Candidates:
         """Return the same items, rescored and sorted; equal scores keep the order given.
 
@@ -94,15 +99,7 @@ class RankingModel:
         score is what everyone likes and what the segment says. Candidates that the model does not know come
         last, in the order given.
         """
-        row_of = self.row_of
-        rows = np.array([row_of.get(item_id, -1) for item_id in candidates.item_ids], dtype=np.int64)
-        known = rows >= 0
-        scores = np.zeros(len(rows), dtype=np.float32)
-        if known.any():
-            history = [row_of[item] for item in user.history[-HISTORY_LIMIT:] if item in row_of]
-            scores[known] = self.scores(np.array(history, dtype=np.int64), user.segment, rows[known])
-            scores[~known] = scores[known].min() - _GAP_TO_UNKNOWN
-        return Candidates.from_scores(candidates.item_ids, scores)
+        return full_ranking.rank(self, user, candidates)
 
     def scores(
         self, history: NDArray[np.int64], segment: Segment, candidates: NDArray[np.int64]
@@ -117,8 +114,45 @@ class RankingModel:
         Returns:
             Shape (c,), finite.
         """
-        features = self.tables.features(history, segment, candidates)
-        return self.combination.scores(self.logits(history, segment, candidates), features)
+        return self._combined(self.logits(history, segment, candidates), history, segment, candidates)
+
+    def prefix_scores(
+        self, history: NDArray[np.int64], segment: Segment, lengths: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Score all items after each of some prefixes of a history; the transformer runs once for all.
+
+        Args:
+            history: Shape (h,), item rows, oldest first.
+            segment: What else is known of the user.
+            lengths: Shape (p,): items of each prefix, 0 to h.
+
+        Returns:
+            Shape (p, n): row j is ``scores(history[: lengths[j]], segment, every item)``.
+        """
+        every = np.arange(len(self.item_ids))
+        # Of a longer prefix the network sees the newest items, which stand at other positions.
+        shared = lengths <= self.settings.history_length
+        scores = np.empty((len(lengths), len(every)), dtype=np.float32)
+        if shared.any():
+            users = self._prefix_user_vectors(history, segment, lengths[shared])
+            for row, user in zip(np.flatnonzero(shared).tolist(), users, strict=True):
+                logits = self.vectors @ user / np.float32(self.settings.temperature)
+                scores[row] = self._combined(logits, history[: lengths[row]], segment, every)
+        for row in np.flatnonzero(~shared).tolist():
+            scores[row] = self.scores(history[: lengths[row]], segment, every)
+        return scores
+
+    def _combined(
+        self,
+        logits: NDArray[np.float32],
+        history: NDArray[np.int64],
+        segment: Segment,
+        candidates: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Shape (c,): the score. Features that all have no weight are not computed."""
+        if not self.combination.uses_features:
+            return self.combination.scores(logits, np.zeros((len(logits), len(FEATURES)), dtype=np.float32))
+        return self.combination.scores(logits, self.tables.features(history, segment, candidates))
 
     def logits(
         self, history: NDArray[np.int64], segment: Segment, candidates: NDArray[np.int64]
@@ -132,6 +166,26 @@ class RankingModel:
             products = self.vectors[candidates] @ users
         logits: NDArray[np.float32] = products / np.float32(self.settings.temperature)
         return logits
+
+    def _prefix_user_vectors(
+        self, history: NDArray[np.int64], segment: Segment, lengths: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Shape (p, d, len(LOGITS)): as `_user_vectors` of each prefix, which the network sees whole."""
+        longest = int(lengths.max(initial=0))
+        with torch.inference_mode():
+            segments = torch.from_numpy(self.segment_table.rows([segment]))
+            steps_back = lengths[:, None] - 1 - np.arange(longest)
+            newest_first = torch.from_numpy(self.vectors[history[np.maximum(steps_back, 0)]])
+            present = torch.from_numpy(steps_back >= 0).float()
+            pooled = self.encoder.pooled(newest_first, present, segments.expand(len(lengths), -1))
+            ordered = pooled.clone()
+            if longest:
+                whole = torch.from_numpy(self.vectors[history[:longest]])[None]
+                states = self.encoder.ordered(whole, segments)[0]
+                some = torch.from_numpy(lengths > 0)
+                ordered[some] = states[torch.from_numpy(lengths - 1)[some]]
+            users: NDArray[np.float32] = torch.stack([pooled, ordered], dim=2).numpy()
+        return users
 
     def _user_vectors(self, history: NDArray[np.int64], segment: Segment) -> NDArray[np.float32]:
         """Shape (d, len(LOGITS)), contiguous."""
@@ -150,25 +204,7 @@ class RankingModel:
 
         With segments use `services.recommendations.ranking.top_items.RankerTopItems`.
         """
-        count = min(count, len(self.item_ids))
-        lists = np.empty((len(users), count), dtype=np.int32)
-        for place, user in enumerate(users.tolist()):
-            lists[place] = self.top_unseen(histories.of(user).astype(np.int64), _UNKNOWN_SEGMENT, count)
-        return lists
-
-    def top_unseen(self, history: NDArray[np.int64], segment: Segment, count: int) -> NDArray[np.int32]:
-        """Shape (count,): the best items outside ``history``, ties by row; -1 where none are left."""
-        unseen = np.ones(len(self.item_ids), dtype=np.bool_)
-        unseen[history] = False
-        candidates = np.flatnonzero(unseen)
-        scores = self.scores(history[-HISTORY_LIMIT:], segment, candidates)
-        if count < scores.size:
-            # Everything that ties with the last place stays in, so that ties go to the lower row.
-            kept = scores >= np.partition(scores, scores.size - count)[scores.size - count]
-            candidates, scores = candidates[kept], scores[kept]
-        best = candidates[np.argsort(-scores, kind="stable")[:count]]
-        padding = np.full(count - best.size, -1, dtype=np.int64)
-        return np.concatenate((best, padding)).astype(np.int32)
+        return RankerTopItems(self, {}).top_items(users, histories, count)
 
     def save(self, folder: Path) -> None:
         """Write the artifact into ``folder``, which is made if need be; see `artifact.write`."""

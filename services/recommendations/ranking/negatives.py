@@ -20,12 +20,13 @@ class NegativeSampler:
 
     Attributes:
         cumulative_shares: Shape (n,): running sum of the items' shares of the targets.
-        log_expected_counts: Shape (n,), float32: log of how often each item is expected in one draw.
+        log_expected_counts: Shape (n,), float32: log of how often each item is expected in one draw; 0 where
+            the whole catalogue is taken.
         settings: How many of each kind.
     """
 
     cumulative_shares: NDArray[np.float64]
-    log_expected_counts: Tensor
+    log_expected_counts: NDArray[np.float32]
     settings: OptimisationSettings
 
     @classmethod
@@ -35,12 +36,15 @@ class NegativeSampler:
         expected = settings.popular_negative_count * shares + settings.uniform_negative_count / len(
             target_counts
         )
-        logarithms = torch.from_numpy(np.log(expected).astype(np.float32))
-        return cls(np.cumsum(shares), logarithms, settings)
+        if len(target_counts) <= settings.full_softmax_items:
+            expected = np.ones(len(target_counts))
+        return cls(np.cumsum(shares), np.log(expected).astype(np.float32), settings)
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Shape (popular + uniform,): item rows, with repeats."""
+        """Shape (m,): item rows, with repeats; every item once where the catalogue is taken whole."""
         item_count = len(self.cumulative_shares)
+        if item_count <= self.settings.full_softmax_items:
+            return np.arange(item_count, dtype=np.int64)
         places = np.searchsorted(
             self.cumulative_shares, rng.random(self.settings.popular_negative_count), side="right"
         )
@@ -97,4 +101,4 @@ def sampled_softmax_loss(
     negative = torch.addmm(-log_expected_counts, users, negatives.T, alpha=1.0 / temperature)
     negative = negative.masked_fill(not_negative, -torch.inf)
     logits = torch.cat([positive[:, None], negative], dim=1)
-    return functional.cross_entropy(logits, torch.zeros(len(users), dtype=torch.int64))
+    return functional.cross_entropy(logits, torch.zeros(len(users), dtype=torch.int64, device=users.device))

@@ -49,9 +49,9 @@ class RecencyPools(nn.Module):
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         pools, dimension = settings.pool_count, settings.dimension
-        steps_back = torch.arange(settings.history_length, dtype=torch.float32)
-        bucket_of = torch.log2(steps_back + 1).mul(_BUCKETS_PER_OCTAVE).long()
-        self.register_buffer("bucket_of", bucket_of, persistent=False)
+        steps_back = np.arange(settings.history_length)
+        bucket_of = (np.log2(steps_back + 1) * _BUCKETS_PER_OCTAVE).astype(np.int64)
+        self.register_buffer("bucket_of", torch.from_numpy(bucket_of), persistent=False)
         self.log_weights = nn.Parameter(_initial_log_weights(bucket_of, steps_back, pools))
         self.heads = nn.Parameter(torch.eye(dimension).repeat(pools, 1, 1) / math.sqrt(pools))
 
@@ -78,7 +78,7 @@ class RecencyPools(nn.Module):
             Shape (b, length, d).
         """
         length = vectors.shape[1]
-        position = torch.arange(length)
+        position = torch.arange(length, device=vectors.device)
         lag = position[:, None] - position[None, :]
         weights = self._weights(length)[:, lag.clamp(min=0)] * (lag >= 0)
         return self._pool(weights.reshape(1, -1, length), vectors, length)
@@ -218,7 +218,9 @@ class SequenceNetwork(nn.Module):
             known, identity = known[rows], identity.index_select(0, rows)
             features, weights = features[rows], weights[rows]
         if self.training and self.item_dropout > 0.0:
-            known = known * (torch.rand_like(known) >= self.item_dropout)
+            # Without content an item has nothing else to stand on.
+            kept = (torch.rand_like(known) >= self.item_dropout) | ~weights.any(dim=1)
+            known = known * kept
         content = functional.embedding_bag(features, self.content, per_sample_weights=weights, mode="sum")
         return functional.normalize(identity * known[:, None] + content, dim=1)
 
@@ -251,9 +253,9 @@ class _Block(nn.Module):
         return output
 
 
-def _initial_log_weights(bucket_of: Tensor, steps_back: Tensor, pools: int) -> Tensor:
+def _initial_log_weights(bucket_of: NDArray[np.int64], steps_back: NDArray[np.int64], pools: int) -> Tensor:
     """Shape (pools, buckets): half-lives of the whole history, then 15 steps, 1 step and so on."""
-    ages = torch.bincount(bucket_of, weights=steps_back) / torch.bincount(bucket_of).clamp(min=1)
-    half_lives = [math.inf, *(_LONGEST_HALF_LIFE ** (1 - pool) for pool in range(pools - 1))]
-    logarithms: Tensor = -math.log(2.0) * ages[None, :] / torch.tensor(half_lives)[:, None]
-    return logarithms.clamp(min=_OLDEST_LOG_WEIGHT)
+    ages = np.bincount(bucket_of, weights=steps_back) / np.maximum(np.bincount(bucket_of), 1)
+    half_lives = np.array([math.inf, *(_LONGEST_HALF_LIFE ** (1 - pool) for pool in range(pools - 1))])
+    logarithms = -math.log(2.0) * ages[None, :] / half_lives[:, None]
+    return torch.from_numpy(np.maximum(logarithms, _OLDEST_LOG_WEIGHT).astype(np.float32))

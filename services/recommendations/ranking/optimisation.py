@@ -1,18 +1,31 @@
-"""Fitting the network in two phases: the pools with the item vectors, then all of it together."""
+"""Fitting the network in two phases: the pools with the item vectors, then all of it together.
+
+A run goes on from its last checkpoint: after a kill at most the epoch that it was in is lost, and the
+result is the one of a run that was never interrupted.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from services.recommendations.ranking.batches import draw_examples, draw_windows, steps
+from services.recommendations.ranking.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    random_state,
+    restore_random_state,
+)
 from services.recommendations.ranking.negatives import NegativeSampler, first_positions, sampled_softmax_loss
 from services.recommendations.ranking.network import PADDING, SequenceNetwork
 from services.recommendations.ranking.settings import OptimisationSettings, PhaseSettings
@@ -24,16 +37,57 @@ _WARM_UP_STEPS: Final = 50
 _LAST_RATE: Final = 0.05
 """The learning rate at the end of training, relative to its peak."""
 _LENGTH_GROUPS: Final = 6
-_REST_RATE: Final = 0.1
-"""Learning rate of item vectors and pools beside the transformer, relative to its rate."""
 _LARGEST_GRADIENT_NORM: Final = 1.0
+_NETWORK, _BEST, _OPTIMISER = "network.", "best.", "optimiser."
 
 Validate = Callable[[SequenceNetwork, bool], float]
 """Quality of a network in evaluation mode, higher is better; the flag says whether with its transformer."""
 
 
+@dataclass(frozen=True, slots=True)
+class EpochFigures:
+    """One point of the learning curve.
+
+    Attributes:
+        phase: ``pools`` or ``joint``.
+        epoch: From 1 in each phase.
+        loss: Mean over the epoch's steps.
+        validation_ndcg: As `Validate` measures it.
+        seconds: Wall time of the epoch, its validation included.
+    """
+
+    phase: str
+    epoch: int
+    loss: float
+    validation_ndcg: float
+    seconds: float
+
+
+@dataclass
+class _Position:
+    """How far a phase has come.
+
+    Attributes:
+        remaining: Interactions still to be looked at.
+        epoch: Epochs done.
+        step: Steps done.
+        best_metric: Of the best epoch.
+        best_epoch: 0 before the first.
+    """
+
+    remaining: int
+    epoch: int = 0
+    step: int = 0
+    best_metric: float = -math.inf
+    best_epoch: int = 0
+
+
 class NetworkTraining:
-    """One training run of a network, changed in place."""
+    """One training run of a network, changed in place.
+
+    Attributes:
+        curve: The learning curve so far, the part before an interruption included.
+    """
 
     def __init__(
         self,
@@ -46,11 +100,12 @@ class NetworkTraining:
         validate: Validate,
         rng: np.random.Generator,
         progress: Progress,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
-        """Prepare.
+        """Prepare, and read the checkpoint of an interrupted run where there is one.
 
         Args:
-            network: Freshly built.
+            network: Freshly built, on the device to train on.
             train: Sequences to learn to continue.
             segments: Shape (users of ``train``, attributes); see `UserEncoder.pooled`.
             settings: See `OptimisationSettings`.
@@ -58,8 +113,10 @@ class NetworkTraining:
             validate: Called after each epoch.
             rng: Source of order, windows and negatives. Dropout draws from torch's global generator.
             progress: One step per interaction looked at.
+            checkpoints: Where to write one after each epoch; nowhere when None.
         """
         self._network = network
+        self._device = network.identity.device
         self._train = train
         self._segments = segments
         self._settings = settings
@@ -67,8 +124,18 @@ class NetworkTraining:
         self._validate = validate
         self._rng = rng
         self._progress = progress
+        self._checkpoints = checkpoints
+        self._interrupted = checkpoints.load() if checkpoints is not None else None
+        state = self._interrupted.state if self._interrupted is not None else {}
+        self.curve = [EpochFigures(**point) for point in state.get("curve", ())]
+        self._finished: dict[str, int] = dict(state.get("finished", {}))
         item_count = len(network.identity)
         self._sampler = NegativeSampler.of(np.bincount(train.items, minlength=item_count), settings)
+
+    @property
+    def best_epochs(self) -> dict[str, int]:
+        """Best epoch of each phase that is over."""
+        return dict(self._finished)
 
     def fit_pools(self) -> int:
         """Fit the item vectors, the pools and the segments; return the best epoch, counted from 1.
@@ -79,7 +146,7 @@ class NetworkTraining:
         return self._fit("pools", self._settings.pools, self._pool_losses, False)
 
     def fit_jointly(self) -> int:
-        """Fit the transformer, and the rest along with it but slower; return the best epoch.
+        """Fit the transformer, and the rest along with it; return the best epoch.
 
         Raises:
             PermanentError: The loss stopped being finite.
@@ -97,51 +164,113 @@ class NetworkTraining:
 
         It is 0, and nothing changes, where no sequence is long enough to learn from.
         """
+        if name in self._finished:
+            return self._finished[name]
         network, progress = self._network, self._progress
         interactions = int(self._train.items.size)
-        remaining = phase.total(interactions)
-        epochs = math.ceil(remaining / max(1, interactions))
+        total = phase.total(interactions)
+        total_steps = max(1, math.ceil(total / phase.batch_interactions))
         groups = _parameter_groups(network, phase, ordered)
+        peak_rates = [float(group["lr"]) for group in groups]
         parameters = [parameter for group in groups for parameter in group["params"]]
         optimiser = torch.optim.AdamW(groups, fused=True)
-        total_steps = max(1, math.ceil(remaining / phase.batch_interactions))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total_steps))
-        best = (-math.inf, 0, copy.deepcopy(network.state_dict()))
-        progress.start(f"ranker: {name}", remaining)
-        for epoch in range(1, epochs + 1):
+        position, best = _Position(total), copy.deepcopy(network.state_dict())
+        if self._interrupted is not None and self._interrupted.state["phase"] == name:
+            position, best = self._resume(self._interrupted, optimiser, parameters)
+        progress.start(f"ranker: {name}", total)
+        if position.epoch:
+            progress.advance(total - position.remaining, note=f"goes on after epoch {position.epoch}")
+        while position.remaining > 0 and position.epoch - position.best_epoch < phase.patience:
+            started = time.perf_counter()
             losses = []
             network.train()
             for loss, looked_at in losses_of_epoch():
+                for group, peak in zip(optimiser.param_groups, peak_rates, strict=True):
+                    group["lr"] = peak * _rate(position.step, total_steps)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT_NORM)
                 optimiser.step()
-                schedule.step()
+                position.step += 1
                 losses.append(float(loss.detach()))
-                progress.advance(min(looked_at, remaining))
-                remaining = max(0, remaining - looked_at)
-                if remaining == 0:
+                progress.advance(min(looked_at, position.remaining))
+                position.remaining = max(0, position.remaining - looked_at)
+                if position.remaining == 0:
                     break
             if not losses:
                 break
+            position.epoch += 1
             if not np.isfinite(losses).all():
                 raise PermanentError(
-                    f"the loss of epoch {epoch} is not finite; "
+                    f"the loss of epoch {position.epoch} is not finite; "
                     f"lower ranking.optimisation.{name}.learning_rate"
                 )
             network.eval()
             metric = self._validate(network, ordered)
-            if metric > best[0]:
-                best = (metric, epoch, copy.deepcopy(network.state_dict()))
-            progress.advance(
-                0, note=f"epoch {epoch}, loss {np.mean(losses):.3f}, validation NDCG {metric:.4f}"
+            if metric > position.best_metric:
+                position.best_metric, position.best_epoch = metric, position.epoch
+                best = copy.deepcopy(network.state_dict())
+            figures = EpochFigures(
+                name, position.epoch, float(np.mean(losses)), metric, time.perf_counter() - started
             )
-            if epoch - best[1] >= phase.patience:
-                break
-        network.load_state_dict(best[2])
+            self.curve.append(figures)
+            progress.advance(
+                0, note=f"epoch {figures.epoch}, loss {figures.loss:.3f}, validation NDCG {metric:.4f}"
+            )
+            self._save(name, position, best, optimiser, parameters)
+        network.load_state_dict(best)
         network.eval()
-        progress.finish(note=f"best epoch {best[1]}, validation NDCG {best[0]:.4f}")
-        return best[1]
+        self._finished[name] = position.best_epoch
+        progress.finish(note=f"best epoch {position.best_epoch}, validation NDCG {position.best_metric:.4f}")
+        return position.best_epoch
+
+    def _save(
+        self,
+        phase: str,
+        position: _Position,
+        best: dict[str, Tensor],
+        optimiser: torch.optim.Optimizer,
+        parameters: list[Tensor],
+    ) -> None:
+        if self._checkpoints is None:
+            return
+        tensors = random_state(self._device)
+        tensors |= {_NETWORK + name: tensor for name, tensor in self._network.state_dict().items()}
+        tensors |= {_BEST + name: tensor for name, tensor in best.items()}
+        for place, parameter in enumerate(parameters):
+            for name, tensor in optimiser.state[parameter].items():
+                tensors[f"{_OPTIMISER}{place}.{name}"] = tensor
+        state = {
+            "phase": phase,
+            "position": asdict(position),
+            "finished": self._finished,
+            "curve": [asdict(point) for point in self.curve],
+            "numpy_rng": self._rng.bit_generator.state,
+        }
+        # Cloned: the best weights may be the same memory as the present ones, which the format refuses.
+        on_cpu = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        self._checkpoints.save(Checkpoint(state, on_cpu))
+
+    def _resume(
+        self, checkpoint: Checkpoint, optimiser: torch.optim.Optimizer, parameters: list[Tensor]
+    ) -> tuple[_Position, dict[str, Tensor]]:
+        """Put everything back to where the checkpoint was written."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {
+                name.removeprefix(prefix): tensor.to(self._device)
+                for name, tensor in checkpoint.tensors.items()
+                if name.startswith(prefix)
+            }
+
+        self._network.load_state_dict(part(_NETWORK))
+        for place, parameter in enumerate(parameters):
+            values = part(f"{_OPTIMISER}{place}.")
+            if values:
+                optimiser.state[parameter] = values
+        self._rng.bit_generator.state = checkpoint.state["numpy_rng"]
+        restore_random_state(checkpoint.tensors, self._device)
+        return _Position(**checkpoint.state["position"]), part(_BEST)
 
     def _pool_losses(self) -> Iterator[tuple[Tensor, int]]:
         """One epoch of single interactions in random order: no step is about a few users alone."""
@@ -154,7 +283,7 @@ class NetworkTraining:
             unseen = np.concatenate([first_positions(chunk, negatives) == chunk.shape[1] for chunk in chunks])
             not_negative = ~unseen | (negatives[None, :] == targets[:, None])
             target_vectors, negative_vectors, *chunk_vectors = self._vectors(targets, negatives, *chunks)
-            segments = torch.split(torch.from_numpy(self._segments[users]), [len(chunk) for chunk in chunks])
+            segments = torch.split(self._on_device(self._segments[users]), [len(chunk) for chunk in chunks])
             user_vectors = [
                 network.encoder.pooled(vectors, self._kept(chunk), rows)
                 for vectors, chunk, rows in zip(chunk_vectors, chunks, segments, strict=True)
@@ -166,9 +295,9 @@ class NetworkTraining:
 
     def _kept(self, history: NDArray[np.int64]) -> Tensor:
         """Shape (b, length): 1 for the items of a history, newest first, that history dropout leaves."""
-        kept = torch.rand(history.shape) >= self._settings.history_dropout
+        kept = torch.rand(history.shape, device=self._device) >= self._settings.history_dropout
         kept[:, :1] = True
-        return (torch.from_numpy(history != PADDING) & kept).float()
+        return (self._on_device(history != PADDING) & kept).float()
 
     def _joint_losses(self) -> Iterator[tuple[Tensor, int]]:
         """One epoch of windows, every position of which is predicted from those before."""
@@ -183,9 +312,12 @@ class NetworkTraining:
             not_negative = (first[:, None, :] <= position[None, :, None])[real]
             not_negative |= negatives[None, :] == wanted[:, None]
             history_vectors, target_vectors, negative_vectors = self._vectors(inputs, wanted, negatives)
-            user_vectors = network.encoder.ordered(history_vectors, torch.from_numpy(self._segments[users]))
+            history_vectors = functional.dropout(history_vectors, self._settings.vector_dropout)
+            user_vectors = network.encoder.ordered(history_vectors, self._on_device(self._segments[users]))
+            # By position and not by mask: on a GPU a mask would wait for its count.
+            positions = self._on_device(np.flatnonzero(real))
             loss = self._loss(
-                user_vectors[torch.from_numpy(real)],
+                user_vectors.flatten(0, 1).index_select(0, positions),
                 target_vectors,
                 negative_vectors,
                 negatives,
@@ -200,10 +332,10 @@ class NetworkTraining:
         """
         flat = [np.maximum(part, 0).ravel() for part in items]
         rows, places = np.unique(np.concatenate(flat), return_inverse=True)
-        vectors = self._network.item_vectors(torch.from_numpy(rows))
+        vectors = self._network.item_vectors(self._on_device(rows))
         parts = np.split(places, np.cumsum([part.size for part in flat])[:-1])
         return tuple(
-            vectors.index_select(0, torch.from_numpy(place)).view(*part.shape, -1)
+            vectors.index_select(0, self._on_device(place)).view(*part.shape, -1)
             for place, part in zip(parts, items, strict=True)
         )
 
@@ -219,10 +351,13 @@ class NetworkTraining:
             users,
             targets,
             negative_vectors,
-            self._sampler.log_expected_counts[torch.from_numpy(negatives)],
-            torch.from_numpy(not_negative),
+            self._on_device(self._sampler.log_expected_counts[negatives]),
+            self._on_device(not_negative),
             self._network.temperature,
         )
+
+    def _on_device(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
 
 
 def _by_length(history: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -232,7 +367,7 @@ def _by_length(history: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _parameter_groups(network: SequenceNetwork, phase: PhaseSettings, ordered: bool) -> list[dict[str, Any]]:
-    """The transformer's matrices decay; the rest learns slower beside it, or alone at the full rate."""
+    """The transformer's matrices decay; item vectors and pools do not. Alone they train without it."""
     transformer = list(network.encoder.transformer.parameters())
     chosen = {id(parameter) for parameter in transformer}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
@@ -244,7 +379,7 @@ def _parameter_groups(network: SequenceNetwork, phase: PhaseSettings, ordered: b
     return [
         {"params": matrices, "lr": rate, "weight_decay": phase.weight_decay},
         {"params": vectors, "lr": rate, "weight_decay": 0.0},
-        {"params": rest, "lr": rate * _REST_RATE, "weight_decay": 0.0},
+        {"params": rest, "lr": rate, "weight_decay": 0.0},
     ]
 
 

@@ -1,4 +1,4 @@
-"""Evaluating the ranker over the whole catalogue as it serves: with each user's segment."""
+"""Evaluating a ranker over the whole catalogue as it serves: with each user's segment."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.ranking.model import RankingModel
+from services.recommendations.ranking.full_ranking import Scorer, top_unseen
 from services.recommendations.types import Segment
 from streamrec.training.splits import Sequences
 
 
 @dataclass(frozen=True)
 class RankerTopItems:
-    """A ranker as `streamrec.training.evaluation.TopItems`.
+    """A ranker, teacher or student, as `streamrec.training.evaluation.TopItems`.
 
     Attributes:
         model: What to evaluate; rows of the histories are rows of its items.
         segments: Segment by user id; a user who is missing has an unknown one.
     """
 
-    model: RankingModel
+    model: Scorer
     segments: Mapping[str, Segment]
 
     def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
@@ -31,5 +31,5 @@ class RankerTopItems:
         lists = np.empty((len(users), count), dtype=np.int32)
         for place, user in enumerate(users.tolist()):
             segment = self.segments.get(histories.user_ids[user], Segment())
-            lists[place] = self.model.top_unseen(histories.of(user).astype(np.int64), segment, count)
+            lists[place] = top_unseen(self.model, histories.of(user).astype(np.int64), segment, count)
         return lists

@@ -11,6 +11,8 @@ In this order, each from what came before:
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
+from services.recommendations.ranking.checkpoints import Checkpoints
 from services.recommendations.ranking.combination import (
     LOGITS,
     Combination,
@@ -31,20 +34,29 @@ from services.recommendations.ranking.combination import (
 from services.recommendations.ranking.content import ContentTable
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.network import SequenceNetwork
-from services.recommendations.ranking.optimisation import NetworkTraining
+from services.recommendations.ranking.optimisation import EpochFigures, NetworkTraining
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import RankingSettings
 from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.ranking.validation import NetworkValidation
-from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
+from services.recommendations.training_checks import check_columns, check_features
+from services.recommendations.training_input import (
+    RANKING_TEACHER,
+    TRAINED_MODEL_NAMES,
+    TrainingInput,
+    settings_fingerprint,
+)
 from services.recommendations.types import Segment
 from services.recommendations.user_states import segments_by_user
-from streamrec.contracts.errors import DataFolderError, InvalidInputError, PermanentError
+from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
-from streamrec.datasets.dataset import INTERACTIONS_FILE, SEGMENT_COLUMNS, Dataset
+from streamrec.datasets.dataset import SEGMENT_COLUMNS
 from streamrec.training.evaluation import HeldOut, evaluate
 
-__all__ = ["RankingSettings", "train"]
+__all__ = ["LEARNING_CURVE_FILE", "RankingSettings", "train"]
+
+LEARNING_CURVE_FILE: Final = "learning_curve.json"
+"""Beside the model: one object per epoch, the fields of `EpochFigures`."""
 
 _EVALUATED_USERS: Final = 1000
 """Most users that the figures of the registered version are measured on; the full report measures all."""
@@ -54,23 +66,30 @@ _HELD_OUT: Final[tuple[HeldOut, ...]] = ("validation", "test")
 def train(training: TrainingInput, settings: RankingSettings, output: Path) -> ModelSpec:
     """Train the ranker and write its artifact into ``output``.
 
-    The same seed on the same machine with the same number of threads gives the same model.
+    The same seed on the same machine with the same number of threads gives the same model, also when the run
+    was killed in between: it goes on from its last checkpoint.
 
     Raises:
         DataFolderError: A column that the ranker reads holds a value that is not one; names the column.
         InvalidInputError: No user to validate on, or a feature came out as not finite; names the feature.
         PermanentError: The loss stopped being finite.
     """
-    _check_columns(training.dataset)
+    check_columns(training.dataset)
     if training.split.evaluated.size == 0:
         raise InvalidInputError("split", "no user has enough interactions to validate the ranker on")
     segments = segments_by_user(training.dataset)
-    with torch.random.fork_rng(devices=[]):
+    device = training_device(training.device)
+    identity = f"{settings_fingerprint(settings, training.seed)} {training.dataset.fingerprint}"
+    checkpoints = None if training.checkpoints is None else Checkpoints(training.checkpoints, identity)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
-        model, best_epochs = _fit(training, settings, segments)
+        model, learning = _fit(training, settings, segments, device, checkpoints)
     model.save(output)
+    _write_learning_curve(learning.curve, output)
+    if checkpoints is not None:
+        checkpoints.clear()
     return ModelSpec(
-        name=MODEL_NAMES["ranking"],
+        name=TRAINED_MODEL_NAMES[RANKING_TEACHER],
         signature=_signature(),
         data_fingerprint=training.dataset.fingerprint,
         settings_fingerprint=settings_fingerprint(settings, training.seed),
@@ -78,7 +97,7 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
         parameters={
             **asdict(settings),
             "seed": training.seed,
-            "best_epochs": best_epochs,
+            "best_epochs": learning.best_epochs,
             "weights": dict(
                 zip((*LOGITS, *FEATURES), model.combination.weights.round(4).tolist(), strict=True)
             ),
@@ -86,20 +105,34 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
     )
 
 
-def _check_columns(dataset: Dataset) -> None:
-    for column in ("user_id", "item_id", "timestamp"):
-        missing = int(dataset.interactions[column].isna().sum())
-        if missing:
-            raise DataFolderError(
-                dataset.folder / INTERACTIONS_FILE,
-                column,
-                f"{missing} values are missing; import the folder again to quarantine their rows",
-            )
+def training_device(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises:
+        InvalidInputError: There is no such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInputError(
+            "device", f"{name!r} cannot be used here ({str(error).splitlines()[0]}); train on cpu"
+        ) from error
+    return device
+
+
+def _write_learning_curve(curve: Sequence[EpochFigures], output: Path) -> None:
+    points = [asdict(point) for point in curve]
+    (output / LEARNING_CURVE_FILE).write_text(json.dumps(points, indent=1) + "\n")
 
 
 def _fit(
-    training: TrainingInput, settings: RankingSettings, segments: dict[str, Segment]
-) -> tuple[RankingModel, dict[str, int]]:
+    training: TrainingInput,
+    settings: RankingSettings,
+    segments: dict[str, Segment],
+    device: torch.device,
+    checkpoints: Checkpoints | None,
+) -> tuple[RankingModel, NetworkTraining]:
     split, catalogue = training.split, training.split.catalogue
     rng = np.random.default_rng(training.seed)
     held_out = held_out_counts(split.train.lengths, settings.combination)
@@ -112,7 +145,7 @@ def _fit(
         np.bincount(rest.items, minlength=len(catalogue)),
         segment_table.sizes,
         settings.network,
-    )
+    ).to(device)
     validate = NetworkValidation.of(training.split, segment_rows, settings, rng)
 
     learning = NetworkTraining(
@@ -124,8 +157,11 @@ def _fit(
         validate=validate,
         rng=rng,
         progress=training.progress,
+        checkpoints=checkpoints,
     )
-    best_epochs = {"pools": learning.fit_pools(), "joint": learning.fit_jointly()}
+    learning.fit_pools()
+    learning.fit_jointly()
+    network.cpu()
     unweighted = RankingModel.of(
         catalogue.item_ids,
         settings.network,
@@ -143,7 +179,7 @@ def _fit(
         CandidateTables.fit(split.train, catalogue, settings.features),
         combination,
     )
-    return model, best_epochs
+    return model, learning
 
 
 def _weigh(
@@ -179,25 +215,10 @@ def _weigh(
         made += 1
         training.progress.advance()
     inputs = inputs[:made]
-    check_features(inputs)
+    check_features((*LOGITS, *FEATURES), inputs)
     combination = fit_combination(inputs, log_counts[:made], sizes[:made], settings.combination.l2)
     training.progress.finish(note=f"weights fitted on {made} held-out items")
     return combination
-
-
-def check_features(inputs: NDArray[np.float32]) -> None:
-    """Refuse values that are not finite.
-
-    Args:
-        inputs: Shape (examples, candidates, len(LOGITS) + features): the network's logits, then each feature.
-
-    Raises:
-        InvalidInputError: Names the first feature at fault.
-    """
-    finite = np.isfinite(inputs).all(axis=(0, 1))
-    if not finite.all():
-        name = (*LOGITS, *FEATURES)[int(np.argmin(finite))]
-        raise InvalidInputError(f"features.{name}", "holds NaN or an infinity; training on it is refused")
 
 
 def _metrics(model: RankingModel, training: TrainingInput, segments: dict[str, Segment]) -> dict[str, float]:

@@ -68,7 +68,7 @@ class NetworkValidation:
             for start in range(0, len(self.users), _BATCH_USERS):
                 batch = slice(start, start + _BATCH_USERS)
                 users = self._user_vectors(network, vectors, self.users[batch], ordered)
-                top = top_unseen((users @ vectors.T).numpy(), self.seen[batch], LIST_LENGTH)
+                top = top_unseen((users @ vectors.T).cpu().numpy(), self.seen[batch], LIST_LENGTH)
                 ranks.append(rank_of(top, self.targets[batch]))
         return float(ndcg_at(np.concatenate(ranks), LIST_LENGTH).mean())
 
@@ -77,14 +77,16 @@ class NetworkValidation:
     ) -> Tensor:
         items = newest(self.train, users, self.history_length)
         present = items != PADDING
-        segments = torch.from_numpy(self.segments[users])
-        history = functional.embedding(torch.from_numpy(np.maximum(items, 0)), vectors)
-        pooled = network.encoder.pooled(history, torch.from_numpy(present).float(), segments)
+        device = vectors.device
+        segments = torch.from_numpy(self.segments[users]).to(device)
+        history = functional.embedding(torch.from_numpy(np.maximum(items, 0)).to(device), vectors)
+        pooled = network.encoder.pooled(history, torch.from_numpy(present).float().to(device), segments)
         if not ordered:
             return pooled
         lengths = present.sum(axis=1)
         # Oldest first: each row turned round within its own length, so that padding stays on the right.
         positions = np.maximum(lengths[:, None] - 1 - np.arange(items.shape[1]), 0)
-        turned = np.maximum(np.take_along_axis(items, positions, axis=1), 0)
-        states = network.encoder.ordered(functional.embedding(torch.from_numpy(turned), vectors), segments)
-        return pooled + states[torch.arange(len(users)), torch.from_numpy(np.maximum(lengths - 1, 0))]
+        turned = torch.from_numpy(np.maximum(np.take_along_axis(items, positions, axis=1), 0)).to(device)
+        states = network.encoder.ordered(functional.embedding(turned, vectors), segments)
+        newest_places = torch.from_numpy(np.maximum(lengths - 1, 0)).to(device)
+        return pooled + states[torch.arange(len(users), device=device), newest_places]

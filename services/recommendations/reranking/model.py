@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
@@ -13,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendations.reranking.calibration import Calibration, ListCalibration
 from services.recommendations.reranking.selection import Request, best_exchange
 from services.recommendations.types import UNKNOWN, Candidates, UserState
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
@@ -23,9 +27,12 @@ SKIP_ABOVE_MS: Final = 85.0
 CONSUMED_HISTORY: Final = 200
 """Newest items of a history that say which languages the user consumes."""
 
+UNFITTED_PRICE: Final = 0.01
+"""About what the last place of a slate is worth in NDCG where one item in thirty there is taken up."""
+
 SETTINGS_FILE: Final = "reranking.json"
 ARRAYS_FILE: Final = "reranking.npz"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 class DiversityReranker:
@@ -46,9 +53,10 @@ class DiversityReranker:
         *,
         language_of: Mapping[str, str] = MappingProxyType({}),
         language_prices: Mapping[str, float] | None = None,
-        temperature: float = 1.0,
+        calibration: Calibration = Calibration(),  # noqa: B008 - frozen
         slate_length: int = 10,
         exploration_share: float = 0.1,
+        price_revision: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Set it up.
@@ -59,12 +67,15 @@ class DiversityReranker:
             diversity_weight: Factor on every price: 0 keeps the relevance order.
             fallback_mode: Whether a request that is already late is left as it is (`SKIP_ABOVE_MS`).
             language_of: Creator language by item id; items that are not in it have no price.
-            language_prices: What exposure of each language is worth, in relevance (a probability); a language
-                without a price is worth nothing. Every language is worth 1 when None.
-            temperature: Scores divided by it are log probabilities up to a constant: the ranker's
-            calibration. slate_length: How many items are shown: only they are chosen.
+            language_prices: What one shown item of each language is worth, in NDCG; a language without a
+                price is worth nothing. When None, by catalogue: the language with most items is worth
+                nothing, the one with fewest `UNFITTED_PRICE`, the others in between by rank.
+            calibration: From the ranker's scores to probabilities.
+            slate_length: How many items are shown: only they are chosen.
             exploration_share: Most of the slate that prices may fill with languages the user does not
-            consume. clock: Monotonic seconds.
+                consume.
+            price_revision: Of the published prices; 0 for those of the artifact.
+            clock: Monotonic seconds.
 
         Raises:
             InvalidInputError: A setting is out of its range.
@@ -73,29 +84,42 @@ class DiversityReranker:
         _require("latency_budget_ms", latency_budget_ms, 0.0, np.inf)
         _require("diversity_weight", diversity_weight, 0.0, np.inf)
         _require("exploration_share", exploration_share, 0.0, 1.0)
-        if not (np.isfinite(temperature) and temperature > 0.0):
-            raise InvalidInputError("temperature", "must be finite and above 0")
         if slate_length < 1:
             raise InvalidInputError("slate_length", "must be 1 or more")
         self.target_gini = target_gini
         self.latency_budget_ms = latency_budget_ms
         self.diversity_weight = diversity_weight
         self.fallback_mode = fallback_mode
-        self.temperature = temperature
+        self.calibration = calibration
         self.slate_length = slate_length
         self.exploration_share = exploration_share
+        self.price_revision = price_revision
         self.languages = tuple(sorted(set(language_of.values())))
         if language_prices is None:
-            language_prices = dict.fromkeys(self.languages, 1.0)
-        for language, price in language_prices.items():
-            _require(f"language_prices.{language}", price, 0.0, np.inf)
-        self.language_prices = MappingProxyType(dict(language_prices))
+            language_prices = _prices_by_catalogue(language_of)
         self._clock = clock
         self._code_of_language = {language: code for code, language in enumerate(self.languages)}
         self._code_of_item = {item: self._code_of_language[name] for item, name in language_of.items()}
+        self._set_prices(language_prices)
+
+    def _set_prices(self, language_prices: Mapping[str, float]) -> None:
+        for language, price in language_prices.items():
+            _require(f"language_prices.{language}", price, 0.0, np.inf)
+        self.language_prices = MappingProxyType(dict(language_prices))
         # One code more for items whose language is not known; what is not known cannot be under-exposed.
         prices = [0.0 if name == UNKNOWN else language_prices.get(name, 0.0) for name in self.languages]
-        self._prices = diversity_weight * np.array([*prices, 0.0])
+        self._prices = self.diversity_weight * np.array([*prices, 0.0])
+
+    def with_prices(self, language_prices: Mapping[str, float], price_revision: int) -> Self:
+        """Return the same re-ranker under newly published prices; the large tables are shared.
+
+        Raises:
+            InvalidInputError: A price is negative or not finite.
+        """
+        other = copy.copy(self)
+        other._set_prices(language_prices)
+        other.price_revision = price_revision
+        return other
 
     def skips(self, current_latency_ms: float) -> bool:
         """Whether a request that has taken this long is left in relevance order."""
@@ -126,7 +150,7 @@ class DiversityReranker:
         if self.skips(current_latency_ms) or len(candidates) <= shown:
             return candidates
         deadline = self._clock() + self.latency_budget_ms / 1000.0
-        request = self.request(candidates, user_context)
+        request = self.request(candidates, user_context, shown)
         if self._clock() >= deadline:
             return candidates
         exchange = best_exchange(request, self._prices, shown, self.exploration_slots(shown))
@@ -149,28 +173,22 @@ class DiversityReranker:
         """Most items of a slate that prices may lift in languages the user does not consume."""
         return int(self.exploration_share * slate_length + 1e-9)
 
-    def request(self, candidates: Candidates, user: UserState) -> Request:
+    def request(self, candidates: Candidates, user: UserState, slate_length: int | None = None) -> Request:
         """Translate into what the selection works on; ``candidates`` must not be empty."""
-        return Request(
-            self._relevance(candidates.scores), self._codes(candidates.item_ids), self._consumed(user)
-        )
+        shown = self.slate_length if slate_length is None else slate_length
+        relevance = self.calibration.relevance(candidates.scores, shown, len(user.history))
+        return Request(relevance, self.codes(candidates.item_ids), self._consumed(user))
 
-    def _codes(self, item_ids: tuple[str, ...]) -> NDArray[np.int64]:
+    def codes(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Language of each item, an index into `languages`; one beyond its end where it is not known."""
         code_of, without = self._code_of_item, len(self.languages)
         return np.array([code_of.get(item, without) for item in item_ids], dtype=np.int64)
-
-    def _relevance(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        exponents = (scores.astype(np.float64) - float(scores[0])) / self.temperature
-        likelihood = np.exp(exponents)
-        relevance: NDArray[np.float64] = likelihood / likelihood.sum()
-        return relevance
 
     def _consumed(self, user: UserState) -> NDArray[np.bool_]:
         """Shape (languages + 1,): the user's own language and those of the newest history."""
         consumed = np.zeros(len(self.languages) + 1, dtype=np.bool_)
-        without = len(self.languages)
-        consumed[[self._code_of_item.get(item, without) for item in user.history[-CONSUMED_HISTORY:]]] = True
-        consumed[self._code_of_language.get(user.segment.language, without)] = True
+        consumed[self.codes(user.history[-CONSUMED_HISTORY:])] = True
+        consumed[self._code_of_language.get(user.segment.language, len(self.languages))] = True
         return consumed
 
     def save(self, folder: Path) -> None:
@@ -188,7 +206,7 @@ class DiversityReranker:
             "latency_budget_ms": self.latency_budget_ms,
             "diversity_weight": self.diversity_weight,
             "fallback_mode": self.fallback_mode,
-            "temperature": self.temperature,
+            "calibration": [asdict(group) for group in self.calibration.groups],
             "slate_length": self.slate_length,
             "exploration_share": self.exploration_share,
             "languages": self.languages,
@@ -213,6 +231,8 @@ class DiversityReranker:
             if document.pop("format") != _FORMAT:
                 raise ArtifactError(f"{folder}: not in format {_FORMAT}, the one that this release reads")
             languages = document.pop("languages")
+            groups = document.pop("calibration")
+            document["calibration"] = Calibration(tuple(ListCalibration(**group) for group in groups))
             # Opened here: NumPy leaves the file open when it is no archive.
             with (folder / ARRAYS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 codes, items = arrays["language_codes"].tolist(), arrays["item_ids"].tolist()
@@ -230,6 +250,13 @@ class DiversityReranker:
             InvalidInputError,
         ) as error:
             raise ArtifactError(f"{folder} does not hold a readable re-ranker: {error!r}") from error
+
+
+def _prices_by_catalogue(language_of: Mapping[str, str]) -> dict[str, float]:
+    counts = Counter(language for language in language_of.values() if language != UNKNOWN)
+    largest_first = sorted(counts, key=lambda language: (-counts[language], language))
+    steps = max(len(largest_first) - 1, 1)
+    return {language: UNFITTED_PRICE * rank / steps for rank, language in enumerate(largest_first)}
 
 
 def _require(field: str, value: float, low: float, high: float) -> None:

@@ -1,46 +1,40 @@
-"""Fitting the prices of language exposure: dual ascent towards a target, as far as relevance allows."""
+"""Fitting the prices of language exposure: the least inequality that a bounded loss of relevance can buy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
-from services.recommendations.reranking.selection import Request, best_exchange, slate_after
+from services.recommendations.reranking.batch import RequestBatch, Slates
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.stats.exposure import next_pattern, prices_of
 from streamrec.stats.inequality import gini
 
-STAGES: Final = 20
-"""Most stages of the ascent. The wanted exposure reaches the target's half way; from there on it is asked for
-more, because the exposure follows the wanted one with a lag.
-"""
+BISECTIONS: Final = 12
+"""Steps of the search for the strength, over `_STRENGTH_RANGE` in logarithms: the last are below 1 %."""
 
-_STEPS_PER_STAGE: Final = 6
-_AVERAGED_STEPS: Final = 3
-_STEP: Final = 0.8
-_LARGEST_PRICE: Final = 30.0
-"""In units of the relevance at the end of the slate: beyond it a language that candidates lack gains
-nothing."""
+_STRENGTH_RANGE: Final = (1e-4, 1.0)
+"""As shares of the mean NDCG in relevance order: what one shown item may cost for one unit of the pattern."""
 
-_DEPTH: Final = 10
-_LOG_TEMPERATURE_BOUNDS: Final = (np.log(0.02), np.log(50.0))
+_ASCENT_STEPS: Final = 16
+_AVERAGED_STEPS: Final = 8
+_FIRST_STEP: Final = 3.0
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a set of prices does to the validation requests.
+    """What a set of prices does to the traffic.
 
     Attributes:
-        exposure: Shape (languages,): slate places by language.
-        held_out_ndcg: Mean NDCG@10 of the held-out items.
-        expected_ndcg: Mean discounted calibrated relevance at 10: the same thing without the luck of which
-        item
+        exposure: Shape (languages,): share of the slate places by language.
+        held_out_ndcg: Mean NDCG@k of the held-out items.
+        expected_ndcg: Mean discounted calibrated relevance: the same thing without the luck of which item
             was held out.
     """
 
@@ -66,124 +60,129 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """Requests, and what counts about them.
+
+    Attributes:
+        batch: The requests.
+        weights: Shape (r,): how many requests of the real traffic each one stands for, above 0.
+        counted: Shape (languages + 1,): the languages whose exposure counts; the others have no price.
+        exploration_slots: As in `best_exchange`.
+    """
+
+    batch: RequestBatch
+    weights: Floats
+    counted: NDArray[np.bool_]
+    exploration_slots: int
+
+    def __post_init__(self) -> None:
+        if self.weights.shape != (len(self.batch),) or not (self.weights > 0).all():
+            raise InvalidInputError("weights", "one above 0 for each request")
+
+    def outcome(self, prices: Floats) -> Outcome:
+        """Serve every request with these prices, shape (languages + 1,)."""
+        return self.outcome_of(self.batch.serve(prices, self.exploration_slots))
+
+    def outcome_of(self, slates: Slates) -> Outcome:
+        """What these slates amount to."""
+        exposure = slates.exposure(self.weights, len(self.counted))[self.counted]
+        total = exposure.sum()
+        return Outcome(
+            exposure / total if total > 0 else exposure,
+            float(np.average(slates.held_out_ndcg, weights=self.weights)),
+            float(np.average(slates.expected_ndcg, weights=self.weights)),
+        )
+
+    def priced(self, pattern: Floats, strength: float) -> Floats:
+        """Shape (languages + 1,): prices from a pattern over the counted languages."""
+        prices = np.zeros(len(self.counted))
+        prices[self.counted] = prices_of(pattern, strength)
+        return prices
+
+
+@dataclass(frozen=True)
 class PriceFit:
-    """Prices, shape (languages + 1,), and what they do, beside the relevance order."""
+    """Prices, and what they do beside the relevance order.
+
+    Attributes:
+        prices: Shape (languages + 1,): in NDCG for one shown item.
+        pattern: Shape (counted languages,): which languages are over-exposed; see `next_pattern`.
+        strength: What a unit of the pattern is worth in NDCG; 0 where relevance order is best already.
+        before: In relevance order.
+        after: Under the prices.
+    """
 
     prices: Floats
+    pattern: Floats
+    strength: float
     before: Outcome
     after: Outcome
 
 
-def fit_temperature(scores: Sequence[NDArray[np.float32]], held_out: Sequence[int]) -> float:
-    """Temperature under which the ranker's scores are calibrated log probabilities.
-
-    Maximum likelihood of the held-out item among the candidates (Guo et al. 2017, "On calibration of modern
-    neural networks", sec. 4.2). 1.0 where no held-out item is among its candidates.
-
-    Args:
-        scores: Scores of each request's candidates.
-        held_out: Position of the held-out item among them; -1 where it is not.
-    """
-    cases = [(s.astype(np.float64), place) for s, place in zip(scores, held_out, strict=True) if place >= 0]
-    if not cases:
-        return 1.0
-
-    def loss(log_temperature: float) -> float:
-        scale = np.exp(-log_temperature)
-        return float(sum(logsumexp(s * scale) - s[place] * scale for s, place in cases))
-
-    return float(np.exp(minimize_scalar(loss, bounds=_LOG_TEMPERATURE_BOUNDS, method="bounded").x))
-
-
 def fit_prices(
-    requests: Sequence[Request],
-    held_out: Sequence[int],
+    traffic: Traffic,
     *,
-    counted: NDArray[np.bool_],
     target_gini: float,
     maximum_loss: float,
-    diversity_weight: float,
-    slate_length: int,
-    exploration_slots: int,
     advance: Callable[[], None] = lambda: None,
 ) -> PriceFit:
     """Find prices that bring the exposure Gini to the target, or as near as the relevance loss allows.
 
-    The constraint that language l gets at least the exposure e_l has the dual variable c_l, its price; its
-    subgradient is e_l minus the exposure under the current prices (projected dual ascent: Boyd and
-    Vandenberghe 2004, "Convex optimization", sec. 5.6; Bertsekas 1999, "Nonlinear programming", sec. 6.3).
-    The wanted exposure is a mixture of today's and the uniform one: that scales the Gini by the share of
-    today's. The uniform share grows in stages, each starting from the last one's prices, until the target is
-    met or the next stage would cost too much relevance.
+    The problem is: most expected NDCG subject to Gini <= g. The Gini is the support function of a
+    permutohedron, so in the Lagrangian the prices are ``strength * (max(pattern) - pattern)`` with a pattern
+    out of it, and the saddle point over the patterns is found by projected subgradient ascent
+    (`streamrec.stats.exposure.next_pattern`; averaged, as single iterates of a subgradient method jump). The
+    strength, the multiplier of the constraint, is bisected: every strength is the cheapest way to some Gini.
 
     Args:
-        requests: Validation requests, none empty.
-        held_out: Position of each one's held-out item among the candidates; -1 where it is not.
-        counted: Shape (languages + 1,): the languages whose exposure counts; the others have no price.
+        traffic: Validation requests.
         target_gini: Gini to reach.
-        maximum_loss: Largest share of NDCG@10 that may be lost, by either measure of `Outcome`.
-        diversity_weight: Factor that serving puts on the prices.
-        slate_length: Items shown.
-        exploration_slots: As in `best_exchange`.
-        advance: Called after every stage.
+        maximum_loss: Largest share of NDCG that may be lost, by either measure of `Outcome`.
+        advance: Called after every one of `BISECTIONS` steps.
     """
-
-    def evaluate(prices: Floats) -> Outcome:
-        return outcome_of(
-            requests, held_out, diversity_weight * prices, counted, slate_length, exploration_slots
-        )
-
-    prices = np.zeros(len(counted))
-    before = evaluate(prices)
-    best = PriceFit(prices, before, before)
-    if before.gini <= target_gini or diversity_weight == 0.0:
+    groups = int(traffic.counted.sum())
+    pattern = np.zeros(groups)
+    before = traffic.outcome_of(traffic.batch.relevance_order())
+    best = PriceFit(np.zeros(len(traffic.counted)), pattern, 0.0, before, before)
+    if groups < 2 or before.gini <= target_gini or before.expected_ndcg <= 0.0:
         return best
-    total = before.exposure.sum()
-    today = before.exposure / total
-    unit = float(np.median([request.relevance[slate_length - 1 :][:1].sum() for request in requests]))
-    unit = max(unit, 1e-9) / diversity_weight
-    full_share = 1.0 - target_gini / before.gini
-    for stage in range(1, STAGES + 1):
-        share = min(2.0 * full_share * stage / STAGES, 1.0)
-        wanted = (1.0 - share) * today + share / len(today)
-        recent = []
-        for _ in range(_STEPS_PER_STAGE):
-            exposure = evaluate(prices).exposure / total
-            gradient = (wanted - exposure) * len(today)
-            stepped = prices[counted] + unit * _STEP * gradient
-            prices = prices.copy()
-            prices[counted] = np.clip(stepped, 0.0, unit * _LARGEST_PRICE)
-            recent.append(prices)
-        averaged = np.mean(recent[-_AVERAGED_STEPS:], axis=0)
-        after = evaluate(averaged)
+    low, high = (float(np.log(share * before.expected_ndcg)) for share in _STRENGTH_RANGE)
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        fit = fit_at(traffic, float(np.exp(middle)), pattern, before)
+        pattern = fit.pattern
+        affordable = fit.after.loss_from(before) <= maximum_loss
+        if affordable and _is_better(fit, best, target_gini):
+            best = fit
+        if not affordable or fit.after.gini <= target_gini:
+            high = middle
+        else:
+            low = middle
         advance()
-        if after.loss_from(before) > maximum_loss:
-            break
-        if after.gini < best.after.gini:
-            best = PriceFit(averaged, before, after)
-        if after.gini <= target_gini:
-            break
     return best
 
 
-def outcome_of(
-    requests: Sequence[Request],
-    held_out: Sequence[int],
-    prices: Floats,
-    counted: NDArray[np.bool_],
-    slate_length: int,
-    exploration_slots: int,
-) -> Outcome:
-    """Serve every request with these prices and add up."""
-    discounts = 1.0 / np.log2(np.arange(min(_DEPTH, slate_length)) + 2.0)
-    shown = np.zeros(len(prices))
-    found, expected = 0.0, 0.0
-    for request, place in zip(requests, held_out, strict=True):
-        length = min(slate_length, len(request.relevance))
-        slate = slate_after(best_exchange(request, prices, length, exploration_slots), length)
-        np.add.at(shown, request.codes[slate], 1.0)
-        head = slate[: len(discounts)]
-        expected += float(request.relevance[head] @ discounts[: len(head)])
-        found += float(discounts[: len(head)][head == place].sum())
-    count = max(len(requests), 1)
-    return Outcome(shown[counted], found / count, expected / count)
+def fit_at(traffic: Traffic, strength: float, pattern: Floats, before: Outcome) -> PriceFit:
+    """Find the pattern that belongs to one strength: one point of the frontier.
+
+    Args:
+        traffic: Requests.
+        strength: Above 0.
+        pattern: Where to start.
+        before: Outcome of the relevance order.
+    """
+    recent = []
+    for step in range(_ASCENT_STEPS):
+        exposure = traffic.outcome(traffic.priced(pattern, strength)).exposure
+        pattern = next_pattern(pattern, exposure, _FIRST_STEP / np.sqrt(1.0 + step / 3.0))
+        recent.append(pattern)
+    averaged = np.mean(recent[-_AVERAGED_STEPS:], axis=0)
+    prices = traffic.priced(averaged, strength)
+    return PriceFit(prices, averaged, strength, before, traffic.outcome(prices))
+
+
+def _is_better(fit: PriceFit, best: PriceFit, target_gini: float) -> bool:
+    """Whether ``fit`` is nearer to the target, or costs less where both are there."""
+    if max(fit.after.gini, best.after.gini) <= target_gini:
+        return fit.after.expected_ndcg > best.after.expected_ndcg
+    return fit.after.gini < best.after.gini

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -126,34 +126,55 @@ class TwoTowers(nn.Module):
         return weights, array(self.item_vectors(torch.arange(len(self.id_embedding))))
 
 
+class OwnNegatives(NamedTuple):
+    """Negatives that each user has alone.
+
+    Attributes:
+        vectors: Shape (b, h, d).
+        log_expected_counts: Shape (b, h), as in `sampled_softmax_loss`.
+        absent: Shape (b, h), true where there is no item.
+    """
+
+    vectors: Tensor
+    log_expected_counts: Tensor
+    absent: Tensor
+
+
 def sampled_softmax_loss(
     users: Tensor,
     candidates: Tensor,
     log_expected_counts: Tensor,
     not_negative: Tensor,
     temperature: float,
+    own_negatives: OwnNegatives | None = None,
 ) -> Tensor:
     """Mean cross-entropy of each user's target over the catalogue, estimated from sampled negatives.
 
     A negative i stands in the logits as s_i / temperature - log q_i, where q_i is how often it is expected
-    among the negatives: popular items are drawn more often, and without the correction they would be pushed
-    down for that alone (Bengio and Senecal 2008; Yi et al. 2019, the logQ correction). The target is
-    always there, exactly once, so nothing is subtracted from it: the denominator is then an unbiased
-    estimate of the full softmax's (Khrylchenko et al. 2025 show what correcting the target too does).
+    among all of the user's negatives, whichever way they were drawn: what is drawn more often would otherwise
+    be pushed down for that alone (Bengio and Senecal 2008; Yi et al. 2019, the logQ correction; over several
+    ways of drawing it is the balance heuristic of Veach and Guibas 1995). The target is always there, exactly
+    once, so nothing is subtracted from it: the denominator is then an unbiased estimate of the full softmax's
+    (Khrylchenko et al. 2025 show what correcting the target too does).
 
     Args:
         users: Shape (b, d).
         candidates: Shape (c, d), c at least b: the target of user i is candidate i.
-        log_expected_counts: Shape (c,), log q; not used for a user's own target.
+        log_expected_counts: Shape (c,) or, where users differ, (b, c): log q; not used for a user's target.
         not_negative: Shape (b, c), true where a candidate must not count against the user: another copy of
             the target, or an item the user has seen. A mark on the target itself is ignored.
         temperature: Of the softmax.
+        own_negatives: More negatives, each user's own.
     """
     logits = users @ candidates.T / temperature - log_expected_counts
     logits = logits.masked_fill(not_negative, -torch.inf)
     own = torch.arange(len(users))
     target_logits = (users * candidates[: len(users)]).sum(dim=1) / temperature
     logits = logits.index_put((own, own), target_logits)
+    if own_negatives is not None:
+        similarities = torch.einsum("bd,bhd->bh", users, own_negatives.vectors)
+        more = similarities / temperature - own_negatives.log_expected_counts
+        logits = torch.cat((logits, more.masked_fill(own_negatives.absent, -torch.inf)), dim=1)
     return functional.cross_entropy(logits, own)
 
 

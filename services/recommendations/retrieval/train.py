@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from services.recommendations.item_index import ItemIndex
+from services.recommendations.retrieval.batches import Batches
 from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.examples import NextItemExamples
+from services.recommendations.retrieval.hard_negatives import HardNegatives
 from services.recommendations.retrieval.model import SEGMENT_ATTRIBUTES, TwoTowerRetriever, segment_values
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.top_items import RetrieverTopItems
-from services.recommendations.retrieval.towers import TwoTowers, sampled_softmax_loss
+from services.recommendations.retrieval.towers import TwoTowers
+from services.recommendations.training_checks import check_columns
 from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
 from services.recommendations.types import CANDIDATE_COUNT, Segment
 from services.recommendations.user_states import segments_by_user
@@ -44,9 +46,11 @@ def train(training: TrainingInput, settings: RetrievalSettings, output: Path) ->
     The same seed on the same machine gives the same model.
 
     Raises:
+        DataFolderError: The data holds a value that is not one; names the column.
         InvalidInputError: The split has no train interactions or no user to validate on.
         PermanentError: The loss stopped being finite.
     """
+    check_columns(training.dataset)
     segments = segments_by_user(training.dataset)
     best, epochs = _fit(training, settings, segments)
     best.save(output)
@@ -69,20 +73,24 @@ def _fit(
     training: TrainingInput, settings: RetrievalSettings, segments: dict[str, Segment]
 ) -> tuple[TwoTowerRetriever, int]:
     """Return the best epoch's model and that epoch's number, counted from 1."""
-    catalogue = training.split.catalogue
+    catalogue, train_sequences = training.split.catalogue, training.split.train
     generator = torch.Generator().manual_seed(training.seed)
-    examples = NextItemExamples.of(training.split.train)
+    rng = np.random.default_rng(training.seed)
+    examples = NextItemExamples.of(train_sequences)
     vocabulary = ContentVocabulary.build(catalogue, settings.minimum_feature_count)
-    values = segment_values([segments.get(user, Segment()) for user in training.split.train.user_ids])
+    user_segments = [segments.get(user, Segment()) for user in train_sequences.user_ids]
+    values = segment_values(user_segments)
     towers = TwoTowers(vocabulary.encode(catalogue), vocabulary, values, settings, generator)
-    batches = _Batches(
+    batches = Batches(
         examples=examples,
-        segments=_segment_rows(training, segments, values),
-        log_expected_counts=_log_expected_counts(examples, len(catalogue), settings),
+        segments=_segment_rows(user_segments, values),
         item_count=len(catalogue),
         settings=settings,
         generator=generator,
-        rng=np.random.default_rng(training.seed),
+        rng=rng,
+        hard_negatives=HardNegatives.none(
+            len(train_sequences), settings.hard_negative_window, settings.hard_negative_count
+        ),
     )
     optimiser = torch.optim.Adam(towers.parameters(), lr=settings.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -113,98 +121,28 @@ def _fit(
         )
         if epoch - best[2] >= settings.patience:
             break
+        if settings.hard_negative_count and epoch < settings.epoch_count:
+            batches.hard_negatives = HardNegatives.mine(
+                retriever,
+                train_sequences,
+                user_segments,
+                width=settings.hard_negative_window,
+                count=settings.hard_negative_count,
+                maximum_users=settings.maximum_mined_users,
+                rng=rng,
+            )
     assert best is not None  # noqa: S101  (epoch_count is 1 or more)
     training.progress.finish(note=f"best epoch {best[2]}, validation NDCG@{LIST_LENGTH} {best[0]:.4f}")
     return best[1], best[2]
 
 
-@dataclass
-class _Batches:
-    """Draws examples and negatives, and computes each step's loss."""
-
-    examples: NextItemExamples
-    segments: NDArray[np.int64]
-    log_expected_counts: Tensor
-    item_count: int
-    settings: RetrievalSettings
-    generator: torch.Generator
-    rng: np.random.Generator
-
-    @property
-    def batch_size(self) -> int:
-        return min(self.settings.batch_size, len(self.examples))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return min(len(self.examples), self.settings.maximum_examples_per_epoch) // self.batch_size or 1
-
-    def losses(self, towers: TwoTowers) -> Iterator[Tensor]:
-        """One epoch."""
-        order = self.rng.permutation(len(self.examples))
-        for step in range(self.steps_per_epoch):
-            yield self._loss(towers, order[step * self.batch_size : (step + 1) * self.batch_size])
-
-    def _loss(self, towers: TwoTowers, chosen: NDArray[np.int64]) -> Tensor:
-        settings = self.settings
-        history = torch.from_numpy(self.examples.histories(chosen, settings.history_length))
-        targets = torch.from_numpy(self.examples.items[chosen])
-        negatives = torch.randint(
-            self.item_count, (settings.uniform_negative_count,), generator=self.generator
-        )
-        candidates = torch.cat([targets, negatives])
-        present = history >= 0
-        # The item tower runs once for each item of the step, wherever and however often it occurs.
-        rows, places = torch.unique(
-            torch.cat([candidates, history.clamp(min=0).flatten()]), return_inverse=True
-        )
-        candidate_places = places[: len(candidates)]
-        history_places = places[len(candidates) :].view(history.shape)
-        has_id = torch.rand(len(rows), 1, generator=self.generator) >= settings.item_dropout
-        vectors = towers.item_vectors(rows, has_id.float())
-        kept = torch.rand(history.shape, generator=self.generator) >= settings.history_dropout
-        kept[:, 0] = True
-        users = towers.user_vectors(
-            vectors.index_select(0, history_places.flatten()).view(*history.shape, -1),
-            (present & kept).float(),
-            torch.from_numpy(self.segments[self.examples.users[chosen]]),
-        )
-        # Seen items are filtered from every answer, so a user should not pay for liking them.
-        not_negative = torch.zeros(len(targets), len(rows) + 1, dtype=torch.bool)
-        not_negative.scatter_(1, torch.where(present, history_places, len(rows)), value=True)
-        own = torch.arange(len(targets))
-        not_negative[own, candidate_places[own]] = True
-        return sampled_softmax_loss(
-            users,
-            vectors.index_select(0, candidate_places),
-            self.log_expected_counts[candidates],
-            not_negative[:, candidate_places],
-            settings.temperature,
-        )
-
-
-def _log_expected_counts(examples: NextItemExamples, item_count: int, settings: RetrievalSettings) -> Tensor:
-    """Shape (items,): log of how often an item is expected among one target's negatives."""
-    others = min(settings.batch_size, len(examples)) - 1
-    expected = others * examples.target_shares(item_count) + settings.uniform_negative_count / item_count
-    # Without uniform negatives an item that is never a target is never a negative either.
-    return torch.from_numpy(np.log(np.maximum(expected, 1e-12)).astype(np.float32))
-
-
-def _segment_rows(
-    training: TrainingInput, segments: dict[str, Segment], values: dict[str, tuple[str, ...]]
-) -> NDArray[np.int64]:
+def _segment_rows(segments: Sequence[Segment], values: Mapping[str, tuple[str, ...]]) -> NDArray[np.int64]:
     """Shape (users, attributes): row of each attribute's table, -1 where unknown."""
     row_of = {name: {value: row for row, value in enumerate(values[name])} for name in SEGMENT_ATTRIBUTES}
-    return np.array(
-        [
-            [
-                row_of[name].get(getattr(segments.get(user, Segment()), name), -1)
-                for name in SEGMENT_ATTRIBUTES
-            ]
-            for user in training.split.train.user_ids
-        ],
-        dtype=np.int64,
-    )
+    rows = [
+        [row_of[name].get(getattr(segment, name), -1) for name in SEGMENT_ATTRIBUTES] for segment in segments
+    ]
+    return np.array(rows, dtype=np.int64)
 
 
 def _rate(step: int, step_count: int) -> float:

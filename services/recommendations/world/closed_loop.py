@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from services.recommendations.world.best_known import KnowsTheTruth
 from services.recommendations.world.catalogue import WorldCatalogue
 from services.recommendations.world.policies import Policy, PopularityThenRelevance
 from services.recommendations.world.settings import (
@@ -19,6 +20,17 @@ from services.recommendations.world.summary import RunSummary, summarise
 from services.recommendations.world.world import World, build_world, draw_cohort, draw_past, stream
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import Progress
+
+__all__ = [
+    "ARM_DAYS",
+    "Run",
+    "observable_catalogue",
+    "run_arm",
+    "run_best_known",
+    "run_known_users",
+    "run_new_users",
+    "run_window",
+]
 
 ARM_DAYS: Final = 1 + FOLLOW_UP_DAYS + 1
 """Days of an arm: everybody signs up on the first and is followed for eight days."""
@@ -69,6 +81,13 @@ def run_known_users(settings: WorldSettings, policy: Policy, days: int, progress
 def run_new_users(
     settings: WorldSettings, policy: Policy, users: int, progress: Progress, *, cohort: str = "arm"
 ) -> RunSummary:
+    """Put brand-new users under ``policy``; see `run_arm`, of whose run this is the summary."""
+    return run_arm(settings, policy, users, progress, cohort=cohort)[1]
+
+
+def run_arm(
+    settings: WorldSettings, policy: Policy, users: int, progress: Progress, *, cohort: str = "arm"
+) -> tuple[Run, RunSummary]:
     """Put brand-new users under ``policy`` for the nine days after the logged window.
 
     Every arm with the same ``cohort`` gets the same users with the same tastes and signup times, so arms
@@ -84,16 +103,37 @@ def run_new_users(
     Raises:
         InvalidInputError: ``users`` is out of bounds, or the policy shows a page that cannot be shown.
     """
+    _check_users(users)
+    world = build_world(settings)
+    return _run_arm(world, policy, users, progress, cohort)
+
+
+def run_best_known(
+    settings: WorldSettings, users: int, progress: Progress, *, cohort: str = "arm"
+) -> tuple[Run, RunSummary]:
+    """The arm of a policy that knows every taste: what no recommender can beat by much. See `run_arm`."""
+    _check_users(users)
+    world = build_world(settings)
+    _, truth = draw_cohort(world, users, cohort)
+    return _run_arm(world, KnowsTheTruth(world, truth), users, progress, cohort)
+
+
+def _check_users(users: int) -> None:
     if not 1 <= users <= MAXIMUM_USERS:
         raise InvalidInputError("users", f"must lie between 1 and {MAXIMUM_USERS}, not {users}")
-    world = build_world(settings)
+
+
+def _run_arm(
+    world: World, policy: Policy, users: int, progress: Progress, cohort: str
+) -> tuple[Run, RunSummary]:
+    settings = world.settings
     table, truth = draw_cohort(world, users, cohort)
     rng = stream(settings, "arm", cohort)
     first_tick = settings.days * TICKS_PER_DAY
     simulation = Simulation(world, table, truth, policy, rng, first_tick=first_tick)
     run = simulation.run(ARM_DAYS * TICKS_PER_DAY, progress, f"Follow {users} new users")
     bootstrap = stream(settings, "arm", cohort, "bootstrap")
-    return summarise(run, table, world.catalogue, settings.end_seconds, bootstrap)
+    return run, summarise(run, table, world.catalogue, settings.end_seconds, bootstrap)
 
 
 def _window_simulation(world: World) -> Simulation:

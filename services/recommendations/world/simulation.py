@@ -77,6 +77,9 @@ class Run:
         sessions: Shape (users,), int64: sessions of each user during the run.
         returned: Shape (users,), bool: had a session from 1 to 8 days after signing up.
         followed: Shape (users,), bool: signed up during the run and 8 days before its end.
+        pages: Shape (users,), int64: pages shown to each user.
+        satisfaction: Shape (users,), float64: satisfaction of each user with those pages, summed; it follows
+            from the shares watched, which are observed.
     """
 
     users: NDArray[np.int64]
@@ -89,6 +92,8 @@ class Run:
     sessions: NDArray[np.int64]
     returned: NDArray[np.bool_]
     followed: NDArray[np.bool_]
+    pages: NDArray[np.int64]
+    satisfaction: NDArray[np.float64]
 
 
 class Simulation:
@@ -162,6 +167,8 @@ class Simulation:
         self._first_tick = self._tick
         self._sessions = np.zeros(count, dtype=np.int64)
         self._returned = np.zeros(count, dtype=np.bool_)
+        self._pages = np.zeros(count, dtype=np.int64)
+        self._page_satisfaction = np.zeros(count, dtype=np.float64)
         self._exposures = np.zeros(len(self._world.catalogue), dtype=np.int64)
         self._position_exposures = np.zeros(SLATE_SIZE, dtype=np.int64)
         self._position_clicks = np.zeros(SLATE_SIZE, dtype=np.int64)
@@ -213,6 +220,8 @@ class Simulation:
             reading = reading[wants_next_page(reaction, settings, self._rng)]
             if len(reading) == 0:
                 break
+        self._pages[users] += pages
+        self._page_satisfaction[users] += satisfaction
         self._end_sessions(users, satisfaction / pages)
 
     def _search(self, users: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
@@ -330,6 +339,8 @@ class Simulation:
             sessions=self._sessions.copy(),
             returned=self._returned.copy(),
             followed=followed,
+            pages=self._pages.copy(),
+            satisfaction=self._page_satisfaction.copy(),
         )
 
 

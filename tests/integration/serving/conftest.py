@@ -71,14 +71,14 @@ def write_data(folder: Path) -> None:
 
 def tiny(settings: TrainingSettings) -> TrainingSettings:
     """Settings under which everything trains in seconds."""
-    optimisation = settings.ranking.optimisation
+    optimisation = settings.ranking_teacher.optimisation
     brief = replace(optimisation.pools, maximum_epochs=1)
     return replace(
         settings,
         retrieval=replace(settings.retrieval, dimension=16, epoch_count=1, uniform_negative_count=64),
-        ranking=replace(
-            settings.ranking,
-            network=replace(settings.ranking.network, dimension=16, layer_count=1),
+        ranking_teacher=replace(
+            settings.ranking_teacher,
+            network=replace(settings.ranking_teacher.network, dimension=16, layer_count=1),
             optimisation=replace(optimisation, pools=brief, joint=brief),
         ),
         cold_start=replace(settings.cold_start, hierarchy_dimensions=1, chains=2, tune=200, draws=300),

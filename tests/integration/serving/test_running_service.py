@@ -130,10 +130,14 @@ def test_a_click_changes_the_next_answer(client):
     assert ids(before)[0] not in ids(recommend(client, "user-40"))
 
 
-def test_five_clicks_make_a_new_user_a_known_one(client):
-    for item_id in ids(undegraded(client, "newcomer"))[:5]:
-        assert recommend(client, "newcomer")["cold_start"]
+def test_clicks_make_a_new_user_a_known_one_by_and_by(client):
+    first = undegraded(client, "newcomer")
+    assert first["cold_start"]
+    assert set(first["model_versions"]) == {"cold_start", "reranking"}
+    for item_id in ids(first)[:5]:
         click(client, "newcomer", item_id)
+        # Both sides answer while both have weight.
+        assert set(undegraded(client, "newcomer")["model_versions"]) == STAGES
     assert not undegraded(client, "newcomer")["cold_start"]
 
 

@@ -13,10 +13,11 @@ from services.cli.main import app
 from streamrec.contracts.errors import DependencyError
 
 COMMANDS = {
-    (): ("data", "world", "features", "train", "evaluate", "serve", "demo", "events"),
+    (): ("data", "world", "features", "train", "evaluate", "models", "serve", "demo", "events"),
     ("data", "import"): ("movielens", "neutral"),
     ("world",): ("generate",),
     ("features",): ("apply", "materialize"),
+    ("models",): ("list", "card"),
     ("events",): ("count", "compact"),
 }
 

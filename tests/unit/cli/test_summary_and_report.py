@@ -221,6 +221,63 @@ def test_a_run_in_which_nothing_was_answered_has_a_report(run, data, models, eva
     assert "failed: ConnectError" in page
 
 
+@pytest.fixture(scope="module")
+def sections():
+    bar = {"group": "retrieval", "requirement": "at least 0.4", "figure": 0.5, "low": 0.45, "high": 0.55}
+    slates = {
+        "creator_language_gini": interval(0.48),
+        "creator_gini": 0.911,
+        "exposed_creators_share": 0.222,
+        "ndcg@10": interval(0.1),
+    }
+    short = {
+        "cases": 60,
+        "ndcg@10": interval(0.05),
+        "ndcg@10_popularity_per_segment": interval(0.04),
+        "gain": interval(0.25),
+    }
+    return {
+        "bars": [
+            {**bar, "name": HOSTILE, "met": True, "note": ""},
+            {**bar, "name": "student time", "met": False, "low": None, "high": None, "note": "slow machine"},
+            {**bar, "name": "index", "met": None, "figure": None, "low": None, "high": None, "note": HOSTILE},
+        ],
+        "cold_start": {
+            "overall": short,
+            "by_history_length": {"0": short, "1": short},
+            "coverage": [{"nominal": 0.9, "empirical": 0.9, "low": 0.88, "high": 0.92}],
+        },
+        "reranking": {
+            "users": 900,
+            "before": slates,
+            "after": slates,
+            "ndcg@10_loss": interval(0.01),
+            "latency": None,
+            "frontier": {"ours": [{"weight": 1.0, "gini": 0.3, "ndcg@10": 0.1, "low": 0.09, "high": 0.11}]},
+            "advantages": [],
+        },
+        "learning_curves": {
+            "ranker": [{"phase": "", "epoch": 1, "loss": 5.0, "validation_ndcg": 0.1, "seconds": 2.0}]
+        },
+    }
+
+
+def test_the_report_shows_what_the_models_are_held_to(run, data, models, evaluation, served, sections):
+    page = render_report(build_summary(run, data, models, {**evaluation, **sections}, served))
+    assert page.count("data:image/png;base64,") == 6 + 4
+    for text in ("What the models are held to", "student time", "slow machine", "0.4500", "not measured"):
+        assert text in page, text
+    for figure in ("0.911", "22.2 %"):
+        assert figure in page, figure
+    assert "<script" not in page
+    text = re.sub(r'src="data:image/png;base64,[A-Za-z0-9+/=]+"', "", page)
+    assert not re.search(r"\b(NaN|nan|inf|None|undefined)\b", text)
+
+
+def test_parts_that_the_evaluation_lacks_are_left_out(page):
+    assert "What the models are held to" not in page
+
+
 def test_writing_replaces_the_report_in_one_step(summary, tmp_path):
     path = tmp_path / "demo" / "report.html"
     path.parent.mkdir()

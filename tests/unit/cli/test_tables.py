@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from services.cli.tables import figure_text, interval_text, offline_table, table
+from services.cli.tables import figure_text, interval_text, table
 
 
 def shown(renderable, width=100):
@@ -26,10 +26,3 @@ def test_figures_that_are_not_there_are_dashes():
     assert interval_text({"value": None, "low": None, "high": None}) == "-"
     assert interval_text({"value": 0.12345, "low": None, "high": None}) == "0.1235"
     assert interval_text({"value": 0.1, "low": 0.05, "high": 0.15}) == "0.1000 (0.0500-0.1500)"
-
-
-def test_the_offline_table_has_a_row_for_each_model():
-    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
-    text = shown(offline_table({"ranker": {"hit@10": interval, "ndcg@10": interval}}))
-    assert "ranker" in text
-    assert text.count("0.5000 (0.4000-0.6000)") == 2

@@ -102,7 +102,7 @@ def test_a_reader_never_mixes_two_folders(tmp_path: Path):
     def rewrite() -> None:
         for version in range(40):
             write(version)
-            time.sleep(0.02)  # as fast as a reader can read, not faster
+            time.sleep(0.05)  # as fast as a reader can read, not faster
         done.set()
 
     writer = threading.Thread(target=rewrite)

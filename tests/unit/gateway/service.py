@@ -9,8 +9,9 @@ import httpx
 
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_intake import EventIntake
+from services.recommendations.gateway.hand_over import HandOver
 from services.recommendations.gateway.impressions import ImpressionSink
-from services.recommendations.gateway.pipeline import RecommendationPipeline
+from services.recommendations.gateway.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.gateway.readiness import Gateway, Startup
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
@@ -54,6 +55,8 @@ class Service:
             FallbackLadder.from_item_table(table),
             table.catalogue.row_of,
             GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget()),
+            # Complete with the first interaction, so that every user takes one path.
+            PipelineSettings(HandOver(kappa=0.05)),
         )
 
         async def close():

@@ -30,7 +30,7 @@ def test_a_skip_is_logged_and_changes_no_history(service, store):
     assert "item-20" not in store.users["known"].history
 
 
-def test_new_users_move_to_retrieval_with_their_fifth_event(service):
+def test_new_users_move_to_retrieval_with_their_events(service):
     batch = [event(event_id=f"e{row}", user_id="fresh", item_id=f"item-{row:02d}") for row in range(5)]
     ask = ("POST", "/v1/recommendations", {"json": {"user_id": "fresh"}})
     service.call(ask, ("POST", "/v1/events", {"json": {"events": batch}}), ask)

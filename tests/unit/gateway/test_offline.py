@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.recommendations.gateway.pipeline import RecommendationPipeline
+from services.recommendations.gateway.hand_over import HandOver
+from services.recommendations.gateway.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.gateway.stage_calls import CallSettings, GuardedCalls, UnusableAnswerError
 from services.recommendations.gateway.stages import LocalModels
 from services.recommendations.offline import OfflinePipeline, PipelineTopItems
@@ -16,6 +17,8 @@ from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
 from streamrec.training.splits import Sequences
 
+AT_ONCE = PipelineSettings(HandOver(kappa=0.05))
+"""Complete with the first interaction: who has one takes one path, who has none the other."""
 TIMEOUTS_MS = dict.fromkeys(("retrieval", "cold_start", "ranking", "reranking"), 1000.0)
 KNOWN = UserState("u", Segment(), tuple(f"item-{row:02d}" for row in range(6)))
 
@@ -125,7 +128,8 @@ def test_a_broken_model_is_an_error_not_a_degraded_answer(models, item_table):
         broken.recommend(KNOWN, 5, "r")
 
 
-def test_propensities_of_a_uniform_draw_are_the_slates_share_of_the_catalogue(offline):
+def test_propensities_of_a_uniform_draw_are_the_slates_share_of_the_catalogue(models, item_table):
+    offline = OfflinePipeline(models, item_table, AT_ONCE)
     new = UserState("new")
     answer = offline.recommend(new, 6, "r")
     propensities = offline.slate_propensities(new, answer, draws=2000)
@@ -135,7 +139,8 @@ def test_propensities_of_a_uniform_draw_are_the_slates_share_of_the_catalogue(of
     assert offline.slate_propensities(KNOWN, known, draws=10).tolist() == [1.0] * 6
 
 
-def test_evaluation_adapter_returns_unseen_catalogue_rows(offline, catalogue):
+def test_evaluation_adapter_returns_unseen_catalogue_rows(models, item_table, catalogue):
+    offline = OfflinePipeline(models, item_table, AT_ONCE)
     histories = Sequences(
         user_ids=("a", "b"),
         offsets=np.array([0, 6, 7]),

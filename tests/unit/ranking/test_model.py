@@ -122,6 +122,18 @@ def test_full_ranking_leaves_out_what_was_seen_and_pads(model: RankingModel, tra
         assert (rows[len(listed) :] == -1).all()
 
 
+def test_scores_of_prefixes_are_the_scores_after_each(model: RankingModel):
+    history = np.random.default_rng(4).integers(len(model.item_ids), size=25)
+    # The network sees ten items; longer prefixes must be cut to the newest, as when serving.
+    lengths = np.array([0, 1, 4, 9, 10, 11, 25])
+    together = model.prefix_scores(history, Segment(language="hi"), lengths)
+    every = np.arange(len(model.item_ids))
+    for row, length in zip(together, lengths, strict=True):
+        np.testing.assert_allclose(
+            row, model.scores(history[:length], Segment(language="hi"), every), atol=1e-4
+        )
+
+
 def test_the_segment_reaches_the_full_ranking(model: RankingModel, training: TrainingInput):
     place = len(LOGITS) + FEATURES.index("segment_language_match")
     kept = model.combination.weights[place].copy()

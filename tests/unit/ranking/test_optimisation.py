@@ -100,7 +100,7 @@ def test_the_normaliser_is_unbiased_however_popular_the_negatives():
             user,
             vectors[[target]],
             vectors[drawn],
-            sampler.log_expected_counts[drawn],
+            torch.from_numpy(sampler.log_expected_counts[drawn]),
             (drawn == target)[None, :],
             1.0,
         )
@@ -223,3 +223,15 @@ def test_a_budget_below_one_epoch_ends_within_it():
         progress=Counting(),
     ).fit_pools()
     assert looked_at == [20, 20, 10, 0]
+
+
+def test_only_an_item_with_content_is_trained_without_its_identity():
+    content = ContentTable(
+        np.array([[1], [0]], dtype=np.int64), np.array([[1.0], [0.0]], dtype=np.float32), 2
+    )
+    torch.manual_seed(0)
+    settings = NetworkSettings(dimension=8, head_count=2, history_length=6, item_dropout=0.5)
+    described_and_not = SequenceNetwork(content, np.ones(2, dtype=np.int64), (), settings).train()
+    drawn = torch.stack([described_and_not.item_vectors() for _ in range(20)])
+    assert (drawn[:, 0] != drawn[0, 0]).any()
+    assert (drawn[:, 1] == drawn[0, 1]).all()

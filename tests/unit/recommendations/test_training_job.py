@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.recommendations.training_job import STAGES, TrainingJob
+from services.recommendations.training_job import SERVED_STAGES, STAGES, TrainingJob
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature
 from streamrec.contracts.progress import SilentProgress
@@ -49,7 +49,14 @@ def test_only_training_promotes(stage):
     version = job(registry).version(stage)
     assert registry.promoted == []
     assert job(registry).train(stage) == version
-    assert registry.promoted == [(str(version.ref), CHAMPION)]
+    assert registry.promoted == ([(str(version.ref), CHAMPION)] if stage in SERVED_STAGES else [])
+
+
+def test_the_student_is_trained_on_its_teacher_and_the_teacher_alone_does_not_serve():
+    registry = EverythingTrained()
+    job(registry).version("ranking")
+    assert list(registry.fingerprints) == ["recommendations-ranking-teacher", "recommendations-ranking"]
+    assert set(STAGES) - set(SERVED_STAGES) == {"ranking_teacher"}
 
 
 @pytest.mark.parametrize("stage", STAGES)

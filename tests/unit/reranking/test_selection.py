@@ -8,8 +8,9 @@ import pytest
 from services.recommendations.reranking.selection import (
     Request,
     best_exchange,
-    order_in_language,
+    position_discounts,
     slate_after,
+    slate_values,
 )
 
 
@@ -21,8 +22,7 @@ def a_request(rng, candidates=9, languages=3, consumed=None):
 
 
 def objective(request, prices, slate):
-    counts = np.bincount(request.codes[slate], minlength=len(prices))
-    return request.relevance[slate].sum() + (prices * np.log2(1.0 + counts)).sum()
+    return slate_values(request.relevance, len(slate))[slate].sum() + prices[request.codes[slate]].sum()
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -67,5 +67,26 @@ def test_without_prices_nothing_is_exchanged():
     assert len(best_exchange(request, np.zeros(3), 4, 4).incoming) == 0
 
 
-def test_order_in_language_counts_earlier_candidates():
-    assert order_in_language(np.array([1, 0, 1, 1, 0, 2])).tolist() == [0, 0, 1, 2, 1, 0]
+@pytest.mark.parametrize("left_out", range(4))
+@pytest.mark.parametrize("taken", [4, 7])
+def test_a_value_is_what_the_ndcg_loses_when_the_item_is_left_out(left_out, taken):
+    relevance = a_request(np.random.default_rng(left_out)).relevance
+    values, discounts = slate_values(relevance, 4), position_discounts(4)
+    slate = [position for position in range(4) if position != left_out] + [taken]
+    lost = relevance[:4] @ discounts - relevance[slate] @ discounts
+    assert values[left_out] - values[taken] == pytest.approx(lost)
+    assert (np.diff(values) <= 1e-15).all()
+
+
+def test_values_of_many_requests_are_those_of_each():
+    rng = np.random.default_rng(2)
+    relevance = -np.sort(-rng.random((5, 12)), axis=1)
+    together = slate_values(relevance, 3)
+    for row in range(5):
+        assert together[row] == pytest.approx(slate_values(relevance[row], 3))
+
+
+def test_a_slate_of_one():
+    request = Request(np.array([0.6, 0.4]), np.array([0, 1]), np.array([True, True]))
+    assert slate_after(best_exchange(request, np.array([0.0, 0.3]), 1, 0), 1).tolist() == [1]
+    assert slate_after(best_exchange(request, np.array([0.0, 0.1]), 1, 0), 1).tolist() == [0]

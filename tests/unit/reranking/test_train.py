@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from services.recommendations.reranking.calibration import Calibration, fit_calibration
 from services.recommendations.reranking.model import DiversityReranker
-from services.recommendations.reranking.price_fit import fit_temperature
-from services.recommendations.reranking.train import RerankingSettings, train
+from services.recommendations.reranking.train import RerankingSettings, places_of, train
 from services.recommendations.training_input import TrainingInput
 from services.recommendations.types import Candidates, Segment, UserState
 from streamrec.contracts.errors import InvalidInputError, NotReadyError
@@ -94,14 +94,48 @@ def test_the_same_input_gives_the_same_prices(case, tmp_path):
     assert first.language_prices == second.language_prices
 
 
-def test_temperature_undoes_a_scaling_of_the_scores(case):
+def test_calibration_undoes_a_scaling_of_the_scores(case):
     _, ranked, held_out = case
     scores = [candidates.scores for _, candidates in ranked]
-    places = [candidates.item_ids.index(item) for (_, candidates), item in zip(ranked, held_out, strict=True)]
-    plain = fit_temperature(scores, places)
-    assert plain == pytest.approx(1.0, abs=0.25)
-    assert fit_temperature([s * 5.0 for s in scores], places) == pytest.approx(5.0 * plain, rel=1e-3)
-    assert fit_temperature(scores, [-1] * len(scores)) == 1.0
+    places = places_of(ranked, held_out)
+    known = [20] * len(scores)
+    plain = fit_calibration(scores, known, places, 10).groups[-1]
+    assert plain.score_weight == pytest.approx(1.0, abs=0.35)
+    scaled = fit_calibration([s * 5.0 for s in scores], known, places, 10).groups[-1]
+    assert scaled.score_weight == pytest.approx(plain.score_weight / 5.0, rel=0.02)
+    assert fit_calibration(scores, known, [-1] * len(scores), 10) == Calibration()
+
+
+@pytest.mark.parametrize("true", [(1.0, 0.0, 1.5), (0.0, 1.2, 0.0), (0.7, 0.5, 0.5)])
+def test_calibration_finds_what_scores_and_ranks_are_worth(true):
+    rng = np.random.default_rng(4)
+    scores, places, positions = [], [], np.arange(200)
+    for _ in range(3000):
+        drawn = -np.sort(-rng.normal(size=200)).astype(np.float32)
+        logits = true[0] * drawn - true[1] * np.log1p(positions) - true[2] * (positions >= 50)
+        probability = np.exp(logits.astype(float))
+        places.append(int(rng.choice(200, p=probability / probability.sum())))
+        scores.append(drawn)
+    found = fit_calibration(scores, [9] * 3000, places, 10).groups[-1]
+    assert found.score_weight == pytest.approx(true[0], abs=0.2)
+    assert found.rank_discount == pytest.approx(true[1], abs=0.2)
+    assert found.tail_discount == pytest.approx(true[2], abs=0.3)
+    relevance = found.relevance(scores[0], 10)
+    assert relevance.sum() == pytest.approx(1.0)
+    assert (np.diff(relevance) <= 0).all()
+
+
+def test_users_with_few_interactions_have_a_calibration_of_their_own(case):
+    _, ranked, held_out = case
+    interactions = [(0, 9)[row % 2] for row in range(len(ranked))]
+    scores = [
+        candidates.scores * (0.25 if count == 0 else 1.0)
+        for (_, candidates), count in zip(ranked, interactions, strict=True)
+    ]
+    found = fit_calibration(scores, interactions, places_of(ranked, held_out), 10)
+    without, few, known = found.groups
+    assert without.score_weight > 2.0 * known.score_weight
+    assert few == known, "nobody has one to four: they are taken for known users"
 
 
 def test_lists_without_candidates_are_refused_and_stray_ones_are_passed_over(case, tmp_path):
@@ -112,3 +146,34 @@ def test_lists_without_candidates_are_refused_and_stray_ones_are_passed_over(cas
     train(training, RerankingSettings(), tmp_path, ranked=[empty, ranked[0]], held_out=["?", held_out[0]])
     with pytest.raises(InvalidInputError, match="held_out"):
         train(training, RerankingSettings(), tmp_path, ranked=ranked, held_out=[])
+
+
+def test_the_limit_for_a_controller_is_what_the_relevance_bound_allows(case, tmp_path):
+    training, ranked, held_out = case
+    gentle = RerankingSettings(target_gini=0.45, maximum_relevance_loss=0.05)
+    metrics = train(training, gentle, tmp_path, ranked=ranked, held_out=held_out).metrics
+    assert metrics["target_gini_reached"] == 1.0
+    assert metrics["price_strength_limit"] > metrics["price_strength"] > 0.0
+    unreachable = RerankingSettings(target_gini=0.05, maximum_relevance_loss=0.005)
+    metrics = train(training, unreachable, tmp_path, ranked=ranked, held_out=held_out).metrics
+    assert metrics["target_gini_reached"] == 0.0
+    assert metrics["price_strength_limit"] == metrics["price_strength"]
+
+
+def test_requests_count_by_their_weight(case, tmp_path):
+    training, ranked, held_out = case
+    of_one_kind = [float(user.segment.language == "l0") for user, _ in ranked]
+    weighted = train(
+        training, RerankingSettings(), tmp_path, ranked=ranked, held_out=held_out, weights=of_one_kind
+    )
+    alone = [row for row, weight in enumerate(of_one_kind) if weight]
+    dropped = train(
+        training,
+        RerankingSettings(),
+        tmp_path,
+        ranked=[ranked[row] for row in alone],
+        held_out=[held_out[row] for row in alone],
+    )
+    assert weighted.metrics == pytest.approx(dict(dropped.metrics))
+    with pytest.raises(InvalidInputError, match="weights"):
+        train(training, RerankingSettings(), tmp_path, ranked=ranked, held_out=held_out, weights=[1.0])

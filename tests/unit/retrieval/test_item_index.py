@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,19 @@ from services.recommendations.item_index import (
     INDEX_FILE,
     SETTINGS_FILE,
     VECTORS_FILE,
+    IndexKind,
     IndexSettings,
     ItemIndex,
 )
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 
 LISTS = IndexSettings(exact_limit=0, list_count=32, probe_count=8)
+EVERY_KIND = (
+    IndexSettings(),
+    LISTS,
+    replace(LISTS, kind=IndexKind.IVF_FLAT),
+    IndexSettings(exact_limit=0, kind=IndexKind.HNSW, neighbour_count=16, search_depth=64),
+)
 
 
 def vectors_of(count: int, dimension: int = 16, seed: int = 0) -> NDArray[np.float32]:
@@ -56,7 +64,7 @@ def test_vectors_have_unit_length_and_cannot_be_changed() -> None:
         index.vectors[0, 0] = 2.0
 
 
-@pytest.mark.parametrize("settings", [IndexSettings(), LISTS])
+@pytest.mark.parametrize("settings", EVERY_KIND, ids=lambda settings: settings.kind)
 def test_excluded_items_are_replaced_by_the_next_best(settings: IndexSettings) -> None:
     index = ItemIndex.build(names(3000), vectors_of(3000), settings)
     query = vectors_of(1, seed=99)[0]
@@ -68,7 +76,7 @@ def test_excluded_items_are_replaced_by_the_next_best(settings: IndexSettings) -
     assert len(set(expected) & set(found.item_ids)) >= (100 if index.exact else 90)
 
 
-@pytest.mark.parametrize("settings", [IndexSettings(), LISTS])
+@pytest.mark.parametrize("settings", EVERY_KIND, ids=lambda settings: settings.kind)
 def test_the_whole_catalogue_can_be_asked_for(settings: IndexSettings) -> None:
     index = ItemIndex.build(names(2000), vectors_of(2000), settings)
     query = vectors_of(1, seed=5)[0]
@@ -110,7 +118,7 @@ def test_lists_find_nearly_everything_that_exact_search_finds() -> None:
     assert np.mean(recalls) >= 0.95
 
 
-@pytest.mark.parametrize("settings", [IndexSettings(), LISTS])
+@pytest.mark.parametrize("settings", EVERY_KIND, ids=lambda settings: settings.kind)
 def test_a_saved_index_answers_the_same(settings: IndexSettings, tmp_path: Path) -> None:
     index = ItemIndex.build(("a/b", "é", *names(1998)), vectors_of(2000), settings)
     index.save(tmp_path)
@@ -123,6 +131,66 @@ def test_a_saved_index_answers_the_same(settings: IndexSettings, tmp_path: Path)
         first, second = index.search(query, 50, ("é",)), again.search(query, 50, ("é",))
         assert first.item_ids == second.item_ids
         np.testing.assert_array_equal(first.scores, second.scores)
+
+
+@pytest.mark.parametrize("settings", EVERY_KIND, ids=lambda settings: settings.kind)
+def test_an_item_added_to_an_index_is_found_and_the_old_index_stays_as_it_was(
+    settings: IndexSettings, tmp_path: Path
+) -> None:
+    vectors = vectors_of(2002)
+    index = ItemIndex.build(names(2000), vectors[:2000], settings)
+    query = vectors[2000]
+    before = index.search(query, 20)
+    patched = index.with_items(("new-a", "new-b"), 3.0 * vectors[2000:])
+    assert patched.search(query, 1).item_ids == ("new-a",)
+    assert patched.search(query, 20, exclude=("new-a", "new-b")).item_ids[:5] == before.item_ids[:5]
+    assert len(index) == 2000
+    assert len(patched) == 2002
+    assert index.search(query, 20).item_ids == before.item_ids
+    np.testing.assert_array_equal(patched.vectors[:2000], index.vectors)
+    patched.save(tmp_path)
+    assert ItemIndex.load(tmp_path).search(query, 20).item_ids == patched.search(query, 20).item_ids
+    assert index.with_items((), vectors[:0]) is index
+
+
+def test_what_cannot_be_added_is_refused() -> None:
+    index = ItemIndex.build(names(3), vectors_of(3))
+    with pytest.raises(InvalidInputError, match="'item-00001' is in the index"):
+        index.with_items(("new", "item-00001"), vectors_of(2))
+    with pytest.raises(InvalidInputError, match="more than one row"):
+        index.with_items(("new", "new"), vectors_of(2))
+    with pytest.raises(InvalidInputError, match="16 columns"):
+        index.with_items(("new",), vectors_of(1, dimension=15))
+    with pytest.raises(InvalidInputError, match="'new' is not finite"):
+        index.with_items(("new",), np.full((1, 16), np.inf, dtype=np.float32))
+
+
+def test_a_graph_that_does_not_reach_an_item_still_returns_all_that_is_asked_for() -> None:
+    # Copies of one vector make a graph fall apart: FAISS then returns fewer items than there are.
+    vectors = np.vstack([np.tile(vectors_of(1), (400, 1)), vectors_of(200, seed=7)])
+    index = ItemIndex.build(names(600), vectors, EVERY_KIND[-1])
+    query = vectors_of(1, seed=9)[0]
+    found = index.search(query, 590, exclude=("item-00000",))
+    assert len(set(found.item_ids)) == 590
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_searching_with_other_settings_shares_the_structure() -> None:
+    index = ItemIndex.build(names(3000), vectors_of(3000), LISTS)
+    thorough = index.searched_with(replace(LISTS, probe_count=32, rescored_share=2.0))
+    query = vectors_of(1, seed=9)[0]
+    expected = set(brute_force(index, query, 100, set()))
+    shares = [len(expected & set(one.search(query, 100).item_ids)) for one in (index, thorough)]
+    assert shares[0] <= shares[1] == 100
+    with pytest.raises(InvalidInputError, match="another index"):
+        index.searched_with(replace(LISTS, list_count=16))
+
+
+def test_memory_counts_the_structure_and_the_vectors() -> None:
+    vectors = vectors_of(2000)
+    exact, coded = (ItemIndex.build(names(2000), vectors, one).memory_bytes() for one in EVERY_KIND[:2])
+    assert exact >= 2 * vectors.nbytes
+    assert vectors.nbytes < coded < exact
 
 
 def test_building_twice_gives_the_same_index() -> None:
@@ -180,4 +248,14 @@ def test_a_damaged_artifact_is_refused(file: str, damage: str, tmp_path: Path) -
         ItemIndex.build(names(299), vectors_of(299)).save(other)
         path.write_bytes((other / file).read_bytes())
     with pytest.raises(ArtifactError, match=r"item index|items and"):
+        ItemIndex.load(tmp_path)
+
+
+def test_a_vector_that_is_not_finite_is_refused_when_read(tmp_path: Path) -> None:
+    index = ItemIndex.build(names(30), vectors_of(30))
+    index.save(tmp_path)
+    vectors = index.vectors.copy()
+    vectors[3, 4] = np.nan
+    np.savez(tmp_path / VECTORS_FILE, item_ids=np.array(index.item_ids), vectors=vectors)
+    with pytest.raises(ArtifactError, match="not finite"):
         ItemIndex.load(tmp_path)

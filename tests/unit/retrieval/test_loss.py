@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from services.recommendations.retrieval.towers import sampled_softmax_loss
+from services.recommendations.retrieval.towers import OwnNegatives, sampled_softmax_loss
 
 
 def test_the_loss_equals_a_plain_second_implementation() -> None:
@@ -70,3 +71,52 @@ def test_sampled_negatives_estimate_the_full_softmax_without_bias() -> None:
     assert mean_inverse_probability(np.log(expected_counts)) == pytest.approx(full, rel=0.02)
     # Without the correction the frequent items weigh too much.
     assert mean_inverse_probability(np.zeros(5)) > 1.5 * full
+
+
+def test_hard_negatives_leave_the_gradient_of_the_full_softmax_as_it_is() -> None:
+    """Of exp(loss), the estimated denominator over the target's term: its mean over all draws is exact."""
+    items = torch.tensor([[0.9, 0.1], [-0.2, 0.8], [0.4, -0.5], [0.7, 0.6]], dtype=torch.float64)
+    start = torch.tensor([[0.8, 0.5]], dtype=torch.float64)
+    target, window, shares = 2, (0, 3), np.array([0.5, 0.3, 0.15, 0.05])
+    by_chance = shares + 1.0 / 4  # one draw by share of the targets, one uniform
+    expected = by_chance.copy()
+    expected[list(window)] += 1.0 / len(window)
+
+    user = start.clone().requires_grad_()
+    logits = (items @ user[0]) / 0.5
+    torch.exp(torch.logsumexp(logits, 0) - logits[target]).backward()
+    assert user.grad is not None
+    full = user.grad.numpy().copy()
+
+    def mean_gradient(counts: np.ndarray) -> np.ndarray:
+        user = start.clone().requires_grad_()
+        for in_batch, uniform, own in itertools.product(range(4), range(4), window):
+            drawn = [target, in_batch, uniform]
+            loss = sampled_softmax_loss(
+                user,
+                items[drawn],
+                torch.tensor(np.log(counts[drawn]))[None],
+                torch.tensor([[False, in_batch == target, uniform == target]]),
+                0.5,
+                OwnNegatives(
+                    items[[own]][None],
+                    torch.tensor(np.log(counts[[own]]))[None],
+                    torch.zeros(1, 1, dtype=torch.bool),
+                ),
+            )
+            (torch.exp(loss) * shares[in_batch] / 4 / len(window)).backward()
+        assert user.grad is not None
+        return user.grad.numpy().copy()
+
+    np.testing.assert_allclose(mean_gradient(expected), full, rtol=1e-10)
+    # Taken for items that came by chance, the hard ones are pushed down too far.
+    assert np.linalg.norm(mean_gradient(by_chance)) > 1.5 * np.linalg.norm(full)
+
+
+def test_absent_hard_negatives_change_nothing() -> None:
+    rng = np.random.default_rng(2)
+    users, candidates = (torch.tensor(rng.normal(size=(count, 4))) for count in (2, 5))
+    counts, not_negative = torch.zeros(5, dtype=torch.float64), torch.zeros(2, 5, dtype=torch.bool)
+    plain = sampled_softmax_loss(users, candidates, counts, not_negative, 0.5)
+    own = OwnNegatives(torch.tensor(rng.normal(size=(2, 3, 4))), torch.zeros(2, 3), torch.ones(2, 3).bool())
+    assert sampled_softmax_loss(users, candidates, counts, not_negative, 0.5, own) == plain

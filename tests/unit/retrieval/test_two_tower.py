@@ -120,7 +120,8 @@ def test_order_matters_to_the_user_vector(trained: Trained) -> None:
     assert not np.allclose(forth, back, atol=1e-3)
 
 
-def test_an_item_published_a_minute_ago_is_found_by_its_content(trained: Trained) -> None:
+@pytest.mark.parametrize("rebuilt", [True, False])
+def test_an_item_published_a_minute_ago_is_found_by_its_content(trained: Trained, rebuilt: bool) -> None:
     known = ("crime-03", "sport-01")
     catalogue = Catalogue(
         item_ids=(*known, "new-crime", "new-nature", "new-without-content"),
@@ -130,7 +131,12 @@ def test_an_item_published_a_minute_ago_is_found_by_its_content(trained: Trained
         topics=(("crime",), ("sport",), ("crime",), ("nature", "never seen"), ()),
         published_at=np.full(5, np.datetime64("NaT"), dtype="datetime64[s]"),
     )
-    extended = trained.retriever.with_catalogue(catalogue)
+    extended = (
+        trained.retriever.with_catalogue(catalogue)
+        if rebuilt
+        else trained.retriever.with_new_items(catalogue)
+    )
+    assert len(extended.index) == (5 if rebuilt else len(trained.retriever.index) + 3)
     # What was trained on keeps its vector.
     for item in known:
         np.testing.assert_allclose(
@@ -138,12 +144,18 @@ def test_an_item_published_a_minute_ago_is_found_by_its_content(trained: Trained
             trained.retriever.index.vectors[trained.retriever.index.row_of[item]],
             rtol=1e-5,
         )
-    assert not extended.index.vectors[4].any()
-    fan = UserState("fan", history=("crime-03",))
-    assert extended.retrieve(fan, 1).item_ids == ("new-crime",)
+    vector_of = {item: extended.index.vectors[extended.index.row_of[item]] for item in catalogue.item_ids}
+    assert not vector_of["new-without-content"].any()
+    fan = UserState("fan", history=("crime-03", "crime-05", "crime-07"))
+    answer = extended.retrieve(fan, len(extended.index)).item_ids
+    # A fan finds it among the 40 of the genre that everyone knows, before what has another genre or none.
+    assert answer.index("new-crime") < 40
+    assert not rebuilt or answer[0] == "new-crime"
+    assert answer.index("new-crime") < answer.index("new-without-content")
+    assert answer.index("new-crime") < answer.index("new-nature")
     # And it counts in a history at once.
     with_new = extended.user_vector(UserState("fan", history=("new-crime",)))
-    assert with_new @ extended.index.vectors[0] > with_new @ extended.index.vectors[1]
+    assert with_new @ vector_of["crime-03"] > with_new @ vector_of["sport-01"]
 
 
 def test_serving_equals_the_trained_towers(training: TrainingInput, settings: RetrievalSettings) -> None:

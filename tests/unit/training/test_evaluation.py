@@ -224,3 +224,21 @@ def test_nobody_to_evaluate_is_an_error() -> None:
     )
     with pytest.raises(InvalidInputError, match="no user"):
         evaluate(Recorder(), nobody, seed=0)
+
+
+def test_figures_are_broken_down_by_user_attributes():
+    split = a_split()
+    countries = ["fi" if user < 35 else "es" for user in range(USER_COUNT)]
+    model = RandomOrder(1, split, lift=0.5)
+    result = evaluate(
+        model, split, seed=0, user_attributes={"country": countries, "language": ["en"] * USER_COUNT}
+    )
+    finland, spain = result.by_user_attribute["country"]
+    assert (finland.group, finland.count, spain.group, spain.count) == ("fi", 35, "es", 25)
+    own = result.per_user("ndcg@10")[:35].mean()
+    assert finland.metrics["ndcg@10"].value == pytest.approx(own)
+    assert spain.metrics is None  # fewer than MINIMUM_GROUP_COUNT
+    assert result.by_user_attribute["language"][0].metrics == result.metrics
+    assert "country" not in evaluation_report({"m": result})["breakdowns"]
+    with pytest.raises(InvalidInputError, match="country"):
+        evaluate(model, split, seed=0, user_attributes={"country": ["fi"]})

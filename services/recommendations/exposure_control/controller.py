@@ -1,0 +1,180 @@
+"""The controller around the pure step: observe the event log, decide, publish. Restartable at any point."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from services.recommendations.exposure_control.price_document import PriceDocument
+from services.recommendations.exposure_control.price_source import PricePublisher
+from services.recommendations.exposure_control.step import (
+    ControlSettings,
+    ControlState,
+    Decision,
+    ExposureWindow,
+    Step,
+    step,
+)
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.events import Impression
+from streamrec.events.event_log import EventReader
+from streamrec.stats.exposure import gini_weights, project_onto_permutohedron
+
+_LOG = logging.getLogger(__name__)
+
+
+def observe(
+    impressions: Iterable[Impression],
+    language_of: Mapping[str, str],
+    *,
+    after: datetime,
+    until: datetime,
+    relevance_loss: float | None = None,
+) -> ExposureWindow:
+    """Count what was shown; every position counts 1, and every rung of the ladder, since users saw it.
+
+    Args:
+        impressions: Each once.
+        language_of: Creator language by item id; other items are not counted.
+        after, until: The window: served later than ``after`` and not later than ``until``.
+        relevance_loss: As in `ExposureWindow`.
+    """
+    requests, shown = 0, Counter[str]()
+    for impression in impressions:
+        if after < impression.served_at <= until:
+            requests += 1
+            shown.update(language_of[item] for item in impression.item_ids if item in language_of)
+    return ExposureWindow(requests, {name: float(count) for name, count in shown.items()}, relevance_loss)
+
+
+@dataclass(frozen=True)
+class ControlledTraffic:
+    """Where the controller looks.
+
+    Attributes:
+        reader: The event log.
+        language_of: Creator language by item id.
+        relevance_loss: Measures the loss of a window, where something can; called with its bounds.
+    """
+
+    reader: EventReader
+    language_of: Mapping[str, str]
+    relevance_loss: Callable[[datetime, datetime], float | None] = lambda _after, _until: None
+
+
+class ExposureController:
+    """Steps once for each window that is long enough. Not for several threads; one per target.
+
+    What it must remember is in the published document. A controller that starts anew goes on from there.
+    """
+
+    def __init__(
+        self,
+        traffic: ControlledTraffic,
+        publisher: PricePublisher,
+        settings: ControlSettings,
+        fitted: ControlState,
+        *,
+        since: datetime | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Set it up.
+
+        Args:
+            traffic: Where to look.
+            publisher: Where prices go.
+            settings: How to decide.
+            fitted: Where to begin if nothing is published yet; its languages are those that count.
+            since: From when on the fitted prices were served; what was served from then on is the first
+                window. From now on where None.
+            clock: Now, UTC.
+
+        Raises:
+            DependencyError: The published document cannot be read.
+        """
+        self._traffic, self._publisher, self._settings, self._clock = traffic, publisher, settings, clock
+        published = _published(publisher)
+        self._revision = published.revision if published else 0
+        self._state = resumed_state(fitted, published, settings)
+        self._window_start = published.published_at if published else since or clock()
+
+    @property
+    def state(self) -> ControlState:
+        """What the next window is decided on."""
+        return self._state
+
+    def run_once(self) -> Step:
+        """Decide on what was served since the last decision, and publish if anything changed.
+
+        A window with too little evidence is not over: it goes on until it holds enough.
+
+        Raises:
+            DependencyError: The log cannot be read, or the prices cannot be written; nothing has changed.
+        """
+        now = self._clock()
+        window = observe(
+            self._traffic.reader.snapshot().impressions,
+            self._traffic.language_of,
+            after=self._window_start,
+            until=now,
+            relevance_loss=self._traffic.relevance_loss(self._window_start, now),
+        )
+        outcome = step(self._settings, self._state, window)
+        if outcome.decision is Decision.HELD_TOO_LITTLE_EVIDENCE:
+            _LOG.info("exposure prices held: %d requests so far", window.requests)
+            return outcome
+        # Also above what a lost or damaged document might have held: replicas never go back.
+        revision = max(self._revision + 1, int(now.timestamp()))
+        self._publisher.publish(document_of(outcome.state, self._settings, revision, now))
+        self._state, self._revision, self._window_start = outcome.state, revision, now
+        _LOG.info(
+            "exposure Gini %.3f over %d requests, target %.3f: %s, strength %.5f, revision %d",
+            outcome.gini,
+            window.requests,
+            self._settings.target_gini,
+            outcome.decision,
+            outcome.state.strength,
+            revision,
+        )
+        return outcome
+
+
+def document_of(
+    state: ControlState, settings: ControlSettings, revision: int, now: datetime
+) -> PriceDocument:
+    """Return what replicas and a restarted controller need to know."""
+    return PriceDocument(
+        revision=revision,
+        published_at=now,
+        target_gini=settings.target_gini,
+        strength=state.strength,
+        pattern=dict(zip(state.languages, state.pattern.tolist(), strict=True)),
+        prices=state.prices,
+    )
+
+
+def resumed_state(
+    fitted: ControlState, published: PriceDocument | None, settings: ControlSettings
+) -> ControlState:
+    """Go on from what is published; a language that is new since then starts where it was fitted."""
+    if published is None or published.strength == 0.0:
+        return fitted
+    known = dict(zip(fitted.languages, fitted.pattern.tolist(), strict=True)) | dict(published.pattern)
+    pattern = np.array([known[name] for name in fitted.languages])
+    strength = min(max(published.strength, settings.minimum_strength), settings.maximum_strength)
+    return ControlState(
+        fitted.languages, project_onto_permutohedron(pattern, gini_weights(len(pattern))), strength
+    )
+
+
+def _published(publisher: PricePublisher) -> PriceDocument | None:
+    try:
+        return publisher.published()
+    except InvalidInputError as error:
+        _LOG.warning("the published prices are damaged, starting from the fitted ones: %s", error)
+        return None

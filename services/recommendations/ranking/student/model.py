@@ -1,0 +1,106 @@
+"""The student: the ranker that serves. Pure: no clock, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommendations.ranking import full_ranking
+from services.recommendations.ranking.segments import SegmentTable
+from services.recommendations.ranking.student import artifact
+from services.recommendations.ranking.student.runtime import StudentScorer, StudentWeights
+from services.recommendations.ranking.student.settings import StudentNetworkSettings
+from services.recommendations.ranking.top_items import RankerTopItems
+from services.recommendations.types import Candidates, Segment, UserState
+from streamrec.training.splits import Sequences
+
+_UNKNOWN_SEGMENT: Final = Segment()
+
+
+class StudentRanker:
+    """Scores candidates for a user. Implements `Ranker` and `TopItems`; safe to share between threads.
+
+    An item's score depends on the user's history and segment and on nothing else.
+
+    Attributes:
+        item_ids: Length n, in row order: the order of the catalogue that it was trained on.
+        settings: Sizes.
+        weights: What scores are computed from.
+        segment_table: Rows of the segment vectors.
+    """
+
+    def __init__(
+        self,
+        item_ids: tuple[str, ...],
+        settings: StudentNetworkSettings,
+        weights: StudentWeights,
+        segment_table: SegmentTable,
+    ) -> None:
+        self.item_ids = item_ids
+        self.settings = settings
+        self.weights = weights
+        self.segment_table = segment_table
+        self._scorer = StudentScorer(settings, weights)
+        # What is computed once is computed now, so that the first request is as fast as the rest.
+        some = np.arange(min(2, len(item_ids)), dtype=np.int64)
+        self.scores(some, _UNKNOWN_SEGMENT, some)
+
+    @cached_property
+    def row_of(self) -> Mapping[str, int]:
+        """Row by item id."""
+        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+    @property
+    def history_length(self) -> int:
+        """Newest known items of a history that count."""
+        return self.settings.history_length
+
+    def rank(self, user: UserState, candidates: Candidates) -> Candidates:
+        """Return the same items, rescored and sorted; see `full_ranking.rank`.
+
+        Without any known history the score is what everyone likes and what the segment says.
+        """
+        return full_ranking.rank(self, user, candidates)
+
+    def scores(
+        self, history: NDArray[np.int64], segment: Segment, candidates: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Score some items for one user.
+
+        Args:
+            history: Shape (h,), item rows, oldest first; may be empty.
+            segment: What else is known of the user.
+            candidates: Shape (c,), item rows.
+
+        Returns:
+            Shape (c,), finite.
+        """
+        return self._scorer.scores(history, self.segment_table.rows([segment])[0], candidates)
+
+    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
+        """Rank the whole catalogue for some users of unknown segment; see `TopItems.top_items`.
+
+        With segments use `services.recommendations.ranking.top_items.RankerTopItems`.
+        """
+        return RankerTopItems(self, {}).top_items(users, histories, count)
+
+    def save(self, folder: Path) -> None:
+        """Write the artifact into ``folder``, which is made if need be; see `artifact.write`."""
+        artifact.write(
+            artifact.StudentParts(self.item_ids, self.settings, self.weights, self.segment_table), folder
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: A file is missing, damaged, or does not fit the others.
+        """
+        parts = artifact.read(folder)
+        return cls(parts.item_ids, parts.settings, parts.weights, parts.segment_table)

@@ -1,0 +1,170 @@
+"""Distilling the student that serves from the ranker that was trained before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from services.recommendations.ranking.segments import SegmentTable
+from services.recommendations.ranking.student.distillation import distil
+from services.recommendations.ranking.student.export import serving_weights
+from services.recommendations.ranking.student.labels import LabelledStep, Teacher, draw_windows, label
+from services.recommendations.ranking.student.model import StudentRanker
+from services.recommendations.ranking.student.network import StudentNetwork, first_item_vectors
+from services.recommendations.ranking.student.settings import StudentSettings
+from services.recommendations.ranking.top_items import RankerTopItems
+from services.recommendations.training_checks import check_columns
+from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
+from services.recommendations.types import Segment
+from services.recommendations.user_states import segments_by_user
+from streamrec.contracts.errors import InvalidInputError, PermanentError
+from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
+from streamrec.datasets.dataset import SEGMENT_COLUMNS
+from streamrec.training.evaluation import HeldOut, evaluate
+
+__all__ = ["StudentSettings", "train"]
+
+_EVALUATED_USERS: Final = 1000
+"""Most users that the figures of the registered version are measured on, the same as for the teacher."""
+_HELD_OUT: Final[tuple[HeldOut, ...]] = ("validation", "test")
+_FIRST_BIAS_SHARE: Final = 0.3
+"""Of the teacher's mean score of an item: the rest is left to the vectors."""
+
+
+def train(
+    training: TrainingInput,
+    settings: StudentSettings,
+    output: Path,
+    *,
+    teacher: Teacher,
+    teacher_ref: ModelRef,
+    teacher_metrics: Mapping[str, float],
+) -> ModelSpec:
+    """Distil the student from ``teacher`` and write its artifact into ``output``.
+
+    Only train items are looked at: their prefixes are what the teacher scores. The same seed on the same
+    machine with the same number of threads gives the same model.
+
+    Args:
+        training: Data, split, seed and progress.
+        settings: See `StudentSettings`.
+        output: Folder for the artifact.
+        teacher: A ranker of the same catalogue.
+        teacher_ref: Its registered version.
+        teacher_metrics: Its held-out metrics, to compare with.
+
+    Raises:
+        DataFolderError: A column holds a value that is not one; names the column.
+        InvalidInputError: The teacher was trained on another catalogue, or there is nothing to learn from.
+        PermanentError: A score or the loss is not finite.
+    """
+    check_columns(training.dataset)
+    if teacher.item_ids != training.split.catalogue.item_ids:
+        raise InvalidInputError("teacher", f"{teacher_ref} was trained on another catalogue; train it again")
+    segments = segments_by_user(training.dataset)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        model, divergence = distil_student(training, settings, teacher, segments)
+    model.save(output)
+    metrics = {
+        **_metrics(model, training, segments),
+        "divergence_from_teacher": divergence,
+    }
+    for on in _HELD_OUT:
+        teachers = teacher_metrics.get(f"{on}_ndcg_at_10", 0.0)
+        if teachers > 0.0:
+            metrics[f"{on}_ndcg_at_10_share_of_teacher"] = metrics[f"{on}_ndcg_at_10"] / teachers
+    return ModelSpec(
+        name=MODEL_NAMES["ranking"],
+        signature=_signature(),
+        data_fingerprint=training.dataset.fingerprint,
+        settings_fingerprint=settings_fingerprint(settings, training.seed),
+        metrics=metrics,
+        parameters={**asdict(settings), "seed": training.seed, "teacher": str(teacher_ref)},
+    )
+
+
+def distil_student(
+    training: TrainingInput, settings: StudentSettings, teacher: Teacher, segments: Mapping[str, Segment]
+) -> tuple[StudentRanker, float]:
+    """Return the student, and its mean divergence from the teacher in the last epoch.
+
+    Torch's global generator must be seeded: the first weights come from it.
+    """
+    train_sequences = training.split.train
+    rng = np.random.default_rng(training.seed)
+    user_segments = [segments.get(user_id, Segment()) for user_id in train_sequences.user_ids]
+    segment_table = SegmentTable.of(user_segments)
+    windows = draw_windows(
+        train_sequences,
+        settings.distillation,
+        label_count=settings.distillation.label_count(train_sequences.items.size, len(teacher.item_ids)),
+        history_length=settings.network.history_length,
+        rng=rng,
+    )
+    labelled = label(
+        teacher, train_sequences, windows, user_segments, settings.distillation, rng, training.progress
+    )
+    network = StudentNetwork(
+        settings.network,
+        first_item_vectors(teacher.vectors, settings.network.dimension, rng),
+        _first_biases(labelled, len(teacher.item_ids)),
+        segment_table.sizes,
+    )
+    divergence = distil(
+        network,
+        labelled,
+        segment_table.rows(user_segments),
+        settings.distillation,
+        rng,
+        training.progress,
+    )
+    model = StudentRanker(teacher.item_ids, settings.network, serving_weights(network), segment_table)
+    return model, divergence
+
+
+def _first_biases(labelled: list[LabelledStep], item_count: int) -> NDArray[np.float32]:
+    """Shape (n,): a share of each item's mean score in the samples; that of all where it is in none."""
+    sums, counts = np.zeros(item_count), np.zeros(item_count)
+    for step in labelled:
+        present = np.isfinite(step.sample_scores)
+        sums[step.sample] += np.where(present, step.sample_scores, 0.0).sum(axis=0, dtype=np.float64)
+        counts[step.sample] += present.sum(axis=0)
+    mean = sums.sum() / max(1.0, counts.sum())
+    means = np.where(counts > 0, sums / np.maximum(counts, 1.0), mean)
+    biases: NDArray[np.float32] = ((means - mean) * _FIRST_BIAS_SHARE).astype(np.float32)
+    return biases
+
+
+def _metrics(
+    model: StudentRanker, training: TrainingInput, segments: Mapping[str, Segment]
+) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    top_items = RankerTopItems(model, segments)
+    training.progress.start("student: evaluation", len(_HELD_OUT))
+    for on in _HELD_OUT:
+        result = evaluate(top_items, training.split, seed=training.seed, on=on, max_users=_EVALUATED_USERS)
+        for metric, interval in result.metrics.items():
+            if not np.isfinite(interval.value):
+                raise PermanentError(f"{on} {metric} of the student is not finite")
+            metrics[f"{on}_{metric.replace('@', '_at_')}"] = interval.value
+        training.progress.advance(note=f"{on} NDCG@10 {metrics[f'{on}_ndcg_at_10']:.4f}")
+    training.progress.finish(note=f"test NDCG@10 {metrics['test_ndcg_at_10']:.4f}")
+    return metrics
+
+
+def _signature() -> ModelSignature:
+    return ModelSignature(
+        inputs=(
+            TensorSpec("history", "str", (-1,)),
+            TensorSpec("segment", "str", (len(SEGMENT_COLUMNS),)),
+            TensorSpec("candidates", "str", (-1,)),
+        ),
+        outputs=(TensorSpec("scores", "float32", (-1,)),),
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli import composition
+from services.cli.main import app
+from services.cli.models import find_version
+from streamrec.contracts.errors import InvalidInputError, NotFoundError
+from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
+from streamrec.registry.memory_registry import MemoryModelRegistry
+
+NAME = "recommendations-ranking"
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    registry = MemoryModelRegistry(tmp_path / "cache", clock=lambda: datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    signature = ModelSignature((TensorSpec("x", "float32", (1,)),), (TensorSpec("y", "float32", (1,)),))
+    for number, with_card in enumerate((False, True)):
+        artifact = tmp_path / f"artifact-{number}"
+        artifact.mkdir()
+        (artifact / "settings.json").write_text("{}")
+        if with_card:
+            (artifact / "model_card.md").write_text("# The card\n")
+            (artifact / "model_card.json").write_text('{"name": "the card"}\n')
+        spec = ModelSpec(NAME, signature, f"data-{number}", "settings", {"ndcg@10": 0.125})
+        version = registry.register(spec, artifact)
+    registry.set_alias(version.ref, CHAMPION)
+    monkeypatch.setattr(composition, "open_registry", lambda _workspace: registry)
+    return registry
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["models", *arguments])
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_card_of_the_champion_or_of_a_version_is_printed():
+    assert run("card", NAME).stdout == "# The card\n"
+    assert run("card", f"{NAME}@2").stdout == "# The card\n"
+    assert json.loads(run("card", NAME, "--json").stdout) == {"name": "the card"}
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_version_without_a_card_says_what_to_do():
+    result = run("card", f"{NAME}@1")
+    assert result.exit_code == 2
+    assert "without a model card" in result.output
+    assert "streamrec train" in result.output
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        ("recommendations-nothing", NotFoundError),
+        (f"{NAME}@9", NotFoundError),
+        (f"{NAME}@", InvalidInputError),
+        (f"{NAME}@two", InvalidInputError),
+        (f"{NAME}@0", InvalidInputError),
+        (f"{NAME}@-1", InvalidInputError),
+        ("../escape", InvalidInputError),
+        ("", InvalidInputError),
+    ],
+)
+def test_names_that_are_nothing_are_refused(registry, model, error):
+    with pytest.raises(error):
+        find_version(registry, model)
+
+
+@pytest.mark.usefixtures("registry")
+def test_versions_are_listed():
+    text = run("list").stdout
+    assert f"{NAME}@2" in text
+    assert f"{NAME}@1" in text
+    assert "champion" in text
+    assert "2026-01-02" in text
+
+
+def test_without_a_champion_it_is_the_newest(registry, tmp_path):
+    artifact = tmp_path / "teacher"
+    artifact.mkdir()
+    (artifact / "settings.json").write_text("{}")
+    champion = registry.resolve(NAME)
+    spec = ModelSpec(f"{NAME}-teacher", champion.signature, "data", "settings")
+    registry.register(spec, artifact)
+    assert find_version(registry, f"{NAME}-teacher").ref.version == 1
+    registry.set_alias(champion.ref, CHAMPION)
+    registry.register(ModelSpec(NAME, champion.signature, "newer", "settings"), artifact)
+    assert find_version(registry, NAME).ref == champion.ref
