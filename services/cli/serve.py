@@ -9,7 +9,6 @@ import typer
 from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
-    from services.recommendations.graph import GraphSettings
     from services.recommendations.local_cluster import RunningService
 
 
@@ -23,6 +22,7 @@ def serve(
 ) -> None:
     """Serve the champions of WORKSPACE over HTTP until Ctrl-C."""
     from services.cli.composition import gateway_parts, registry_settings
+    from services.recommendations.graph import GraphSettings
     from services.recommendations.local_cluster import LocalServeSettings, serve_forever
 
     place = Workspace(workspace.resolve())  # replicas run in a folder of their own

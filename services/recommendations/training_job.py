@@ -84,7 +84,10 @@ class TrainingSettings:
     @classmethod
     def quick(cls) -> Self:
         """Smaller models by the same code: for a demonstration within minutes."""
-        return cls(ranking_teacher=ranking_training.RankingSettings.quick())
+        return cls(
+            retrieval=replace(retrieval_training.RetrievalSettings(), hard_negative_count=0),
+            ranking_teacher=ranking_training.RankingSettings.quick(),
+        )
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,7 @@ class RankingSettings:
                 pools=replace(whole.pools, interaction_budget=700_000, learning_rate=7e-3),
                 joint=replace(whole.joint, interaction_budget=300_000, maximum_epochs=4),
             ),
+            combination=CombinationSettings(maximum_examples=1500),
         )
 
     def __post_init__(self) -> None:

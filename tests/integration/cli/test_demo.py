@@ -57,7 +57,7 @@ def first_run(workspace):
 def test_a_small_world_goes_from_data_to_a_report(first_run, workspace):
     output, summary = first_run
     assert list(summary["offline"]["models"]) == [
-        "popularity", "itemknn", "ease", "markov", "two_tower", "ranker", "pipeline",
+        "popularity", "itemknn", "ease", "markov", "two_tower", "ranker", "student", "pipeline",
     ]  # fmt: skip
     served = summary["served"]
     assert served["requests"] == REQUESTS

@@ -60,7 +60,16 @@ def test_the_command_runs_the_arms_that_are_asked_for_and_writes_them(models, fo
 
     monkeypatch.setattr(closed_loop_job, "measure_closed_loop", measured)
     arguments = ["world", "closed-loop", "--data", str(folder), "--workspace", str(tmp_path / "workspace")]
-    arguments += ["--new-users", "30", "--effort", "quick", "--arms", f"{OLD}, {PIPELINE}", "--json", str(tmp_path / "out.json")]
+    arguments += [
+        "--new-users",
+        "30",
+        "--effort",
+        "quick",
+        "--arms",
+        f"{OLD}, {PIPELINE}",
+        "--json",
+        str(tmp_path / "out.json"),
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert asked["world"] == SETTINGS
