@@ -16,6 +16,7 @@ _METRICS_VARIABLES: Final = ("PROMETHEUS_MULTIPROCESS_DIR", "PROMETHEUS_MULTIPRO
 _set_by_others: Final = {name for name in _METRICS_VARIABLES if name in os.environ}
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView  # noqa: E402
+from feast.errors import FeastObjectNotFoundException  # noqa: E402
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey  # noqa: E402
 from feast.protos.feast.types.Value_pb2 import Value  # noqa: E402
 from feast.repo_config import RepoConfig  # noqa: E402
@@ -24,4 +25,13 @@ for _name in _METRICS_VARIABLES:
     if _name not in _set_by_others:
         os.environ.pop(_name, None)
 
-__all__ = ["Entity", "EntityKey", "FeatureService", "FeatureStore", "FeatureView", "RepoConfig", "Value"]
+__all__ = [
+    "Entity",
+    "EntityKey",
+    "FeastObjectNotFoundException",
+    "FeatureService",
+    "FeatureStore",
+    "FeatureView",
+    "RepoConfig",
+    "Value",
+]

@@ -27,7 +27,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from streamrec.contracts.errors import InvalidInputError, NotFoundError, NotReadyError
-from streamrec.features.feast_import import EntityKey, Value
+from streamrec.features.feast_import import EntityKey, FeastObjectNotFoundException, Value
 from streamrec.features.feast_import import FeatureStore as Feast
 from streamrec.features.feast_repository import ACTIVITY_VIEW, answering, online_connection, open_feast
 from streamrec.features.generation import GENERATION_FILE, read_generation
@@ -84,11 +84,15 @@ class FeastFeatureStore:
         """
         check_user_id(user_id)
         opened = self._open()
-        with self._answering():
-            response = opened.feast.get_online_features(
-                features=opened.service, entity_rows=[{"user_id": user_id}]
-            )
-        row = {name: values[0] for name, values in response.to_dict().items()}
+        try:
+            row = self._online_row(opened, user_id)
+        except FeastObjectNotFoundException:
+            # A publication takes the definitions of generations before it away, also from a reader that was
+            # held up between opening one and reading from it.
+            replaced, opened = opened, self._open()
+            if opened is replaced:
+                raise
+            row = self._online_row(opened, user_id)
         if row["country"] is None and row["last_event_at"] is None:
             return None
         known = unknown_user(user_id)
@@ -180,6 +184,13 @@ class FeastFeatureStore:
             current, self._current = self._current, None
         if current is not None and current.connection is not None:
             current.connection.close()
+
+    def _online_row(self, opened: _Opened, user_id: str) -> dict[str, Any]:
+        with self._answering():
+            response = opened.feast.get_online_features(
+                features=opened.service, entity_rows=[{"user_id": user_id}]
+            )
+        return {name: values[0] for name, values in response.to_dict().items()}
 
     def _open(self) -> _Opened:
         try:

@@ -161,6 +161,23 @@ def test_materialising_again_replaces_users_of_an_earlier_data_set(
     assert list(row.history) == smaller.interactions.query("user_id == 'u00001'")["item_id"].tolist()
 
 
+def test_a_reader_held_up_while_its_generation_is_replaced_reads_the_new_one(
+    settings: FeatureSettings, store: FeastFeatureStore, monkeypatch: pytest.MonkeyPatch
+):
+    datasets = [dataset_of(users=20, items=10, events_per_user=5, seed=seed) for seed in (1, 2)]
+    service.materialize(settings, datasets[0])
+    held_up = [store._open()]
+    for turn in range(3):
+        service.materialize(settings, datasets[(turn + 1) % 2])
+    held_up[0].feast.refresh_registry()  # as Feast does by itself when its cache is too old
+    current = store._open
+    monkeypatch.setattr(store, "_open", lambda: held_up.pop() if held_up else current())
+    row = store.user_features("u00003")
+    rows = datasets[1].interactions
+    assert row is not None
+    assert row.history == tuple(rows[rows["user_id"] == "u00003"]["item_id"])
+
+
 def test_readers_go_on_while_features_are_materialised_anew(
     settings: FeatureSettings, store: FeastFeatureStore
 ):
