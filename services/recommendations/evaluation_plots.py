@@ -252,7 +252,7 @@ def learning_curve_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
     for axes, value, title in zip(
         panels,
         ("validation_ndcg", "loss"),
-        ("NDCG on validation items, as training measures it", "Training loss"),
+        ("NDCG on validation items", "Training loss"),
         strict=True,
     ):
         for place, (model, points) in enumerate(curves.items()):

@@ -85,8 +85,9 @@ class TrainingSettings:
     def quick(cls) -> Self:
         """Smaller models by the same code: for a demonstration within minutes."""
         return cls(
-            retrieval=replace(retrieval_training.RetrievalSettings(), hard_negative_count=0),
+            retrieval=replace(retrieval_training.RetrievalSettings(), hard_negative_count=0, epoch_count=4),
             ranking_teacher=ranking_training.RankingSettings.quick(),
+            ranking=student_training.StudentSettings.quick(),
         )
 
 

@@ -1,4 +1,5 @@
-"""Latency of ranking 500 candidates on one core, teacher beside student, and the student in three runtimes.
+"""Latency of ranking 500 candidates on one core, teacher beside student; of the student its features alone,
+and its network in three runtimes.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/benchmark_ranking.py [--teacher FOLDER]
 
@@ -31,11 +32,12 @@ from services.recommendations.ranking.network import SequenceNetwork
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import FeatureSettings, NetworkSettings
 from services.recommendations.ranking.student.export import serving_weights
+from services.recommendations.ranking.student.features import FeatureScorer, FeatureTables
 from services.recommendations.ranking.student.model import StudentRanker
-from services.recommendations.ranking.student.network import StudentNetwork, first_item_vectors
+from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.runtime import RMS_EPSILON, StudentScorer
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
-from services.recommendations.types import CANDIDATE_COUNT, Candidates, UserState
+from services.recommendations.types import CANDIDATE_COUNT, Candidates, Segment, UserState
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.training.splits import Sequences
 
@@ -81,9 +83,9 @@ class TableStudent(nn.Module):
         attention = ((query @ keys)[:, 0] + self.lag_biases[:, :length]).softmax(dim=1)
         values = self.values[newest_first].view(-1, heads, d // heads).transpose(0, 1)
         state = torch.cat([seen, (attention[:, None] @ values).reshape(-1)])
-        products = self.state @ state
-        hidden = products[d:] / torch.sqrt((state * state).mean() + RMS_EPSILON) + self.hidden_bias
-        user = products[:d] + self.contract @ hidden.relu() + self.direct_bias
+        products, size = self.state @ state, self.direct_bias.shape[0]
+        hidden = products[size:] / torch.sqrt((state * state).mean() + RMS_EPSILON) + self.hidden_bias
+        user = products[:size] + self.contract @ hidden.relu() + self.direct_bias
         return self.outputs[candidates] @ user + self.biases[candidates]
 
 
@@ -114,15 +116,16 @@ def made_up_teacher(rng: np.random.Generator) -> RankingModel:
     return RankingModel.of(catalogue.item_ids, settings, network, NO_SEGMENTS, tables, Combination(weights))
 
 
-def made_up_student(teacher: RankingModel, rng: np.random.Generator) -> StudentRanker:
+def made_up_student(teacher: RankingModel) -> StudentRanker:
     settings = StudentNetworkSettings()
     network = StudentNetwork(
         settings,
-        first_item_vectors(teacher.vectors, settings.dimension, rng),
+        teacher.vectors,
         np.zeros(len(teacher.item_ids), dtype=np.float32),
         NO_SEGMENTS.sizes,
     )
-    return StudentRanker(teacher.item_ids, settings, serving_weights(network), NO_SEGMENTS)
+    features = FeatureTables.of(teacher.tables, teacher.feature_weights)
+    return StudentRanker(teacher.item_ids, settings, serving_weights(network), NO_SEGMENTS, features)
 
 
 def onnx_session(module: TableStudent) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
@@ -172,8 +175,9 @@ def main() -> None:
     torch.manual_seed(1)
     rng = np.random.default_rng(1)
     teacher = made_up_teacher(rng) if folder is None else RankingModel.load(folder)
-    student = made_up_student(teacher, rng)
+    student = made_up_student(teacher)
     scorer, module = StudentScorer(student.settings, student.weights), TableStudent(student).eval()
+    features = FeatureScorer(student.features, student.settings.table_length)
     nobody = np.zeros(4, dtype=np.int64)
 
     def with_torch(history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
@@ -181,18 +185,18 @@ def main() -> None:
             return module(torch.from_numpy(history), torch.from_numpy(candidates)).numpy()
 
     runtimes: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-        "NumPy": lambda history, candidates: scorer.scores(history, nobody, candidates),
-        "torch": with_torch,
+        "network by NumPy": lambda history, candidates: scorer.scores(history, nobody, candidates),
+        "network by torch": with_torch,
     }
     with_onnx = onnx_session(module)
     if with_onnx is None:
         print("ONNX Runtime is left out: onnx and onnxruntime are not both installed")
     else:
-        runtimes["ONNX Runtime"] = with_onnx
+        runtimes["network by ONNX"] = with_onnx
     print(
         f"{CANDIDATE_COUNT} candidates of {len(teacher.item_ids)}, one thread, thread time, {REQUESTS} calls"
     )
-    print(f"{'history':>7}  {'what':<22}{'p50 ms':>8}{'p99 ms':>8}{'of teacher':>12}")
+    print(f"{'history':>7}  {'what':<26}{'p50 ms':>8}{'p99 ms':>8}{'of teacher':>12}")
     for length in HISTORIES:
         requests = [
             (
@@ -215,6 +219,9 @@ def main() -> None:
         figures = {}
         for name, ranker in (("teacher, rank", teacher), ("student, rank", student)):
             figures[name] = milliseconds([lambda r=ranker, u=user: r.rank(*u) for user in users])
+        figures["student, features"] = milliseconds(
+            [lambda r=request: features.scores(r[0], Segment(), r[1]) for request in requests]
+        )
         for name, scores in runtimes.items():
             np.testing.assert_allclose(scores(*requests[0]), expected, rtol=1e-3, atol=1e-3)
             figures[f"student, {name}"] = milliseconds(
@@ -223,7 +230,7 @@ def main() -> None:
         base = np.median(figures["teacher, rank"])
         for name, taken in figures.items():
             p50, p99 = np.percentile(taken, [50, 99])
-            print(f"{length:>7}  {name:<22}{p50:>8.3f}{p99:>8.3f}{p50 / base:>12.3f}")
+            print(f"{length:>7}  {name:<26}{p50:>8.3f}{p99:>8.3f}{p50 / base:>12.3f}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from services.recommendations.ranking import artifact, full_ranking
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
-from services.recommendations.ranking.combination import Combination
+from services.recommendations.ranking.combination import LOGITS, Combination
 from services.recommendations.ranking.network import SequenceNetwork, UserEncoder
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings
@@ -90,6 +90,11 @@ class RankingModel:
     def history_length(self) -> int:
         """Newest known items of a history that the network or the features look at."""
         return max(self.settings.history_length, self.tables.history_length)
+
+    @cached_property
+    def feature_weights(self) -> dict[str, float]:
+        """Weight of each candidate feature in the score, by name."""
+        return dict(zip(FEATURES, self.combination.weights[len(LOGITS) :].tolist(), strict=True))
 
     def rank(self, user: UserState, candidates: Candidates) -> Candidates:
         """Return the same items, rescored and sorted; equal scores keep the order given.

@@ -167,8 +167,8 @@ class RankingSettings:
             network=NetworkSettings(dimension=64, head_count=2, history_length=100, temperature=0.1),
             optimisation=replace(
                 whole,
-                pools=replace(whole.pools, interaction_budget=700_000, learning_rate=7e-3),
-                joint=replace(whole.joint, interaction_budget=300_000, maximum_epochs=4),
+                pools=replace(whole.pools, interaction_budget=500_000, learning_rate=7e-3),
+                joint=replace(whole.joint, interaction_budget=200_000, maximum_epochs=4),
             ),
             combination=CombinationSettings(maximum_examples=1500),
         )

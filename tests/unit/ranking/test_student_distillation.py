@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from services.recommendations.ranking.candidate_features import CandidateTables
+from services.recommendations.ranking.settings import FeatureSettings
 from services.recommendations.ranking.student.distillation import distillation_loss
-from services.recommendations.ranking.student.labels import NO_TARGET, draw_windows, label
+from services.recommendations.ranking.student.features import FeatureScorer, FeatureTables
+from services.recommendations.ranking.student.labels import draw_windows, label
 from services.recommendations.ranking.student.settings import (
     DistillationSettings,
     StudentNetworkSettings,
@@ -18,6 +21,7 @@ from services.recommendations.ranking.student.settings import (
 from services.recommendations.types import Segment
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.progress import SilentProgress
+from streamrec.datasets.catalogue import Catalogue
 from streamrec.training.splits import Sequences
 
 ITEMS = 30
@@ -32,12 +36,28 @@ def sequences(lists: list[list[int]]) -> Sequences:
     )
 
 
+TABLES = CandidateTables.fit(
+    sequences([list(range(ITEMS))]),
+    Catalogue(
+        item_ids=tuple(f"i{item}" for item in range(ITEMS)),
+        titles=("",) * ITEMS,
+        creator_ids=tuple(f"c{item // 3}" for item in range(ITEMS)),
+        creator_languages=("unknown",) * ITEMS,
+        topics=((),) * ITEMS,
+        published_at=np.full(ITEMS, "NaT", dtype="datetime64[s]"),
+    ),
+    FeatureSettings(),
+)
+
+
 class CountingTeacher:
     """Scores an item by its row, and by how often it stands in the history; remembers what it was asked."""
 
     def __init__(self):
         self.item_ids = tuple(f"i{item}" for item in range(ITEMS))
         self.vectors = np.zeros((ITEMS, 4), dtype=np.float32)
+        self.tables = TABLES
+        self.feature_weights = {"transition_from_last": 0.3, "creator_affinity": 0.5}
         self.asked = []
 
     def prefix_scores(self, history, segment, lengths):
@@ -56,9 +76,9 @@ def labelled(train: Sequences, settings: DistillationSettings = SETTINGS, teache
     rng = np.random.default_rng(seed)
     windows = draw_windows(train, settings, label_count=40, history_length=6, rng=rng)
     segments = [Segment(language=user_id) for user_id in train.user_ids]
-    return windows, label(
-        teacher or CountingTeacher(), train, windows, segments, settings, rng, SilentProgress()
-    )
+    teacher = teacher or CountingTeacher()
+    features = FeatureScorer(FeatureTables.of(teacher.tables, teacher.feature_weights), 4)
+    return windows, label(teacher, train, windows, segments, features, settings, rng, SilentProgress())
 
 
 def test_loss_is_the_divergence_worked_out_by_hand():
@@ -154,18 +174,39 @@ def test_labels_hold_the_best_unseen_items_and_what_the_sample_stands_for():
             )
 
 
-def test_the_target_is_the_next_train_item_unless_it_was_seen_or_there_is_none():
-    train = sequences([[1, 2, 1, 3]])
-    _, steps = labelled(train)
-    following = {}
+def test_labels_hold_the_features_part_of_the_same_items_and_prefixes():
+    train, teacher = sequences([[29, 28, 1, 2], [5, 6, 7, 8, 9, 10, 11, 12]]), CountingTeacher()
+    _, steps = labelled(train, teacher=teacher)
+    features = FeatureScorer(FeatureTables.of(teacher.tables, teacher.feature_weights), 4)
+    varied = 0.0
     for step in steps:
-        for row in range(len(step.items)):
-            for place, length in enumerate(step.lengths[row]):
-                following[tuple(step.items[row, :length].tolist())] = step.targets[row * 4 + place]
-    assert following[(1,)] == 2
-    assert following[(1, 2)] == NO_TARGET
-    assert following[(1, 2, 1)] == 3
-    assert following[(1, 2, 1, 3)] == NO_TARGET
+        windows = np.repeat(np.arange(len(step.items)), step.lengths.shape[1])
+        for at, (window, length) in enumerate(zip(windows, step.lengths.ravel(), strict=True)):
+            every = features.scores(step.items[window, :length], Segment(), np.arange(ITEMS))
+            kept = np.concatenate((every[step.top[at]], every[step.sample]))
+            np.testing.assert_allclose(step.top_features[at], kept[:5] - kept.max(), atol=1e-5)
+            np.testing.assert_allclose(step.sample_features[at], kept[5:] - kept.max(), atol=2e-3)
+            varied = max(varied, float(np.ptp(kept)))
+    assert varied > 0.5
+
+
+def test_a_teacher_of_features_alone_leaves_the_network_nothing_to_learn():
+    train = sequences([[1, 2, 3, 4, 5, 6], [5, 6, 7, 8, 9, 10, 11, 12]])
+
+    class OfFeatures(CountingTeacher):
+        def prefix_scores(self, history, segment, lengths):
+            features = FeatureScorer(FeatureTables.of(self.tables, self.feature_weights), 4)
+            every = np.arange(ITEMS)
+            return np.stack([features.scores(history[:length], segment, every) for length in lengths])
+
+    teacher = OfFeatures()
+    _, steps = labelled(train, teacher=teacher)
+    for step in steps:
+        present = np.isfinite(step.sample_scores)
+        offset = step.top_scores[:, :1] - step.top_features[:, :1]
+        np.testing.assert_allclose(step.top_scores, step.top_features + offset, atol=1e-5)
+        differences = np.where(present, step.sample_scores - step.sample_features - offset, 0.0)
+        np.testing.assert_allclose(differences, 0.0, atol=1e-2)
 
 
 def test_scores_that_are_not_finite_are_refused_with_the_user():
@@ -193,14 +234,15 @@ def test_the_number_of_labels_is_bounded_by_data_catalogue_and_budget():
     [
         (lambda: StudentSettings(network=StudentNetworkSettings(dimension=30)), "network.dimension"),
         (lambda: StudentSettings(network=StudentNetworkSettings(newest_count=0)), "network.newest_count"),
+        (lambda: StudentSettings(network=StudentNetworkSettings(table_length=0)), "network.table_length"),
         (lambda: StudentSettings(distillation=replace(SETTINGS, epochs=0)), "distillation.epochs"),
         (lambda: StudentSettings(distillation=replace(SETTINGS, temperature=0.0)), "temperature"),
+        (lambda: StudentSettings(distillation=replace(SETTINGS, input_rate=1.1)), "input_rate"),
         (lambda: StudentSettings(distillation=replace(SETTINGS, whole_share=1.5)), "whole_share"),
         (
             lambda: StudentSettings(distillation=replace(SETTINGS, learning_rate=float("nan"))),
             "learning_rate",
         ),
-        (lambda: StudentSettings(distillation=replace(SETTINGS, true_item_weight=-1.0)), "true_item_weight"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(make, field):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from services.recommendations.ranking.student.export import serving_weights
-from services.recommendations.ranking.student.network import PADDING, StudentNetwork, first_item_vectors
+from services.recommendations.ranking.student.network import PADDING, StudentNetwork, principal_directions
 from services.recommendations.ranking.student.runtime import StudentScorer
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
 
@@ -23,7 +23,7 @@ def network() -> StudentNetwork:
     torch.manual_seed(0)
     network = StudentNetwork(
         SETTINGS,
-        rng.normal(size=(ITEMS, 8)).astype(np.float32),
+        rng.normal(size=(ITEMS, 10)).astype(np.float32),
         rng.normal(size=ITEMS).astype(np.float32),
         (3, 2),
     )
@@ -105,16 +105,30 @@ def test_every_item_of_the_history_and_its_place_count(scorer):
 
 
 @pytest.mark.parametrize("dimension", [4, 8, 12])
-def test_first_vectors_keep_what_fits_of_the_teachers(dimension):
-    rng = np.random.default_rng(4)
-    vectors = rng.normal(size=(ITEMS, 8)).astype(np.float32)
-    first = first_item_vectors(vectors, dimension, rng)
-    assert first.shape == (ITEMS, dimension)
-    assert first.dtype == np.float32
+def test_the_history_starts_from_what_fits_of_the_teachers_vectors(dimension):
+    vectors = np.random.default_rng(4).normal(size=(ITEMS, 8)).astype(np.float32)
+    directions = principal_directions(vectors, dimension)
+    assert directions.shape == (8, dimension)
+    assert directions.dtype == np.float32
+    first = vectors @ directions
     if dimension >= 8:
         np.testing.assert_array_equal(first[:, :8], vectors)
+        assert not first[:, 8:].any()
     else:
         # The principal directions: no other four keep more of the length.
         kept = (first**2).sum() / (vectors**2).sum()
         spectrum = np.linalg.svd(vectors, compute_uv=False) ** 2
         assert kept == pytest.approx(spectrum[:4].sum() / spectrum.sum(), abs=1e-5)
+
+
+def test_fewer_items_than_dimensions_leave_the_other_directions_empty():
+    vectors = np.random.default_rng(4).normal(size=(3, 8)).astype(np.float32)
+    directions = principal_directions(vectors, 6)
+    np.testing.assert_allclose(vectors @ directions @ directions.T, vectors, atol=1e-5)
+    assert not directions[:, 3:].any()
+
+
+def test_the_candidates_vectors_and_biases_are_not_learned(network):
+    learned = {name for name, _ in network.named_parameters()}
+    assert "inputs" in learned
+    assert not learned & {"outputs", "biases"}

@@ -162,7 +162,7 @@ def test_of_ten_thousand_events_the_newest_count(student):
     given = everything(student)
     long = student.rank(UserState("u", history=pattern), given)
     cut = student.rank(UserState("u", history=pattern[-HISTORY_LIMIT:]), given)
-    newest = student.rank(UserState("u", history=pattern[-10:]), given)
+    newest = student.rank(UserState("u", history=pattern[-student.history_length :]), given)
     np.testing.assert_array_equal(long.scores, cut.scores)
     np.testing.assert_array_equal(long.scores, newest.scores)
 
@@ -206,7 +206,9 @@ def test_a_damaged_file_is_refused(folder, name, damage):
         StudentRanker.load(folder)
 
 
-@pytest.mark.parametrize("name", ["outputs", "keys", "segments.0", "pool_weights"])
+@pytest.mark.parametrize(
+    "name", ["outputs", "keys", "segments.0", "pool_weights", "features.transitions.values"]
+)
 def test_weights_that_are_not_finite_are_refused(folder, name):
     tensors = load_file(folder / WEIGHTS_FILE)
     tensors[name].flat[0] = np.nan
@@ -216,7 +218,14 @@ def test_weights_that_are_not_finite_are_refused(folder, name):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("dimension", 32), ("head_count", 3), ("history_length", 0), ("newest_count", 2)]
+    ("key", "value"),
+    [
+        ("dimension", 32),
+        ("head_count", 3),
+        ("history_length", 0),
+        ("newest_count", 2),
+        ("table_length", 0),
+    ],
 )
 def test_sizes_that_do_not_fit_the_weights_are_refused(folder, key, value):
     document = json.loads((folder / SETTINGS_FILE).read_text())

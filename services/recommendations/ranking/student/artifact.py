@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from services.recommendations.ranking.segments import ATTRIBUTES, SegmentTable
+from services.recommendations.ranking.student import feature_arrays
+from services.recommendations.ranking.student.features import FeatureTables
 from services.recommendations.ranking.student.runtime import Array, StudentWeights
 from services.recommendations.ranking.student.settings import StudentNetworkSettings, StudentSettings
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
@@ -20,7 +22,7 @@ from streamrec.contracts.errors import ArtifactError, InvalidInputError
 WEIGHTS_FILE: Final = "student.safetensors"
 ITEMS_FILE: Final = "student_items.npz"
 SETTINGS_FILE: Final = "student.json"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _SEGMENT_PREFIX: Final = "segments."
 _WRONG_FILE: Final = (
@@ -43,6 +45,7 @@ class StudentParts:
     settings: StudentNetworkSettings
     weights: StudentWeights
     segment_table: SegmentTable
+    features: FeatureTables
 
 
 def write(parts: StudentParts, folder: Path) -> None:
@@ -58,12 +61,14 @@ def write(parts: StudentParts, folder: Path) -> None:
     arrays = {name: getattr(parts.weights, name) for name in _array_names()}
     for column, table in enumerate(parts.weights.segments):
         arrays[f"{_SEGMENT_PREFIX}{column}"] = table
+    arrays.update(feature_arrays.to_arrays(parts.features))
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / WEIGHTS_FILE)
     np.savez_compressed(folder / ITEMS_FILE, allow_pickle=False, item_ids=item_ids)
     document = {
         "format_version": FORMAT_VERSION,
         "network": asdict(parts.settings),
         "segment_values": [list(values) for values in parts.segment_table.values],
+        "features": feature_arrays.to_document(parts.features),
     }
     (folder / SETTINGS_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
 
@@ -87,12 +92,14 @@ def read(folder: Path) -> StudentParts:
             raise ValueError(
                 f"{len(segment_table.values)} segment attributes, but there are {len(ATTRIBUTES)}"
             )
-        weights = _weights(load_file(folder / WEIGHTS_FILE), settings, len(item_ids), segment_table)
+        tensors = load_file(folder / WEIGHTS_FILE)
+        weights = _weights(tensors, settings, len(item_ids), segment_table)
+        features = feature_arrays.of(document["features"], tensors, len(item_ids))
     except _WRONG_FILE as error:
         raise ArtifactError(f"{folder} does not hold a readable student: {error}") from error
     if len(set(item_ids)) != len(item_ids):
         raise ArtifactError(f"{folder}: an item stands in more than one row of {ITEMS_FILE}")
-    return StudentParts(item_ids, settings, weights, segment_table)
+    return StudentParts(item_ids, settings, weights, segment_table, features)
 
 
 def _weights(
@@ -100,28 +107,31 @@ def _weights(
 ) -> StudentWeights:
     d, length = settings.dimension, settings.history_length
     seen = (settings.newest_count + settings.pool_count) * d
-    items = (item_count, d)
+    items, outputs = (item_count, d), tensors["outputs"]
+    if outputs.ndim != 2:
+        raise ValueError("outputs has the wrong shape")
+    size = outputs.shape[1]
     shapes: dict[str, tuple[int, ...]] = {
         "inputs": items,
         "keys": items,
         "values": items,
-        "outputs": items,
+        "outputs": (item_count, size),
         "biases": (item_count,),
         "pool_weights": (settings.pool_count, length),
         "lag_biases": (settings.head_count, length),
         "query": (d, seen),
         "query_bias": (d,),
-        "state": (d + settings.hidden_size, seen + d),
-        "direct_bias": (d,),
+        "state": (size + settings.hidden_size, seen + d),
+        "direct_bias": (size,),
         "hidden_bias": (settings.hidden_size,),
-        "contract": (d, settings.hidden_size),
+        "contract": (size, settings.hidden_size),
     }
     arrays = {name: _checked(tensors, name, shapes[name]) for name in _array_names()}
     if not (arrays["pool_weights"][:, 0] > 0.0).all() or (arrays["pool_weights"] < 0.0).any():
         raise ValueError("pool_weights must be positive")
     segments = tuple(
-        _checked(tensors, f"{_SEGMENT_PREFIX}{column}", (size + 1, d))
-        for column, size in enumerate(segment_table.sizes)
+        _checked(tensors, f"{_SEGMENT_PREFIX}{column}", (values + 1, size))
+        for column, values in enumerate(segment_table.sizes)
     )
     return StudentWeights(**arrays, segments=segments)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.recommendations.ranking.student.labels import NO_TARGET, LabelledStep
+from services.recommendations.ranking.student.labels import LabelledStep
 from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.settings import DistillationSettings
 from streamrec.contracts.errors import PermanentError
@@ -68,7 +68,17 @@ def distil(
         PermanentError: The loss stopped being finite.
     """
     total_steps = settings.epochs * len(labelled)
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=0.0, fused=True)
+    others = [parameter for parameter in network.parameters() if parameter is not network.inputs]
+    groups: list[dict[str, Any]] = [
+        {"params": others},
+        {"params": [network.inputs], "lr": settings.input_rate * settings.learning_rate},
+    ]
+    optimiser = torch.optim.AdamW(
+        groups,
+        settings.learning_rate,
+        weight_decay=0.0,
+        fused=True,
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total_steps))
     divergence = math.nan
     progress.start("student: distillation", settings.epochs * sum(step.lengths.size for step in labelled))
@@ -77,14 +87,13 @@ def distil(
         divergences, weights = [], []
         for place in rng.permutation(len(labelled)):
             step = labelled[place]
-            distilled, true_item = _losses(network, step, segments, settings)
-            loss = distilled + settings.true_item_weight * true_item
+            loss = _divergence(network, step, segments, settings)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT_NORM)
             optimiser.step()
             schedule.step()
-            divergences.append(float(distilled.detach()))
+            divergences.append(float(loss.detach()))
             weights.append(step.lengths.size)
             progress.advance(step.lengths.size)
         divergence = float(np.average(divergences, weights=weights))
@@ -98,13 +107,13 @@ def distil(
     return divergence
 
 
-def _losses(
+def _divergence(
     network: StudentNetwork,
     step: LabelledStep,
     segments: NDArray[np.int64],
     settings: DistillationSettings,
-) -> tuple[Tensor, Tensor]:
-    """Divergence from the teacher, and cross entropy of the true next items; 0 where it has no weight."""
+) -> Tensor:
+    """Divergence of network and features together from the teacher."""
     users = network(
         torch.from_numpy(step.items),
         torch.from_numpy(step.lengths),
@@ -115,24 +124,15 @@ def _losses(
     top_scores = torch.einsum("bkd,bd->bk", top_vectors, users) + network.biases[top]
     sample_scores = torch.addmm(network.biases[sample], users, network.outputs.index_select(0, sample).T)
     student_scores = torch.cat([top_scores, sample_scores], dim=1)
-    teacher_scores = torch.from_numpy(
-        np.concatenate((step.top_scores, step.sample_scores), axis=1, dtype=np.float32)
-    )
+    student_scores = student_scores + _side_by_side(step.top_features, step.sample_features)
+    teacher_scores = _side_by_side(step.top_scores, step.sample_scores)
     log_counts = torch.zeros_like(teacher_scores)
     log_counts[:, top.shape[1] :] = torch.from_numpy(step.sample_log_counts)[:, None]
-    distilled = distillation_loss(teacher_scores, student_scores, log_counts, settings.temperature)
-    if settings.true_item_weight == 0.0:
-        return distilled, torch.zeros(())
-    targets = torch.from_numpy(step.targets)
-    known = targets != NO_TARGET
-    logits = (student_scores + log_counts).masked_fill(torch.isneginf(teacher_scores), -torch.inf)
-    normaliser = logits[known].logsumexp(dim=1)
-    wanted = targets[known]
-    target_scores = (network.outputs[wanted] * users[known]).sum(dim=1) + network.biases[wanted]
-    listed = (top[known] == wanted[:, None]).any(dim=1)
-    # A target that does not count as one of the top joins the normaliser on its own.
-    normaliser = torch.where(listed, normaliser, torch.logaddexp(normaliser, target_scores))
-    return distilled, (normaliser - target_scores).sum() / max(1, int(known.sum()))
+    return distillation_loss(teacher_scores, student_scores, log_counts, settings.temperature)
+
+
+def _side_by_side(top: NDArray[np.float32], sample: NDArray[np.float16]) -> Tensor:
+    return torch.from_numpy(np.concatenate((top, sample), axis=1, dtype=np.float32))
 
 
 def _rate(step: int, total_steps: int) -> float:

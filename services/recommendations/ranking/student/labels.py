@@ -2,28 +2,29 @@
 
 Of every prefix the items with the highest scores are kept, and of the others a uniform sample that stands for
 all of them (strata, as in `services.recommendations.ranking.combination`): the memory does not grow with the
-catalogue, and the loss is about the top of the list and yet of all of it.
+catalogue, and the loss is about the top of the list and yet of all of it. Beside the teacher's scores stands
+the part of the student's that is not learned: that of the features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.recommendations.ranking.candidate_features import CandidateTables
+from services.recommendations.ranking.student.features import FeatureScorer
 from services.recommendations.ranking.student.network import PADDING
 from services.recommendations.ranking.student.settings import DistillationSettings
 from services.recommendations.types import Segment
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.progress import Progress
 from streamrec.training.splits import Sequences
-
-NO_TARGET: Final = -1
 
 
 class Teacher(Protocol):
@@ -37,6 +38,16 @@ class Teacher(Protocol):
     @property
     def vectors(self) -> NDArray[np.float32]:
         """Shape (n, any): vectors of the items, which the student's start from."""
+        ...
+
+    @property
+    def tables(self) -> CandidateTables:
+        """What its candidate features are computed from."""
+        ...
+
+    @property
+    def feature_weights(self) -> Mapping[str, float]:
+        """Weight of each feature in its score, by name."""
         ...
 
     def prefix_scores(
@@ -84,23 +95,24 @@ class LabelledStep:
         items: Shape (w, length), item rows, oldest first, `PADDING` on the right.
         users: Shape (w,): rows of the users.
         lengths: Shape (w, p): items of each prefix.
-        targets: Shape (b,): the true next item of the train sequence; `NO_TARGET` where it ends, or where the
-            item stands in the prefix.
         top: Shape (b, k), int32: items that the teacher scores highest, best first, none of them seen.
         top_scores: Shape (b, k), float32, relative to the best; -inf where there are fewer unseen items.
+        top_features: Shape (b, k), float32: the features' part of the score; see `FeatureScorer`.
         sample: Shape (m,), int64: items that stand for the others.
         sample_scores: Shape (b, m), float16, on the same scale; -inf where one is in ``top`` or was seen.
+        sample_features: Shape (b, m), float16: the features' part of the score.
         sample_log_counts: Shape (b,), float32: log of how many items each one of the sample stands for.
     """
 
     items: NDArray[np.int64]
     users: NDArray[np.int64]
     lengths: NDArray[np.int64]
-    targets: NDArray[np.int64]
     top: NDArray[np.int32]
     top_scores: NDArray[np.float32]
+    top_features: NDArray[np.float32]
     sample: NDArray[np.int64]
     sample_scores: NDArray[np.float16]
+    sample_features: NDArray[np.float16]
     sample_log_counts: NDArray[np.float32]
 
 
@@ -145,6 +157,7 @@ def label(
     train: Sequences,
     windows: Windows,
     segments: Sequence[Segment],
+    features: FeatureScorer,
     settings: DistillationSettings,
     rng: np.random.Generator,
     progress: Progress,
@@ -156,6 +169,7 @@ def label(
         train: What the windows were drawn from.
         windows: See `draw_windows`.
         segments: Of each user of ``train``.
+        features: The part of the student's score that is not learned.
         settings: How much to keep.
         rng: Source of the samples.
         progress: One step a prefix.
@@ -169,7 +183,9 @@ def label(
     generators = rng.spawn(len(groups))
 
     def label_group(place: int) -> LabelledStep:
-        return _label_step(teacher, train, windows, groups[place], segments, settings, generators[place])
+        return _label_step(
+            teacher, train, windows, groups[place], segments, features, settings, generators[place]
+        )
 
     steps = []
     progress.start("student: the teacher's scores", int(windows.prefix_lengths.size))
@@ -187,6 +203,7 @@ def _label_step(
     windows: Windows,
     chosen: NDArray[np.int64],
     segments: Sequence[Segment],
+    features: FeatureScorer,
     settings: DistillationSettings,
     rng: np.random.Generator,
 ) -> LabelledStep:
@@ -199,9 +216,10 @@ def _label_step(
     labels = len(chosen) * per_window
     top = np.zeros((labels, top_count), dtype=np.int32)
     top_scores = np.empty((labels, top_count), dtype=np.float32)
+    top_features = np.empty_like(top_scores)
     sample_scores = np.empty((labels, sample.size), dtype=np.float16)
+    sample_features = np.empty_like(sample_scores)
     sample_log_counts = np.zeros(labels, dtype=np.float32)
-    targets = np.full(labels, NO_TARGET, dtype=np.int64)
     for row, window in enumerate(chosen.tolist()):
         start, end, user = int(windows.starts[window]), int(windows.ends[window]), int(windows.users[window])
         history = train.items[start:end].astype(np.int64)
@@ -215,20 +233,22 @@ def _label_step(
         for place, length in enumerate(lengths.tolist()):
             at = row * per_window + place
             prefix = history[:length]
-            following = start + length
-            if following < train.offsets[user + 1] and train.items[following] not in prefix:
-                targets[at] = train.items[following]
             kept = _strata(scores[place], prefix, sample, top_count)
             top[at], top_scores[at], sample_scores[at], sample_log_counts[at] = kept
+            parts = features.scores(prefix, segments[user], np.concatenate((top[at], sample)))
+            # Relative to the best of them, which changes no distribution and suits the small floats.
+            parts -= parts.max()
+            top_features[at], sample_features[at] = parts[:top_count], parts[top_count:]
     return LabelledStep(
         items=items,
         users=windows.users[chosen],
         lengths=windows.prefix_lengths[chosen],
-        targets=targets,
         top=top,
         top_scores=top_scores,
+        top_features=top_features,
         sample=sample,
         sample_scores=sample_scores,
+        sample_features=sample_features,
         sample_log_counts=sample_log_counts,
     )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from services.recommendations.ranking import full_ranking
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student import artifact
+from services.recommendations.ranking.student.features import FeatureScorer, FeatureTables
 from services.recommendations.ranking.student.runtime import StudentScorer, StudentWeights
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
 from services.recommendations.ranking.top_items import RankerTopItems
@@ -32,6 +33,7 @@ class StudentRanker:
         settings: Sizes.
         weights: What scores are computed from.
         segment_table: Rows of the segment vectors.
+        features: What the part of the score that is not learned is computed from.
     """
 
     def __init__(
@@ -40,12 +42,15 @@ class StudentRanker:
         settings: StudentNetworkSettings,
         weights: StudentWeights,
         segment_table: SegmentTable,
+        features: FeatureTables,
     ) -> None:
         self.item_ids = item_ids
         self.settings = settings
         self.weights = weights
         self.segment_table = segment_table
+        self.features = features
         self._scorer = StudentScorer(settings, weights)
+        self._feature_scorer = FeatureScorer(features, settings.table_length)
         # What is computed once is computed now, so that the first request is as fast as the rest.
         some = np.arange(min(2, len(item_ids)), dtype=np.int64)
         self.scores(some, _UNKNOWN_SEGMENT, some)
@@ -55,10 +60,10 @@ class StudentRanker:
         """Row by item id."""
         return {item_id: row for row, item_id in enumerate(self.item_ids)}
 
-    @property
+    @cached_property
     def history_length(self) -> int:
-        """Newest known items of a history that count."""
-        return self.settings.history_length
+        """Newest known items of a history that the network or the features look at."""
+        return max(self.settings.history_length, self.features.history_length)
 
     def rank(self, user: UserState, candidates: Candidates) -> Candidates:
         """Return the same items, rescored and sorted; see `full_ranking.rank`.
@@ -80,7 +85,9 @@ class StudentRanker:
         Returns:
             Shape (c,), finite.
         """
-        return self._scorer.scores(history, self.segment_table.rows([segment])[0], candidates)
+        scores = self._scorer.scores(history, self.segment_table.rows([segment])[0], candidates)
+        scores += self._feature_scorer.scores(history, segment, candidates)
+        return scores
 
     def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
         """Rank the whole catalogue for some users of unknown segment; see `TopItems.top_items`.
@@ -92,7 +99,10 @@ class StudentRanker:
     def save(self, folder: Path) -> None:
         """Write the artifact into ``folder``, which is made if need be; see `artifact.write`."""
         artifact.write(
-            artifact.StudentParts(self.item_ids, self.settings, self.weights, self.segment_table), folder
+            artifact.StudentParts(
+                self.item_ids, self.settings, self.weights, self.segment_table, self.features
+            ),
+            folder,
         )
 
     @classmethod
@@ -103,4 +113,4 @@ class StudentRanker:
             ArtifactError: A file is missing, damaged, or does not fit the others.
         """
         parts = artifact.read(folder)
-        return cls(parts.item_ids, parts.settings, parts.weights, parts.segment_table)
+        return cls(parts.item_ids, parts.settings, parts.weights, parts.segment_table, parts.features)

@@ -6,7 +6,8 @@ x are item vectors, p_k recency-weighted means of them and a one layer of attent
 eq. 1) whose query is made of the newest items and the means, and whose logits carry a learned bias for the
 number of steps back (Shaw et al. 2018 in the scalar form of Raffel et al. 2020, sec. 2.1) in place of
 position embeddings. So a key and a value depend on the item alone: when serving they are rows of a table, and
-only the newest position is computed. The score of an item is u . y_i + b_i.
+only the newest position is computed. The score of an item is u . y_i + b_i and what its features add. y and b
+are the teacher's and are not learned, so that an item that few labels speak of keeps its place.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ RMS_EPSILON: Final = 1e-6
 _HALF_LIVES: Final = (math.inf, 15.0, 3.0)
 _OLDEST_LOG_WEIGHT: Final = -8.0
 _HEAD_RECENCY: Final = 0.3
-_NEW_DEVIATION: Final = 0.1
+_FIRST_HIDDEN_GAIN: Final = 0.1
 _FIRST_GAIN: Final = 10.0
 """Length of the first user vectors: the scores must be able to tell items from the start."""
 
 
 class StudentNetwork(nn.Module):
     """Item tables and the encoder over them."""
+
+    outputs: Tensor
+    biases: Tensor
 
     def __init__(
         self,
@@ -48,16 +52,18 @@ class StudentNetwork(nn.Module):
 
         Args:
             settings: Sizes.
-            item_vectors: Shape (n, d): what both item tables start from.
-            item_biases: Shape (n,): what the biases start from.
+            item_vectors: Shape (n, D): y. Its principal directions are what x starts from.
+            item_biases: Shape (n,): b.
             segment_sizes: Known values of each segment attribute.
         """
         super().__init__()
         self.settings = settings
         d, length = settings.dimension, settings.history_length
-        self.inputs = nn.Parameter(torch.from_numpy(item_vectors.copy()))
-        self.outputs = nn.Parameter(torch.from_numpy(item_vectors.copy()))
-        self.biases = nn.Parameter(torch.from_numpy(item_biases.copy()))
+        directions = principal_directions(item_vectors, d)
+        self.inputs = nn.Parameter(torch.from_numpy(item_vectors @ directions))
+        self.register_buffer("outputs", torch.from_numpy(item_vectors.copy()))
+        self.register_buffer("biases", torch.from_numpy(item_biases.copy()))
+        size = item_vectors.shape[1]
         steps_back = torch.arange(length, dtype=torch.float32)
         half_lives = torch.tensor(
             [_HALF_LIVES[pool % len(_HALF_LIVES)] for pool in range(settings.pool_count)]
@@ -73,16 +79,17 @@ class StudentNetwork(nn.Module):
         state_size = seen_size + d
         self.norm = nn.RMSNorm(state_size, eps=RMS_EPSILON)
         self.expand = nn.Linear(state_size, settings.hidden_size)
-        self.contract = nn.Linear(settings.hidden_size, d, bias=False)
-        self.direct = nn.Linear(state_size, d)
-        self.segments = nn.ParameterList(torch.zeros(size + 1, d) for size in segment_sizes)
+        self.contract = nn.Linear(settings.hidden_size, size, bias=False)
+        self.direct = nn.Linear(state_size, size)
+        self.segments = nn.ParameterList(torch.zeros(values + 1, size) for values in segment_sizes)
         with torch.no_grad():
             parts = settings.newest_count + settings.pool_count
             self.direct.weight.zero_()
             self.direct.bias.zero_()
             for part in range(parts):
-                self.direct.weight[:, part * d : (part + 1) * d] = torch.eye(d) * (_FIRST_GAIN / parts)
-            self.contract.weight.mul_(_NEW_DEVIATION)
+                block = self.direct.weight[:, part * d : (part + 1) * d]
+                block.copy_(torch.from_numpy(directions) * (_FIRST_GAIN / parts))
+            self.contract.weight.mul_(_FIRST_HIDDEN_GAIN)
 
     def forward(self, items: Tensor, lengths: Tensor, segments: Tensor) -> Tensor:
         """Encode some prefixes of some windows.
@@ -94,7 +101,7 @@ class StudentNetwork(nn.Module):
             segments: Shape (w, attributes), int64: row of each attribute's value, 0 where unknown.
 
         Returns:
-            Shape (w, p, d): user vectors.
+            Shape (w, p, D): user vectors.
         """
         state = torch.zeros(*lengths.shape, self.direct.in_features)
         if items.shape[1]:
@@ -137,16 +144,16 @@ class StudentNetwork(nn.Module):
         return torch.cat([seen, read.flatten(2)], dim=2)
 
 
-def first_item_vectors(
-    vectors: NDArray[np.float32], dimension: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Shape (n, dimension): another model's item vectors, cut to their principal directions or widened.
+def principal_directions(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """Shape (D, dimension): orthonormal columns that keep the most of (n, D) vectors, and then zeros.
 
-    Directions that it does not have start as small random numbers.
+    Vectors that fit are kept as they are: the columns are then those of the identity.
     """
     given = vectors.shape[1]
-    if given > dimension:
-        _, _, directions = np.linalg.svd(vectors, full_matrices=False)
-        return np.ascontiguousarray(vectors @ directions[:dimension].T, dtype=np.float32)
-    new = rng.normal(scale=_NEW_DEVIATION, size=(len(vectors), dimension - given))
-    return np.concatenate((vectors, new), axis=1, dtype=np.float32)
+    if given <= dimension:
+        return np.eye(given, dimension, dtype=np.float32)
+    _, _, directions = np.linalg.svd(vectors, full_matrices=False)
+    kept = np.zeros((given, dimension), dtype=np.float32)
+    found = directions[:dimension].T
+    kept[:, : found.shape[1]] = found
+    return kept

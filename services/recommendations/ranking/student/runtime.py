@@ -26,24 +26,24 @@ Array = NDArray[np.float32]
 class StudentWeights:
     """Everything that a score is computed from; all float32.
 
-    d is the dimension, c = (newest + pools) * d the length of what is seen directly, s = c + d that of the
-    state, L the history length.
+    d is the dimension, D that of the candidates' vectors, c = (newest + pools) * d the length of what is seen
+    directly, s = c + d that of the state, L the history length.
 
     Attributes:
         inputs: Shape (n, d): items in a history.
         keys: Shape (n, d), and
         values: shape (n, d): what attention makes of them.
-        outputs: Shape (n, d): items as candidates.
+        outputs: Shape (n, D): items as candidates.
         biases: Shape (n,): scores that no user changes.
         pool_weights: Shape (pools, L): weight by steps back, newest first, not normalised.
         lag_biases: Shape (heads, L): added to attention's logits, by steps back, newest first.
         query: Shape (d, c), divided by the root of a head's size, and
         query_bias: shape (d,), too.
-        state: Shape (d + hidden, s): the direct part, then the hidden layer with the norm's gain in it.
-        direct_bias: Shape (d,).
+        state: Shape (D + hidden, s): the direct part, then the hidden layer with the norm's gain in it.
+        direct_bias: Shape (D,).
         hidden_bias: Shape (hidden,).
-        contract: Shape (d, hidden).
-        segments: By attribute, shape (values + 1, d); row 0 is zero and stands for unknown.
+        contract: Shape (D, hidden).
+        segments: By attribute, shape (values + 1, D); row 0 is zero and stands for unknown.
     """
 
     inputs: Array
@@ -105,19 +105,19 @@ class StudentScorer:
         return scores
 
     def user_vector(self, history: NDArray[np.int64], segment_rows: NDArray[np.int64]) -> Array:
-        """Shape (d,): see the module of the network for the formula."""
-        weights, d = self.weights, self.settings.dimension
+        """Shape (D,): see the module of the network for the formula."""
+        weights, size = self.weights, len(self.weights.direct_bias)
         history = history[-self.settings.history_length :]
         state = np.zeros(weights.state.shape[1], dtype=np.float32)
         if history.size:
             self._read(history, state)
         products = weights.state @ state
         root_mean_square = np.sqrt(state.dot(state) / np.float32(state.size) + np.float32(RMS_EPSILON))
-        hidden = products[d:]
+        hidden = products[size:]
         hidden /= root_mean_square
         hidden += weights.hidden_bias
         np.maximum(hidden, 0.0, out=hidden)
-        user: Array = products[:d]
+        user: Array = products[:size]
         user += weights.contract @ hidden
         user += weights.direct_bias
         for table, row in zip(weights.segments, segment_rows.tolist(), strict=True):

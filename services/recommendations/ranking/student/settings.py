@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from streamrec.contracts.errors import InvalidInputError
 
@@ -12,12 +13,14 @@ class StudentNetworkSettings:
     """Sizes of the student.
 
     Attributes:
-        dimension: Length of item and user vectors; a multiple of ``head_count``.
+        dimension: Length of the vectors of the history's items; a multiple of ``head_count``. Candidates have
+            the teacher's vectors, and users vectors as long as those.
         head_count: Attention heads.
         history_length: Newest known items of a history that count.
         pool_count: Weighted means of the history, each with its own learned weight by steps back.
         newest_count: Newest items that are seen one by one, in their order.
         hidden_size: Width of the hidden layer.
+        table_length: Newest items of a history that the item-to-item tables are read for; see `features`.
     """
 
     dimension: int = 64
@@ -26,6 +29,7 @@ class StudentNetworkSettings:
     pool_count: int = 3
     newest_count: int = 3
     hidden_size: int = 256
+    table_length: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,13 @@ class DistillationSettings:
         top_count: Items with the teacher's highest scores that each count as one in the loss.
         sample_count: Items drawn uniformly that stand for all the others in the loss, shared by a step.
         temperature: Of the softmax over the teacher's and the student's scores.
-        true_item_weight: Weight of the true next item's cross entropy beside the teacher's distribution.
         epochs: How often every label is looked at.
         learning_rate: Peak of AdamW's rate: warmed up, then lowered along a cosine.
+        input_rate: Rate of the history's item vectors, as a share of that of all else: they start from the
+            teacher's own, and a few thousand histories say little of most items.
     """
 
-    label_share: float = 0.06
+    label_share: float = 0.08
     score_budget: int = 150_000_000
     minimum_labels: int = 2_000
     labels_per_window: int = 2
@@ -57,9 +62,9 @@ class DistillationSettings:
     top_count: int = 200
     sample_count: int = 1_024
     temperature: float = 1.0
-    true_item_weight: float = 0.0
-    epochs: int = 10
-    learning_rate: float = 3e-3
+    epochs: int = 12
+    learning_rate: float = 4e-3
+    input_rate: float = 0.1
 
     def label_count(self, interaction_count: int, item_count: int) -> int:
         """How many histories the teacher scores."""
@@ -74,6 +79,11 @@ class StudentSettings:
     network: StudentNetworkSettings = field(default_factory=StudentNetworkSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
 
+    @classmethod
+    def quick(cls) -> Self:
+        """The same student, taught by fewer histories."""
+        return cls(distillation=DistillationSettings(label_share=0.05, score_budget=100_000_000))
+
     def __post_init__(self) -> None:
         """Refuse settings that cannot work; the error names the field."""
         for group, names in (
@@ -86,6 +96,7 @@ class StudentSettings:
                     "pool_count",
                     "newest_count",
                     "hidden_size",
+                    "table_length",
                 ),
             ),
             (
@@ -106,11 +117,9 @@ class StudentSettings:
                     raise InvalidInputError(f"student.{group}.{name}", "must be 1 or more")
         if self.network.dimension % self.network.head_count:
             raise InvalidInputError("student.network.dimension", "must be a multiple of head_count")
-        for name in ("label_share", "whole_share"):
+        for name in ("label_share", "whole_share", "input_rate"):
             if not 0.0 <= getattr(self.distillation, name) <= 1.0:
                 raise InvalidInputError(f"student.distillation.{name}", "must lie between 0 and 1")
         for name in ("temperature", "learning_rate"):
             if not getattr(self.distillation, name) > 0.0:
                 raise InvalidInputError(f"student.distillation.{name}", "must be positive")
-        if not self.distillation.true_item_weight >= 0.0:
-            raise InvalidInputError("student.distillation.true_item_weight", "must not be negative")

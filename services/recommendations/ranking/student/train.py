@@ -9,14 +9,14 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student.distillation import distil
 from services.recommendations.ranking.student.export import serving_weights
-from services.recommendations.ranking.student.labels import LabelledStep, Teacher, draw_windows, label
+from services.recommendations.ranking.student.features import FeatureScorer, FeatureTables, static_scores
+from services.recommendations.ranking.student.labels import Teacher, draw_windows, label
 from services.recommendations.ranking.student.model import StudentRanker
-from services.recommendations.ranking.student.network import StudentNetwork, first_item_vectors
+from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.settings import StudentSettings
 from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.training_checks import check_columns
@@ -33,8 +33,6 @@ __all__ = ["StudentSettings", "train"]
 _EVALUATED_USERS: Final = 1000
 """Most users that the figures of the registered version are measured on, the same as for the teacher."""
 _HELD_OUT: Final[tuple[HeldOut, ...]] = ("validation", "test")
-_FIRST_BIAS_SHARE: Final = 0.3
-"""Of the teacher's mean score of an item: the rest is left to the vectors."""
 
 
 def train(
@@ -108,13 +106,21 @@ def distil_student(
         history_length=settings.network.history_length,
         rng=rng,
     )
+    features = FeatureTables.of(teacher.tables, teacher.feature_weights)
     labelled = label(
-        teacher, train_sequences, windows, user_segments, settings.distillation, rng, training.progress
+        teacher,
+        train_sequences,
+        windows,
+        user_segments,
+        FeatureScorer(features, settings.network.table_length),
+        settings.distillation,
+        rng,
+        training.progress,
     )
     network = StudentNetwork(
         settings.network,
-        first_item_vectors(teacher.vectors, settings.network.dimension, rng),
-        _first_biases(labelled, len(teacher.item_ids)),
+        teacher.vectors,
+        static_scores(teacher.tables, teacher.feature_weights),
         segment_table.sizes,
     )
     divergence = distil(
@@ -125,21 +131,10 @@ def distil_student(
         rng,
         training.progress,
     )
-    model = StudentRanker(teacher.item_ids, settings.network, serving_weights(network), segment_table)
+    model = StudentRanker(
+        teacher.item_ids, settings.network, serving_weights(network), segment_table, features
+    )
     return model, divergence
-
-
-def _first_biases(labelled: list[LabelledStep], item_count: int) -> NDArray[np.float32]:
-    """Shape (n,): a share of each item's mean score in the samples; that of all where it is in none."""
-    sums, counts = np.zeros(item_count), np.zeros(item_count)
-    for step in labelled:
-        present = np.isfinite(step.sample_scores)
-        sums[step.sample] += np.where(present, step.sample_scores, 0.0).sum(axis=0, dtype=np.float64)
-        counts[step.sample] += present.sum(axis=0)
-    mean = sums.sum() / max(1.0, counts.sum())
-    means = np.where(counts > 0, sums / np.maximum(counts, 1.0), mean)
-    biases: NDArray[np.float32] = ((means - mean) * _FIRST_BIAS_SHARE).astype(np.float32)
-    return biases
 
 
 def _metrics(
