@@ -87,7 +87,6 @@ class TrainingSettings:
         return cls(
             retrieval=replace(retrieval_training.RetrievalSettings(), hard_negative_count=0, epoch_count=4),
             ranking_teacher=ranking_training.RankingSettings.quick(),
-            ranking=student_training.StudentSettings.quick(),
         )
 
 

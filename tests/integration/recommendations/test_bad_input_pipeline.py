@@ -227,7 +227,8 @@ def test_repeated_candidates_stay_as_often_as_they_came_and_score_the_same(model
         scores: dict[str, set[float]] = {}
         for item_id, score in zip(ranked.item_ids, ranked.scores.tolist(), strict=True):
             scores.setdefault(item_id, set()).add(score)
-        assert all(len(values) == 1 for values in scores.values())
+        # But for the last bit: a matrix product rounds by the row.
+        assert all(max(values) - min(values) < 1e-5 for values in scores.values())
         shown = models.reranking.rerank(ranked, user(*KNOWN), 0.0, slate_length=K)
         assert Counter(shown.item_ids) == Counter(ids)
 

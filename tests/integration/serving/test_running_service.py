@@ -10,13 +10,8 @@ import uuid
 import httpx
 import pytest
 
-from services.recommendations.cold_start.model import ColdStartModel
-from services.recommendations.gateway.stages import LocalModels
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.local_models import load_models
 from services.recommendations.offline import OfflinePipeline
-from services.recommendations.ranking.model import RankingModel
-from services.recommendations.reranking.model import DiversityReranker
-from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.training_input import MODEL_NAMES
 from services.recommendations.types import Segment, UserState
 from services.recommendations.user_states import user_states
@@ -76,14 +71,7 @@ def click(client, user_id, item_id, **changes):
 def offline(workspace):
     registry = MlflowModelRegistry(workspace.registry)
     versions = {stage: registry.resolve(name) for stage, name in MODEL_NAMES.items()}
-    folders = {stage: registry.fetch(version) for stage, version in versions.items()}
-    models = LocalModels(
-        TwoTowerRetriever.load(folders["retrieval"]),
-        ColdStartModel.load(folders["cold_start"], ItemIndex.load(folders["retrieval"])),
-        RankingModel.load(folders["ranking"]),
-        DiversityReranker.load(folders["reranking"]),
-        {stage: version.ref.version for stage, version in versions.items()},
-    )
+    models = load_models(registry, versions)
     return OfflinePipeline(models, open_feature_store(workspace.features).item_table())
 
 

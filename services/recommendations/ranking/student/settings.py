@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
 
 from streamrec.contracts.errors import InvalidInputError
 
@@ -78,11 +77,6 @@ class StudentSettings:
 
     network: StudentNetworkSettings = field(default_factory=StudentNetworkSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-
-    @classmethod
-    def quick(cls) -> Self:
-        """The same student, taught by fewer histories."""
-        return cls(distillation=DistillationSettings(label_share=0.05, score_budget=100_000_000))
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work; the error names the field."""
