@@ -148,7 +148,7 @@ class TrainingJob:
     def ranking_teacher(self) -> ModelVersion:
         """The ranker that `ranking` learns from."""
         settings = self.settings.ranking_teacher
-        return self._reuse_or_train(
+        version = self._reuse_or_train(
             RANKING_TEACHER,
             settings,
             [],
@@ -156,6 +156,9 @@ class TrainingJob:
                 replace(self._input, checkpoints=self._checkpoints(settings)), settings, output
             ),
         )
+        # Registered before: a kill while the version is measured and stored costs no training.
+        ranking_training.clear_checkpoints(self._checkpoints(settings))
+        return version
 
     @cached_property
     def ranking(self) -> ModelVersion:

@@ -178,6 +178,8 @@ class NetworkTraining:
         if self._interrupted is not None and self._interrupted.state["phase"] == name:
             position, best = self._resume(self._interrupted, optimiser, parameters)
         progress.start(f"ranker: {name}", total)
+        if self._checkpoints is not None and self._checkpoints.refused:
+            progress.advance(0, note=f"starts anew: {self._checkpoints.refused}")
         if position.epoch:
             progress.advance(total - position.remaining, note=f"goes on after epoch {position.epoch}")
         while position.remaining > 0 and position.epoch - position.best_epoch < phase.patience:

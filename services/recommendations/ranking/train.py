@@ -67,7 +67,8 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
     """Train the ranker and write its artifact into ``output``.
 
     The same seed on the same machine with the same number of threads gives the same model, also when the run
-    was killed in between: it goes on from its last checkpoint.
+    was killed in between: it goes on from its last checkpoint. That stays until the caller has put the
+    artifact into safety and calls `clear_checkpoints`.
 
     Raises:
         DataFolderError: A column that the ranker reads holds a value that is not one; names the column.
@@ -86,8 +87,6 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
         model, learning = _fit(training, settings, segments, device, checkpoints)
     model.save(output)
     _write_learning_curve(learning.curve, output)
-    if checkpoints is not None:
-        checkpoints.clear()
     return ModelSpec(
         name=TRAINED_MODEL_NAMES[RANKING_TEACHER],
         signature=_signature(),
@@ -103,6 +102,11 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
             ),
         },
     )
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove the checkpoint of a run whose artifact is safe."""
+    Checkpoints(folder, "").clear()
 
 
 def training_device(name: str) -> torch.device:

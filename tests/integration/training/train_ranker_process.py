@@ -20,7 +20,7 @@ from services.recommendations.ranking.settings import (
     PhaseSettings,
     RankingSettings,
 )
-from services.recommendations.ranking.train import train
+from services.recommendations.ranking.train import clear_checkpoints, train
 from services.recommendations.training_input import TrainingInput
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
@@ -71,6 +71,7 @@ def main(folder: Path) -> None:
         data, leave_last_out(data), seed=3, progress=SilentProgress(), checkpoints=folder / "checkpoints"
     )
     spec = train(training, SETTINGS, folder / "ranker")
+    clear_checkpoints(folder / "checkpoints")
     print(json.dumps(dict(spec.metrics), sort_keys=True))
 
 

@@ -20,7 +20,12 @@ from services.recommendations.ranking.settings import (
     PhaseSettings,
     RankingSettings,
 )
-from services.recommendations.ranking.train import LEARNING_CURVE_FILE, train, training_device
+from services.recommendations.ranking.train import (
+    LEARNING_CURVE_FILE,
+    clear_checkpoints,
+    train,
+    training_device,
+)
 from services.recommendations.training_input import TrainingInput
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import SilentProgress
@@ -40,6 +45,17 @@ OPTIMISATION = OptimisationSettings(pools=PHASE, joint=replace(PHASE, learning_r
 
 class KilledError(Exception):
     """Stands for the end of the process."""
+
+
+class Notes(SilentProgress):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        super().advance(steps, note)
+        self.notes.append(note)
 
 
 class Validation:
@@ -118,11 +134,13 @@ def test_a_run_that_was_over_is_not_trained_again(tmp_path: Path):
         assert torch.equal(tensor, again.state_dict()[name]), name
 
 
-def test_training_clears_its_checkpoint_and_keeps_the_learning_curve(
+def test_the_checkpoint_stays_until_the_artifact_is_safe_and_the_learning_curve_for_good(
     training: TrainingInput, settings: RankingSettings, tmp_path: Path
 ):
     folder = tmp_path / "checkpoints"
     train(replace(training, checkpoints=folder), settings, tmp_path / "ranker")
+    assert (folder / CHECKPOINT_FILE).is_file()
+    clear_checkpoints(folder)
     assert not folder.exists()
     assert (tmp_path / "ranker" / LEARNING_CURVE_FILE).is_file()
 
@@ -134,7 +152,9 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
     # Were it read, training would fail: it holds nothing of a run.
     Checkpoints(folder, "other").save(Checkpoint({}, {"network.a": torch.zeros(1)}))
     assert (folder / CHECKPOINT_FILE).is_file()
-    spec = train(replace(training, checkpoints=folder), settings, tmp_path / "ranker")
+    progress = Notes()
+    spec = train(replace(training, checkpoints=folder, progress=progress), settings, tmp_path / "ranker")
+    assert any("another run" in note for note in progress.notes)
     assert spec.metrics["validation_ndcg_at_10"] > 0.0
 
 
