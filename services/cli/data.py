@@ -28,8 +28,8 @@ OutputOption = Annotated[
 @importing.command("movielens")
 def import_movielens(source: SourceArgument, output: OutputOption) -> None:
     """Import a MovieLens folder (ratings.csv and movies.csv or items.csv, or the .dat files of 1M)."""
-    from services.cli.progress import shown_progress
-    from services.cli.tables import stdout_console
+    from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.tables import stdout_console
     from streamrec.datasets import importers
 
     console = stdout_console()
@@ -41,8 +41,8 @@ def import_movielens(source: SourceArgument, output: OutputOption) -> None:
 @importing.command("neutral")
 def import_neutral(source: SourceArgument, output: OutputOption) -> None:
     """Import a folder in the neutral format: check every row, keep the good ones."""
-    from services.cli.progress import shown_progress
-    from services.cli.tables import stdout_console
+    from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.tables import stdout_console
     from streamrec.datasets import importers
 
     console = stdout_console()
@@ -53,7 +53,7 @@ def import_neutral(source: SourceArgument, output: OutputOption) -> None:
 
 def import_table(report: ImportReport) -> Group:
     """Build the table of what an import read, kept and quarantined."""
-    from services.cli.tables import table
+    from streamrec.command_line.tables import table
 
     def reasons(quarantined: dict[str, int]) -> str:
         return ", ".join(f"{reason}: {rows:,}" for reason, rows in quarantined.items()) or "-"

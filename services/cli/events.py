@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 app = typer.Typer(help="The event log: count it, compact it.", no_args_is_help=True)
 
@@ -12,8 +12,8 @@ app = typer.Typer(help="The event log: count it, compact it.", no_args_is_help=T
 @app.command("count")
 def count(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """Count impressions, outcomes and quarantined events, every one once."""
-    from services.cli.composition import count_events
-    from services.cli.tables import stdout_console, table
+    from streamrec.command_line.composition import count_events
+    from streamrec.command_line.tables import stdout_console, table
 
     place = Workspace(workspace)
     rows = [(kind, f"{number:,}") for kind, number in count_events(place).items()]
@@ -23,7 +23,7 @@ def count(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
 @app.command("compact")
 def compact(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """Turn finished segments of the log into Parquet; safe while the service runs."""
-    from services.cli.tables import stdout_console, table
+    from streamrec.command_line.tables import stdout_console, table
     from streamrec.events.compaction import compact
 
     place = Workspace(workspace)

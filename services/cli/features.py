@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,7 +20,7 @@ app = typer.Typer(help="Apply feature definitions and load the online store.", n
 @app.command("apply")
 def apply(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """Register the definitions of feature_repo; data that is there stays."""
-    from services.cli.composition import feature_settings
+    from streamrec.command_line.composition import feature_settings
 
     settings = feature_settings(Workspace(workspace))
     from streamrec.features import service  # after the settings: Feast takes seconds to load
@@ -38,9 +38,9 @@ def materialize(
 
     What was there is replaced in one step. Events that users sent since the data was written count.
     """
-    from services.cli.composition import load_data_folder, materialize_features
-    from services.cli.progress import shown_progress
-    from services.cli.tables import stdout_console
+    from streamrec.command_line.composition import load_data_folder, materialize_features
+    from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.tables import stdout_console
 
     dataset = load_data_folder(data)
     console = stdout_console()
@@ -51,7 +51,7 @@ def materialize(
 
 def materialization_table(report: MaterializationReport) -> Group:
     """Build the table of what was published."""
-    from services.cli.tables import table
+    from streamrec.command_line.tables import table
 
     rows = [(f"{name}, offline", f"{count:,}") for name, count in report.offline_rows.items()]
     rows.append(("users, online", f"{report.online_users:,}"))

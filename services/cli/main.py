@@ -9,20 +9,9 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from services.cli import (
-    data,
-    evaluate,
-    events,
-    exposure,
-    features,
-    hand_over,
-    index,
-    models,
-    serve,
-    train,
-    world,
-)
+from services.cli import data, events, features, models
 from services.cli.demo import command as demo
+from services.recommendations.commands import evaluate, exposure, hand_over, index, serve, train, world
 from streamrec.contracts.errors import StreamRecError
 
 _ERROR_EXIT_CODE: Final = 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
 from streamrec.contracts.models import CHAMPION, ModelRef, validate_model_name
 
@@ -19,9 +19,9 @@ app = typer.Typer(no_args_is_help=True, help="Look at registered models.", rich_
 @app.command("list")
 def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """List every version of this installation's models, newest first."""
-    from services.cli.composition import open_registry
-    from services.cli.tables import stdout_console, table
-    from services.recommendations.training_input import TRAINED_MODEL_NAMES
+    from services.recommendations.training.input import TRAINED_MODEL_NAMES
+    from streamrec.command_line.composition import open_registry
+    from streamrec.command_line.tables import stdout_console, table
 
     registry = open_registry(Workspace(workspace))
     versions = [version for name in TRAINED_MODEL_NAMES.values() for version in registry.versions(name)]
@@ -48,8 +48,8 @@ def card(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Print the model card of a version; where none is named, of the champion, else of the newest."""
-    from services.cli.composition import open_registry
-    from services.cli.tables import stdout_console
+    from streamrec.command_line.composition import open_registry
+    from streamrec.command_line.tables import stdout_console
     from streamrec.training.model_card import CARD_DATA_FILE, CARD_TEXT_FILE
 
     registry = open_registry(Workspace(workspace))

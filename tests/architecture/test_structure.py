@@ -24,17 +24,17 @@ VENDOR_HOMES = {
         "platform/streamrec/features/feast_store.py",
         "feature_repo",
     },
-    "faiss": {"services/recommendations/item_index.py"},
+    "faiss": {"services/recommendations/item_index/index.py"},
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
     "prometheus_client": {
         "platform/streamrec/monitoring/metrics.py",
         "platform/streamrec/features/feast_import.py",  # undoes what importing Feast does to it
     },
     "ray": {
-        "services/recommendations/graph.py",
-        "services/recommendations/local_cluster.py",
-        "services/recommendations/gateway/ray_stages.py",
-        "services/recommendations/gateway/deployment.py",
+        "services/recommendations/serving/application.py",
+        "services/recommendations/serving/local_cluster.py",
+        "services/recommendations/serving/ray_stages.py",
+        "services/recommendations/serving/gateway_deployment.py",
         "services/recommendations/retrieval/deployment.py",
         "services/recommendations/ranking/deployment.py",
         "services/recommendations/cold_start/deployment.py",

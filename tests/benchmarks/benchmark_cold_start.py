@@ -14,8 +14,8 @@ from services.recommendations.cold_start.predictive import gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
-from services.recommendations.item_index import ItemIndex
-from services.recommendations.types import CANDIDATE_COUNT, UserState
+from services.recommendations.contracts.candidates import CANDIDATE_COUNT, UserState
+from services.recommendations.item_index.index import ItemIndex
 
 DIMENSION, ITEMS, REPEATS = 64, 20_000, 2_000
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.index_measurements import Measurement, TuningLimits
-from services.recommendations.index_settings import IndexKind, IndexSettings
-from services.recommendations.index_tuning import Queries, tune
+from services.recommendations.item_index.settings import IndexKind, IndexSettings
+from services.recommendations.item_index.tuning import Queries, tune
+from services.recommendations.item_index.tuning_report import Measurement, TuningLimits
 from streamrec.contracts.progress import SilentProgress
 
 DIMENSION, CLUSTERS, QUERIES, SIZES = 64, 400, 200, (20_000, 50_000, 200_000)

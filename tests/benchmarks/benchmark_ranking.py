@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, Segment, UserState
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.combination import LOGITS, Combination
 from services.recommendations.ranking.content import ContentTable
@@ -37,7 +38,6 @@ from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.runtime import RMS_EPSILON, StudentScorer
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
-from services.recommendations.types import CANDIDATE_COUNT, Candidates, Segment, UserState
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.training.splits import Sequences
 

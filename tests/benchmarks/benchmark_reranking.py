@@ -10,9 +10,14 @@ import time
 
 import numpy as np
 
+from services.recommendations.contracts.candidates import (
+    CANDIDATE_COUNT,
+    HISTORY_LIMIT,
+    Candidates,
+    UserState,
+)
 from services.recommendations.reranking.calibration import Calibration, ListCalibration
 from services.recommendations.reranking.model import DiversityReranker
-from services.recommendations.types import CANDIDATE_COUNT, HISTORY_LIMIT, Candidates, UserState
 
 CALIBRATION = Calibration((ListCalibration(1.2), ListCalibration(0.6, 0.3), ListCalibration(0.7, 0.4, 0.9)))
 LANGUAGES, ITEMS, REQUESTS = 12, 20_000, 3_000

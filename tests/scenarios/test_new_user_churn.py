@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.recommendations.closed_loop_arms import BEST_KNOWN, GREEDY, OLD, PIPELINE
-from services.recommendations.closed_loop_job import measure_closed_loop
-from services.recommendations.training_job import TrainingSettings
+from services.recommendations.evaluation.closed_loop_arms import BEST_KNOWN, GREEDY, OLD, PIPELINE
+from services.recommendations.jobs.closed_loop import measure_closed_loop
+from services.recommendations.jobs.training import TrainingSettings
 from services.recommendations.world.generate import generate_world
 from services.recommendations.world.settings import WorldSettings
 from streamrec.contracts.progress import SilentProgress

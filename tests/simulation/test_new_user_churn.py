@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.recommendations.closed_loop_arms import OLD, PIPELINE, ArmResult, run_arms
-from services.recommendations.closed_loop_policy import PolicyModels
 from services.recommendations.cold_start import train as cold_start_training
 from services.recommendations.cold_start.artifact import NOMINAL_COVERAGES
 from services.recommendations.cold_start.model import ColdStartModel
 from services.recommendations.cold_start.train import ColdStartSettings
+from services.recommendations.contracts.candidates import Candidates, UserState
+from services.recommendations.evaluation.closed_loop_arms import OLD, PIPELINE, ArmResult, run_arms
+from services.recommendations.evaluation.closed_loop_policy import PolicyModels
 from services.recommendations.retrieval import train as retrieval_training
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.retrieval.settings import RetrievalSettings
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import Candidates, UserState
+from services.recommendations.training.input import TrainingInput
 from services.recommendations.world.generate import generate_world
 from services.recommendations.world.settings import WorldSettings
 from streamrec.contracts.progress import SilentProgress

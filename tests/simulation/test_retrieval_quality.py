@@ -10,8 +10,8 @@ from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.train import train
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.user_states import segments_by_user
+from services.recommendations.training.histories import segments_by_user
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.dataset import load_dataset
 from streamrec.datasets.importers.movielens import import_movielens

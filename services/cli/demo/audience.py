@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.random_state import generator_for
 from streamrec.contracts.events import EventKind
 from streamrec.datasets.catalogue import Catalogue
+from streamrec.stats.random_state import generator_for
 
 VISITS_PER_NEW_USER: Final = 5
 VISITS_PER_KNOWN_USER: Final = 2

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.training_options import DEFAULT_SEED
-from services.cli.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+from services.recommendations.commands.training_options import DEFAULT_SEED
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,15 +37,15 @@ def demo(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """From data to recommendations served over HTTP, with a report in WORKSPACE/demo."""
-    from services.cli.composition import check_source
+    from streamrec.command_line.composition import check_source
 
     if data is not None:
         check_source(data)  # before anything heavy is loaded
     from services.cli.demo.run import REPORT_FILE, DemoSettings, run_demo
-    from services.cli.interrupts import sigterm_interrupts
-    from services.cli.locks import only_run_in
-    from services.cli.progress import shown_progress
-    from services.cli.tables import stdout_console
+    from streamrec.command_line.interrupts import sigterm_interrupts
+    from streamrec.command_line.locks import only_run_in
+    from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.tables import stdout_console
 
     settings = DemoSettings(
         source=data,
@@ -76,8 +76,8 @@ def demo(
 
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """Print the figures of a run as tables."""
-    from services.cli.evaluation_tables import evaluation_table
-    from services.cli.tables import figure_text, interval_text, table
+    from services.recommendations.commands.evaluation_tables import evaluation_table
+    from streamrec.command_line.tables import figure_text, interval_text, table
 
     served, exposure, events = summary["served"], summary["exposure"], summary["events"]
     agreement = summary["served_equals_offline"]

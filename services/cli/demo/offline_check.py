@@ -10,9 +10,9 @@ import numpy as np
 
 from services.cli.demo.audience import Visit
 from services.cli.demo.client import RecommendationClient
-from services.recommendations.gateway.stages import LocalModels
-from services.recommendations.offline import OfflinePipeline
-from services.recommendations.types import Candidates, UserState
+from services.recommendations.contracts.candidates import Candidates, UserState
+from services.recommendations.contracts.stages import LocalModels
+from services.recommendations.pipeline.offline import OfflinePipeline
 from streamrec.contracts.progress import Progress
 from streamrec.features.store import ItemTable
 

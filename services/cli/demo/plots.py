@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from services.recommendations.evaluation_plots import (
+from services.recommendations.evaluation.plots import (
     ACCENT,
     ACCENT_LIGHT,
     INK,

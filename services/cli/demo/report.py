@@ -9,8 +9,8 @@ from typing import Any, Final
 import jinja2
 
 from services.cli.demo import plots
-from services.cli.files import write_text
-from services.recommendations.evaluation_plots import groups_by_model
+from services.recommendations.evaluation.plots import groups_by_model
+from streamrec.command_line.files import write_text
 
 _TEMPLATE_FOLDER: Final = Path(__file__).parent
 _TEMPLATE: Final = "report.html.j2"

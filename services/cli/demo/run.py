@@ -14,14 +14,6 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
-from services.cli.composition import (
-    count_events,
-    load_champions,
-    materialize_features,
-    open_feature_store,
-    open_registry,
-    training_settings,
-)
 from services.cli.demo.audience import VISITS_PER_NEW_USER, Audience, ReplayAudience, Visit, plan_visits
 from services.cli.demo.client import RecommendationClient
 from services.cli.demo.offline_check import (
@@ -44,15 +36,22 @@ from services.cli.demo.source import (
 from services.cli.demo.summary import RunFacts, ServedTraffic, TrainedModel, build_summary
 from services.cli.demo.traffic import drive
 from services.cli.demo.world_audience import WorldAudience
-from services.cli.files import write_json
-from services.cli.workspace import Workspace
-from services.recommendations.evaluation_job import evaluate_models
+from services.recommendations.commands.composition import load_champions, training_settings
+from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.gateway.user_states import as_state
-from services.recommendations.offline import OfflinePipeline
-from services.recommendations.training_job import STAGES, TrainingJob
-from services.recommendations.types import Segment, UserState
+from services.recommendations.jobs.evaluation import evaluate_models
+from services.recommendations.jobs.training import STAGES, TrainingJob
+from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.world.environment import WorldEnvironment
 from services.recommendations.world.settings import WorldSettings
+from streamrec.command_line.composition import (
+    count_events,
+    materialize_features,
+    open_feature_store,
+    open_registry,
+)
+from streamrec.command_line.files import write_json
+from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.serving.retry_budget import RetryBudget

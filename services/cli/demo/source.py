@@ -8,9 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from services.cli.composition import check_source, is_movielens
 from services.recommendations.world.generate import generate_world
 from services.recommendations.world.settings import WorldSettings
+from streamrec.command_line.composition import check_source, is_movielens
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset, load_dataset
 from streamrec.datasets.importers import ImportReport, import_movielens, import_neutral

@@ -26,7 +26,7 @@ from services.cli.demo.offline_check import Agreement
 from services.cli.demo.phases import Phase
 from services.cli.demo.source import PreparedData
 from services.cli.demo.traffic import Exchange, TrafficResult, event_totals, first_answer_hits
-from services.recommendations.gateway.stages import STAGES
+from services.recommendations.contracts.stages import STAGES
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.registry.model_registry import ModelVersion
 from streamrec.training.baselines import BASELINES

@@ -18,7 +18,7 @@ from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import ATTRIBUTES, SegmentDesign
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.item_index.index import ItemIndex
 from streamrec.contracts.errors import ArtifactError
 
 ARRAYS_FILE: Final = "cold_start.npz"

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.cold_start.model import ColdStartModel
-from services.recommendations.item_index import ItemIndex
-from services.recommendations.random_state import generator_for
-from services.recommendations.types import Segment, UserState
-from services.recommendations.user_states import user_states
+from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.item_index.index import ItemIndex
+from services.recommendations.training.histories import user_states
 from streamrec.datasets.dataset import Dataset
+from streamrec.stats.random_state import generator_for
 from streamrec.training.ranking_metrics import ndcg_at
 from streamrec.training.splits import Split
 

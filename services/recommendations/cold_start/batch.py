@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.cold_start.model import ColdStartModel
-from services.recommendations.types import Segment
+from services.recommendations.contracts.candidates import Segment
 
 CHUNK_USERS: Final = 256
 """Users that are scored at once: bounds the memory at a few arrays of this many rows, one column an item."""

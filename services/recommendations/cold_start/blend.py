@@ -40,7 +40,7 @@ def fit_blend(
     one-standard-error rule: Breiman et al. 1984, "Classification and Regression Trees", sec. 3.4.3). The
     curve is flat at its top, and a log that relevance order has written favours more of what a user has just
     taken up; in the simulated closed loop the smaller weight keeps more users
-    (`services.recommendations.closed_loop_arms`).
+    (`services.recommendations.evaluation.closed_loop_arms`).
 
     The likelihood of the next item is not used: item vectors have heavier tails than a Gaussian, a few
     far-off items decide it, and it all but switches taste off (on MovieLens-small: weight 0.07 instead of

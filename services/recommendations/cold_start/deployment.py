@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from services.recommendations.gateway.stages import RETRIEVAL, StageReply, draw_from_posterior
-from services.recommendations.model_source import ModelSource
-from services.recommendations.random_state import generator_for
-from services.recommendations.stage_replica import WARM_UP_USER, StageReplica
-from services.recommendations.types import CANDIDATE_COUNT, ColdStarter, UserState
+from services.recommendations.contracts.candidates import CANDIDATE_COUNT, ColdStarter, UserState
+from services.recommendations.contracts.stages import RETRIEVAL, StageReply, draw_from_posterior
+from services.recommendations.serving.model_source import ModelSource
+from services.recommendations.serving.stage_replica import WARM_UP_USER, StageReplica
 from streamrec.contracts.errors import ArtifactError
 from streamrec.serving.slot import FetchedModel
+from streamrec.stats.random_state import generator_for
 
 
 class ColdStartDeployment(StageReplica[ColdStarter]):
@@ -31,7 +31,7 @@ def load_cold_starter(fetched: FetchedModel) -> ColdStarter:
         ArtifactError: The version does not say which retrieval version it belongs to.
     """
     from services.recommendations.cold_start.model import ColdStartModel
-    from services.recommendations.item_index import ItemIndex
+    from services.recommendations.item_index.index import ItemIndex
 
     try:
         retrieval = fetched.dependencies[RETRIEVAL]

@@ -16,8 +16,8 @@ from services.recommendations.cold_start.canonical_basis import CanonicalBasis
 from services.recommendations.cold_start.popularity import LanguagePopularity, highest
 from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.satisfaction import ItemSatisfaction
-from services.recommendations.item_index import ItemIndex
-from services.recommendations.types import HISTORY_LIMIT, Candidates, UserState
+from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, UserState
+from services.recommendations.item_index.index import ItemIndex
 
 Floats = NDArray[np.float64]
 

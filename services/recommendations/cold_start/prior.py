@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.recommendations.cold_start.canonical_basis import CanonicalBasis
 from services.recommendations.cold_start.hierarchy import Scales, SegmentStatistics, effects_given
 from services.recommendations.cold_start.segments import ATTRIBUTES, SegmentDesign
-from services.recommendations.types import Segment
+from services.recommendations.contracts.candidates import Segment
 
 _MIXED_DRAWS: Final = 200
 """Posterior draws of the scales that effects are averaged over; the average has settled long before."""

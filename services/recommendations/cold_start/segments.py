@@ -11,7 +11,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.types import UNKNOWN, Segment
+from services.recommendations.contracts.candidates import UNKNOWN, Segment
 
 ATTRIBUTES: Final = ("country", "language", "age_band", "signup_channel")
 """Attributes of `Segment`, in the order of the design matrix."""

@@ -20,11 +20,11 @@ from services.recommendations.cold_start.predictive import coverage, fit_interva
 from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.satisfaction import ItemSatisfaction, satisfaction_of
 from services.recommendations.cold_start.segments import SegmentDesign
-from services.recommendations.item_index import ItemIndex
-from services.recommendations.training_checks import check_columns
-from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
-from services.recommendations.types import Segment
-from services.recommendations.user_states import user_states
+from services.recommendations.contracts.candidates import Segment
+from services.recommendations.item_index.index import ItemIndex
+from services.recommendations.training.checks import check_columns
+from services.recommendations.training.histories import user_states
+from services.recommendations.training.input import MODEL_NAMES, TrainingInput, settings_fingerprint
 from streamrec.contracts.errors import InvalidInputError, NotReadyError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 
@@ -45,7 +45,7 @@ class ColdStartSettings:
         exploration: See `Blend`. 0.3 of the standard deviation is about a tenth of the variance.
         satisfaction_weight: See `Blend`. No held-out item can choose it, because what is taken up is not what
             satisfies; in the simulated closed loop it makes no difference beside taste
-            (`services.recommendations.closed_loop_arms`), so that it is off where nobody asks for it.
+            (`evaluation.closed_loop_arms`), so that it is off where nobody asks for it.
         pseudo_interactions: Weight of everybody's popularity in a language's own, in interactions.
         minimum_language_interactions: A user language with fewer has everybody's popularity.
         maximum_languages: Most user languages with a popularity of their own.

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from services.recommendations.gateway.pipeline import PipelineAnswer, RecommendationPipeline
+from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.stages import FEATURES
 from services.recommendations.gateway.schemas import RecommendationRequest
-from services.recommendations.gateway.stages import FEATURES
 from services.recommendations.gateway.user_states import UserStates
-from services.recommendations.types import Segment, UserState
+from services.recommendations.pipeline.pipeline import PipelineAnswer, RecommendationPipeline
 from streamrec.contracts.errors import TemporaryError
 from streamrec.contracts.events import Impression
 from streamrec.monitoring.metrics import RecommendationMetrics

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from services.recommendations.types import Segment
+from services.recommendations.contracts.candidates import Segment
 from streamrec.contracts.events import EventKind, Rung
 
 MAXIMUM_K: Final = 500

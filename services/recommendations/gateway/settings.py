@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from services.recommendations.gateway.pipeline import PipelineSettings
-from services.recommendations.gateway.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
+from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
 from services.recommendations.gateway.user_states import UserStateSettings
+from services.recommendations.pipeline.pipeline import PipelineSettings
 from streamrec.events.event_log import EventWriter
 from streamrec.features.store import FeatureStore
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, TypeVar
 
-from services.recommendations.types import HISTORY_LIMIT, UNKNOWN, Segment, UserState
+from services.recommendations.contracts.candidates import HISTORY_LIMIT, UNKNOWN, Segment, UserState
 from streamrec.contracts.errors import DependencyError, OverloadedError
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.serving.caches import TtlCache

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.item_content import MAXIMUM_FEATURES, content_features
+from services.recommendations.training.content_features import MAXIMUM_FEATURES, content_features
 from streamrec.datasets.catalogue import Catalogue
 
 

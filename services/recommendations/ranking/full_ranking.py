@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.types import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
 
 _GAP_TO_UNKNOWN: Final = 1.0
 """How far below the lowest known candidate an unknown one is scored."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.ranking import artifact, full_ranking
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.combination import LOGITS, Combination
@@ -23,7 +24,6 @@ from services.recommendations.ranking.network import SequenceNetwork, UserEncode
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings
 from services.recommendations.ranking.top_items import RankerTopItems
-from services.recommendations.types import Candidates, Segment, UserState
 from streamrec.training.splits import Sequences
 
 _UNKNOWN_SEGMENT: Final = Segment()

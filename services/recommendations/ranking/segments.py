@@ -10,7 +10,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.types import UNKNOWN, Segment
+from services.recommendations.contracts.candidates import UNKNOWN, Segment
 
 ATTRIBUTES: Final = tuple(attribute.name for attribute in fields(Segment))
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.full_ranking import Scorer, top_unseen
-from services.recommendations.types import Segment
 from streamrec.training.splits import Sequences
 
 

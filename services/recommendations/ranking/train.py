@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.checkpoints import Checkpoints
 from services.recommendations.ranking.combination import (
@@ -39,15 +40,14 @@ from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import RankingSettings
 from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.ranking.validation import NetworkValidation
-from services.recommendations.training_checks import check_columns, check_features
-from services.recommendations.training_input import (
+from services.recommendations.training.checks import check_columns, check_features
+from services.recommendations.training.histories import segments_by_user
+from services.recommendations.training.input import (
     RANKING_TEACHER,
     TRAINED_MODEL_NAMES,
     TrainingInput,
     settings_fingerprint,
 )
-from services.recommendations.types import Segment
-from services.recommendations.user_states import segments_by_user
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.datasets.dataset import SEGMENT_COLUMNS

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from services.recommendations.contracts.candidates import Candidates, UserState
+from services.recommendations.contracts.stages import StageReply
 from services.recommendations.exposure_control.file_price_source import FilePriceSource
-from services.recommendations.gateway.stages import StageReply
-from services.recommendations.model_source import ModelSource
 from services.recommendations.reranking.live_prices import LivePrices
 from services.recommendations.reranking.model import DiversityReranker
-from services.recommendations.stage_replica import WARM_UP_USER, StageReplica
-from services.recommendations.types import Candidates, UserState
+from services.recommendations.serving.model_source import ModelSource
+from services.recommendations.serving.stage_replica import WARM_UP_USER, StageReplica
 from streamrec.serving.slot import FetchedModel
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.recommendations.types import Candidates, UserState
+from services.recommendations.contracts.candidates import Candidates, UserState
 
 
 class RelevanceOrder:

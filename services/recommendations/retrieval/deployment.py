@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from services.recommendations.gateway.stages import StageReply
-from services.recommendations.model_source import ModelSource
-from services.recommendations.stage_replica import WARM_UP_USER, StageReplica
-from services.recommendations.types import CANDIDATE_COUNT, Retriever, UserState
+from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Retriever, UserState
+from services.recommendations.contracts.stages import StageReply
+from services.recommendations.serving.model_source import ModelSource
+from services.recommendations.serving.stage_replica import WARM_UP_USER, StageReplica
 from streamrec.serving.slot import FetchedModel
 
 

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.retrieval.model import TwoTowerRetriever
-from services.recommendations.types import Segment, UserState
 from streamrec.training.splits import Sequences
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.contracts.candidates import UNKNOWN, Candidates, Segment, UserState
+from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.content import ContentVocabulary
-from services.recommendations.types import UNKNOWN, Candidates, Segment, UserState
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 

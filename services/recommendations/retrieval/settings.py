@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.recommendations.item_index import IndexSettings
+from services.recommendations.item_index.index import IndexSettings
 from streamrec.contracts.errors import InvalidInputError
 
 

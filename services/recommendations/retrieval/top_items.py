@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.types import Retriever, Segment, UserState
+from services.recommendations.contracts.candidates import Retriever, Segment, UserState
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.training.splits import Sequences
 

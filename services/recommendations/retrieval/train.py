@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Segment
+from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.batches import Batches
 from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.examples import NextItemExamples
@@ -21,10 +22,9 @@ from services.recommendations.retrieval.model import SEGMENT_ATTRIBUTES, TwoTowe
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.towers import TwoTowers
-from services.recommendations.training_checks import check_columns
-from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
-from services.recommendations.types import CANDIDATE_COUNT, Segment
-from services.recommendations.user_states import segments_by_user
+from services.recommendations.training.checks import check_columns
+from services.recommendations.training.histories import segments_by_user
+from services.recommendations.training.input import MODEL_NAMES, TrainingInput, settings_fingerprint
 from streamrec.contracts.errors import PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.training.evaluation import HeldOut, ModelEvaluation, evaluate

@@ -8,8 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from services.recommendations.random_state import generator_for
-from services.recommendations.types import Segment
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.world.behaviour import EVENTS, Mood, Scene, begin_session, browse
 from services.recommendations.world.settings import WorldSettings
 from services.recommendations.world.truth import UserTruth
@@ -17,6 +16,7 @@ from services.recommendations.world.users import UserTable
 from services.recommendations.world.world import build_world, draw_cohort
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
 from streamrec.contracts.events import EventKind
+from streamrec.stats.random_state import generator_for
 
 MAXIMUM_SLATE: Final = 500
 MAXIMUM_NEW_USERS: Final = 100_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.types import Segment
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.world.labels import (
     AGE_BAND_SHARES,
     AGE_BANDS,

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.random_state import generator_for
 from services.recommendations.world.behaviour import Scene
 from services.recommendations.world.catalogue import WorldCatalogue, draw_catalogue
 from services.recommendations.world.search import Search, draw_columns
@@ -19,6 +18,7 @@ from services.recommendations.world.settings import (
 )
 from services.recommendations.world.truth import Effects, ItemTruth, UserTruth, draw_effects
 from services.recommendations.world.users import UserTable, draw_users
+from streamrec.stats.random_state import generator_for
 
 SESSION_SECONDS: Final = 5_400
 """Longest session; one starts early enough in its tick to end in it."""

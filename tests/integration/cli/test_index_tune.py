@@ -15,21 +15,22 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from services.cli.composition import index_notice, open_registry, training_settings
-from services.cli.index import tuning_table
-from services.cli.index_plot import write_tuning_plot
 from services.cli.main import app
-from services.cli.workspace import Workspace
-from services.recommendations.index_measurements import TuningLimits
-from services.recommendations.index_queries import tune_retriever
-from services.recommendations.index_settings import IndexChoice, IndexKind, IndexSettings, read_choice
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.commands.composition import index_notice, training_settings
+from services.recommendations.commands.index import tuning_table
+from services.recommendations.commands.index_plot import write_tuning_plot
+from services.recommendations.contracts.candidates import Segment
+from services.recommendations.item_index.index import ItemIndex
+from services.recommendations.item_index.settings import IndexChoice, IndexKind, IndexSettings, read_choice
+from services.recommendations.item_index.tuning_report import TuningLimits
+from services.recommendations.jobs.index_tuning import tune_retriever
 from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.model import TwoTowerRetriever, segment_values
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.towers import TwoTowers
-from services.recommendations.training_input import MODEL_NAMES
-from services.recommendations.types import Segment
+from services.recommendations.training.input import MODEL_NAMES
+from streamrec.command_line.composition import open_registry
+from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
 from streamrec.contracts.progress import SilentProgress

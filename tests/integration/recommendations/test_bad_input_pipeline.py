@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from services.recommendations.gateway.stages import LocalModels
-from services.recommendations.local_models import load_models
-from services.recommendations.offline import OfflinePipeline
+from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.contracts.stages import LocalModels
+from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob, TrainingSettings
+from services.recommendations.pipeline.local_models import load_models
+from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.ranking.model import RankingModel
-from services.recommendations.training_input import RANKING_TEACHER
-from services.recommendations.training_job import SERVED_STAGES, TrainingJob, TrainingSettings
-from services.recommendations.types import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.training.input import RANKING_TEACHER
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset

@@ -14,12 +14,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from services.cli.evaluation_tables import bars_summary, evaluation_table
 from services.recommendations.cold_start.train import ColdStartSettings
-from services.recommendations.evaluated_models import EvaluatedModels
-from services.recommendations.evaluation_job import CHOICES, evaluate_job, evaluate_models
-from services.recommendations.evaluation_plots import save_plots
-from services.recommendations.model_cards import train_with_card
+from services.recommendations.commands.evaluation_tables import bars_summary, evaluation_table
+from services.recommendations.evaluation.plots import save_plots
+from services.recommendations.jobs.evaluated_models import EvaluatedModels
+from services.recommendations.jobs.evaluation import CHOICES, evaluate_job, evaluate_models
+from services.recommendations.jobs.model_cards import train_with_card
+from services.recommendations.jobs.training import STAGES, TrainingJob, TrainingSettings
 from services.recommendations.ranking.settings import (
     CombinationSettings,
     FeatureSettings,
@@ -34,8 +35,7 @@ from services.recommendations.ranking.student.settings import (
     StudentSettings,
 )
 from services.recommendations.retrieval.settings import RetrievalSettings
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.training_job import STAGES, TrainingJob, TrainingSettings
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import ModelSpec
 from streamrec.contracts.progress import SilentProgress

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.recommendations.training_job import STAGES, TrainingSettings, train_stages
+from services.recommendations.jobs.training import STAGES, TrainingSettings, train_stages
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.dataset import Dataset, load_dataset
 from streamrec.features.service import materialize

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from services.recommendations.gateway.settings import GatewayParts
-from services.recommendations.local_cluster import LocalServeSettings, serve_forever
+from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
 from streamrec.events.write_ahead_log import WriteAheadLog
 from streamrec.features.service import open_feature_store
 from streamrec.features.settings import FeatureSettings

@@ -21,7 +21,7 @@ from services.recommendations.ranking.settings import (
     RankingSettings,
 )
 from services.recommendations.ranking.train import clear_checkpoints, train
-from services.recommendations.training_input import TrainingInput
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from services.cli import composition
 from services.cli.main import app
-from services.recommendations import evaluation_job
+from services.recommendations.jobs import evaluation as evaluation_job
+from streamrec.command_line import composition
 
 
 def interval(value):

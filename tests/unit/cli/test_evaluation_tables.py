@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from services.cli.evaluation_tables import bars_summary, evaluation_table
+from services.recommendations.commands.evaluation_tables import bars_summary, evaluation_table
 
 
 def interval(value):

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from services.cli.files import write_json, write_text
-from services.cli.interrupts import sigterm_interrupts
-from services.cli.locks import only_run_in
+from streamrec.command_line.files import write_json, write_text
+from streamrec.command_line.interrupts import sigterm_interrupts
+from streamrec.command_line.locks import only_run_in
 from streamrec.contracts.errors import InvalidInputError, OverloadedError
 
 

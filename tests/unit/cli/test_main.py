@@ -81,7 +81,7 @@ def test_an_error_of_several_lines_becomes_one(runner, monkeypatch):
     def fail(_folder):
         raise DependencyError("first\n  second")
 
-    monkeypatch.setattr("services.cli.composition.load_data_folder", fail)
+    monkeypatch.setattr("streamrec.command_line.composition.load_data_folder", fail)
     result = runner.invoke(app, ["train", "all", "--data", "x"])
     assert result.stderr == "error: first second\n"
 
@@ -93,13 +93,13 @@ def test_a_missing_package_names_the_extra_and_a_defect_keeps_its_traceback(runn
 
         return fail
 
-    monkeypatch.setattr("services.cli.composition.load_data_folder", lacks("torch"))
+    monkeypatch.setattr("streamrec.command_line.composition.load_data_folder", lacks("torch"))
     result = runner.invoke(app, ["train", "all", "--data", "x"])
     assert result.exit_code == 2
     assert "torch" in result.stderr
     assert "pip install 'streamrec[serving,training]'" in result.stderr
 
-    monkeypatch.setattr("services.cli.composition.load_data_folder", lacks("services.gone"))
+    monkeypatch.setattr("streamrec.command_line.composition.load_data_folder", lacks("services.gone"))
     assert isinstance(runner.invoke(app, ["train", "all", "--data", "x"]).exception, ModuleNotFoundError)
 
 
@@ -110,7 +110,7 @@ def test_the_workspace_comes_from_the_environment_unless_named(runner, tmp_path,
         seen.append(workspace.root)
         raise DependencyError("stop here")
 
-    monkeypatch.setattr("services.cli.composition.feature_settings", note)
+    monkeypatch.setattr("streamrec.command_line.composition.feature_settings", note)
     environment = {"STREAMREC_WORKSPACE": str(tmp_path / "a")}
     runner.invoke(app, ["features", "apply"], env=environment)
     runner.invoke(app, ["features", "apply", "--workspace", str(tmp_path / "b")], env=environment)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
-from services.cli import composition
 from services.cli.main import app
 from services.cli.models import find_version
+from streamrec.command_line import composition
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
 from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
 from streamrec.registry.memory_registry import MemoryModelRegistry

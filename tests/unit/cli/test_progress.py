@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from services.cli.progress import BarProgress, LineProgress, shown_progress
+from streamrec.command_line.progress import BarProgress, LineProgress, shown_progress
 
 
 class Clock:

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from services.cli.tables import figure_text, interval_text, table
+from streamrec.command_line.tables import figure_text, interval_text, table
 
 
 def shown(renderable, width=100):

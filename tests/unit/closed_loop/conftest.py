@@ -12,11 +12,11 @@ from services.recommendations.cold_start.predictive import gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
-from services.recommendations.gateway.stages import LocalModels
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.contracts.candidates import Candidates
+from services.recommendations.contracts.stages import LocalModels
+from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.model import SEGMENT_ATTRIBUTES, TwoTowerRetriever, TwoTowerWeights
-from services.recommendations.types import Candidates
 from services.recommendations.world.closed_loop import observable_catalogue
 from services.recommendations.world.settings import WorldSettings
 

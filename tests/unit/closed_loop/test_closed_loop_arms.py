@@ -7,10 +7,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from services.recommendations import closed_loop_arms
-from services.recommendations.closed_loop_arms import BEST_KNOWN, GREEDY, LADDER, OLD, PIPELINE, run_arms
-from services.recommendations.closed_loop_policy import PolicyModels
-from services.recommendations.gateway.pipeline import PipelineSettings
+from services.recommendations.evaluation import closed_loop_arms
+from services.recommendations.evaluation.closed_loop_arms import (
+    BEST_KNOWN,
+    GREEDY,
+    LADDER,
+    OLD,
+    PIPELINE,
+    run_arms,
+)
+from services.recommendations.evaluation.closed_loop_policy import PolicyModels
+from services.recommendations.pipeline.pipeline import PipelineSettings
 from services.recommendations.world.closed_loop import run_arm
 from services.recommendations.world.generate import generate_world, read_settings
 from services.recommendations.world.settings import WorldSettings

@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from services.cli.closed_loop_table import closed_loop_table
 from services.cli.main import app
-from services.recommendations import closed_loop_job
-from services.recommendations.closed_loop_arms import BEST_KNOWN, OLD, PIPELINE, run_arms
-from services.recommendations.closed_loop_policy import PolicyModels
-from services.recommendations.gateway.pipeline import PipelineSettings
-from services.recommendations.training_job import TrainingSettings
+from services.recommendations.commands.closed_loop_table import closed_loop_table
+from services.recommendations.evaluation.closed_loop_arms import BEST_KNOWN, OLD, PIPELINE, run_arms
+from services.recommendations.evaluation.closed_loop_policy import PolicyModels
+from services.recommendations.jobs import closed_loop as closed_loop_job
+from services.recommendations.jobs.training import TrainingSettings
+from services.recommendations.pipeline.pipeline import PipelineSettings
 from services.recommendations.world.generate import generate_world
 from services.recommendations.world.settings import WorldSettings
 from streamrec.contracts.progress import SilentProgress

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.recommendations.closed_loop_policy import PipelinePolicy, PolicyModels
-from services.recommendations.gateway.hand_over import HandOver
-from services.recommendations.gateway.pipeline import PipelineSettings
-from services.recommendations.offline import OfflinePipeline
+from services.recommendations.evaluation.closed_loop_policy import PipelinePolicy, PolicyModels
+from services.recommendations.pipeline.hand_over import HandOver
+from services.recommendations.pipeline.offline import OfflinePipeline
+from services.recommendations.pipeline.pipeline import PipelineSettings
 from services.recommendations.world.closed_loop import observable_catalogue, run_arm
 from services.recommendations.world.settings import WorldSettings
 from streamrec.contracts.errors import InvalidInputError

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.recommendations.gateway.stages import LocalModels
-from services.recommendations.hand_over_fit import HISTORY_LENGTHS, HandOverCurve, hand_over_curve
-from services.recommendations.types import Candidates
+from services.recommendations.contracts.candidates import Candidates
+from services.recommendations.contracts.stages import LocalModels
+from services.recommendations.jobs.hand_over import HISTORY_LENGTHS, HandOverCurve, hand_over_curve
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset, users_frame

@@ -10,7 +10,7 @@ from services.recommendations.cold_start.predictive import gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.item_index.index import ItemIndex
 
 DIMENSION, ITEMS = 6, 300
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from services.recommendations.cold_start.batch import CHUNK_USERS, ColdStartBatch
-from services.recommendations.random_state import generator_for
-from services.recommendations.types import Segment, UserState
+from services.recommendations.contracts.candidates import Segment, UserState
+from streamrec.stats.random_state import generator_for
 
 
 def cases(model, users):

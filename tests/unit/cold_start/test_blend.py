@@ -7,7 +7,7 @@ import pytest
 
 from services.recommendations.cold_start.assessment import Cases
 from services.recommendations.cold_start.blend import SEGMENT_WEIGHTS, TASTE_WEIGHTS, _Curve, fit_blend
-from services.recommendations.types import UserState
+from services.recommendations.contracts.candidates import UserState
 
 
 def curve(means, errors):

@@ -11,8 +11,8 @@ from scipy.stats import multivariate_normal
 from services.recommendations.cold_start.artifact import ARRAYS_FILE, SETTINGS_FILE
 from services.recommendations.cold_start.canonical_basis import CanonicalBasis
 from services.recommendations.cold_start.model import ColdStartModel, Posterior
-from services.recommendations.item_index import ItemIndex
-from services.recommendations.types import ColdStarter, Segment, UserState
+from services.recommendations.contracts.candidates import ColdStarter, Segment, UserState
+from services.recommendations.item_index.index import ItemIndex
 from streamrec.contracts.errors import ArtifactError
 
 

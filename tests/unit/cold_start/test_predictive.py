@@ -12,8 +12,8 @@ from services.recommendations.cold_start.predictive import (
     fit_interval_widths,
     gaussian_widths,
 )
-from services.recommendations.item_index import ItemIndex
-from services.recommendations.types import Segment, UserState
+from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.item_index.index import ItemIndex
 
 TARGETS = 1500
 

@@ -12,7 +12,7 @@ from services.recommendations.cold_start.satisfaction import (
     ItemSatisfaction,
     satisfaction_of,
 )
-from services.recommendations.types import Segment, UserState
+from services.recommendations.contracts.candidates import Segment, UserState
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset, users_frame
 from streamrec.training.splits import leave_last_out

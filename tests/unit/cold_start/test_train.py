@@ -12,9 +12,9 @@ from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.pymc_fit import Diagnostics, UnreliablePosteriorError
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.cold_start.train import ColdStartSettings, train
-from services.recommendations.item_index import ItemIndex
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import Segment, UserState
+from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.item_index.index import ItemIndex
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import InvalidInputError, NotReadyError, PermanentError
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.progress import SilentProgress

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.recommendations.evaluation_sections.bars import DataSize, measure_bars
-from services.recommendations.evaluation_sections.distillation import Distillation
-from services.recommendations.evaluation_sections.index_search import IndexSearch
-from services.recommendations.evaluation_sections.sections import CoveragePoint, EvaluationSections
-from services.recommendations.evaluation_sections.short_histories import ShortHistories, ShortHistoryFigures
-from services.recommendations.evaluation_sections.slate_exposure import (
+from services.recommendations.evaluation.acceptance import DataSize, measure_bars
+from services.recommendations.evaluation.distillation import Distillation
+from services.recommendations.evaluation.index_search import IndexSearch
+from services.recommendations.evaluation.sections import CoveragePoint, EvaluationSections
+from services.recommendations.evaluation.short_histories import ShortHistories, ShortHistoryFigures
+from services.recommendations.evaluation.slate_exposure import (
     SlateChange,
     SlateComparison,
     SlateFigures,

@@ -5,7 +5,7 @@ import io
 import matplotlib.image
 import pytest
 
-from services.recommendations.evaluation_plots import (
+from services.recommendations.evaluation.plots import (
     evaluation_figures,
     groups_by_model,
     png_bytes,

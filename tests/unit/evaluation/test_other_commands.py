@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from services.recommendations.closed_loop_arms import OLD, PIPELINE
-from services.recommendations.evaluation_sections.other_commands import (
+from services.recommendations.evaluation.closed_loop_arms import OLD, PIPELINE
+from services.recommendations.evaluation.measured_elsewhere import (
     OLD_POLICY,
     SERVED_POLICY,
     read_figures,

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from services.recommendations.evaluation_sections.call_latency import WARM_UP_CALLS, time_calls
-from services.recommendations.evaluation_sections.distillation import measure_distillation
-from services.recommendations.evaluation_sections.index_search import measure_index
-from services.recommendations.evaluation_sections.learning_curves import read_learning_curve
-from services.recommendations.evaluation_sections.stage_latency import ranking_requests
-from services.recommendations.item_index import IndexSettings, ItemIndex
-from services.recommendations.types import UserState
+from services.recommendations.contracts.candidates import UserState
+from services.recommendations.evaluation.call_latency import WARM_UP_CALLS, time_calls
+from services.recommendations.evaluation.distillation import measure_distillation
+from services.recommendations.evaluation.index_search import measure_index
+from services.recommendations.evaluation.learning_curves import read_learning_curve
+from services.recommendations.evaluation.stage_latency import ranking_requests
+from services.recommendations.item_index.index import IndexSettings, ItemIndex
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.training.evaluation import ModelEvaluation
 

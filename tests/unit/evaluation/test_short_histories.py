@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.recommendations.evaluation_sections.held_out_users import HeldOutUser
-from services.recommendations.evaluation_sections.short_histories import (
+from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.evaluation.held_out_users import HeldOutUser
+from services.recommendations.evaluation.short_histories import (
     measure_short_histories,
     popular_in_segments,
 )
-from services.recommendations.types import Segment, UserState
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.training.splits import Sequences

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.recommendations.evaluation_sections.slate_exposure import (
+from services.recommendations.contracts.candidates import Candidates, UserState
+from services.recommendations.evaluation.slate_exposure import (
     SlateRequest,
     compare_slates,
     gini_interval,
 )
-from services.recommendations.types import Candidates, UserState
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.stats.inequality import gini

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from services.recommendations.gateway.stages import StageReply, Stages
-from services.recommendations.types import Candidates, UserState
+from services.recommendations.contracts.candidates import Candidates, UserState
+from services.recommendations.contracts.stages import StageReply, Stages
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.features.store import ItemTable, UserFeatures
 

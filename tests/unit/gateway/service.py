@@ -9,14 +9,14 @@ import httpx
 
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_intake import EventIntake
-from services.recommendations.gateway.hand_over import HandOver
 from services.recommendations.gateway.impressions import ImpressionSink
-from services.recommendations.gateway.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.gateway.readiness import Gateway, Startup
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
-from services.recommendations.gateway.stage_calls import CallSettings, GuardedCalls
 from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.pipeline.hand_over import HandOver
+from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
+from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
 from streamrec.serving.ladder import FallbackLadder

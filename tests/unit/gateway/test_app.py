@@ -5,9 +5,9 @@ import asyncio
 import numpy as np
 import pytest
 
+from services.recommendations.contracts.candidates import Candidates
 from services.recommendations.gateway.bodies import MAXIMUM_BODY_BYTES
 from services.recommendations.gateway.schemas import RecommendationAnswer
-from services.recommendations.types import Candidates
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from tests.unit.gateway.service import Service, problem
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from services.recommendations.contracts.stages import MODEL_STAGES
 from services.recommendations.gateway.settings import GatewaySettings
-from services.recommendations.gateway.stages import MODEL_STAGES
-from services.recommendations.graph import GATEWAY, GraphSettings, ReplicaSettings
+from services.recommendations.serving.application import GATEWAY, GraphSettings, ReplicaSettings
 
 
 def test_every_queue_is_bounded_and_every_stage_scales_by_itself():

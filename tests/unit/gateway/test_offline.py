@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.recommendations.gateway.hand_over import HandOver
-from services.recommendations.gateway.pipeline import PipelineSettings, RecommendationPipeline
-from services.recommendations.gateway.stage_calls import CallSettings, GuardedCalls, UnusableAnswerError
-from services.recommendations.gateway.stages import LocalModels
-from services.recommendations.offline import OfflinePipeline, PipelineTopItems
-from services.recommendations.types import Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from services.recommendations.contracts.stages import LocalModels
+from services.recommendations.pipeline.hand_over import HandOver
+from services.recommendations.pipeline.offline import OfflinePipeline, PipelineTopItems
+from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
+from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls, UnusableAnswerError
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget

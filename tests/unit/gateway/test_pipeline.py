@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.recommendations.gateway.hand_over import HandOver
-from services.recommendations.gateway.pipeline import PipelineSettings, RecommendationPipeline
-from services.recommendations.gateway.stage_calls import CallSettings, GuardedCalls
-from services.recommendations.types import Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from services.recommendations.pipeline.hand_over import HandOver
+from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
+from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from streamrec.contracts.errors import DependencyError
 from streamrec.contracts.events import Rung
 from streamrec.serving.deadline import Deadline

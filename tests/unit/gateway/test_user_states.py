@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.recommendations.contracts.candidates import HISTORY_LIMIT, Segment
 from services.recommendations.gateway.user_states import UserStates, UserStateSettings
-from services.recommendations.types import HISTORY_LIMIT, Segment
 from streamrec.contracts.errors import DependencyError, OverloadedError
 from streamrec.features.store import UserFeatures
 

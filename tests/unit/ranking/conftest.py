@@ -19,7 +19,7 @@ from services.recommendations.ranking.settings import (
     RankingSettings,
 )
 from services.recommendations.ranking.train import train
-from services.recommendations.training_input import TrainingInput
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.models import ModelSpec
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue

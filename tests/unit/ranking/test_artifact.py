@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.ranking.artifact import SETTINGS_FILE, TABLES_FILE, WEIGHTS_FILE
 from services.recommendations.ranking.model import RankingModel
-from services.recommendations.types import Candidates, UserState
 from streamrec.contracts.errors import ArtifactError
 from streamrec.contracts.models import ModelSpec
 from streamrec.registry.formats import check_formats

@@ -18,7 +18,7 @@ from services.recommendations.ranking.network import SequenceNetwork
 from services.recommendations.ranking.optimisation import NetworkTraining
 from services.recommendations.ranking.settings import NetworkSettings, OptimisationSettings, RankingSettings
 from services.recommendations.ranking.train import train
-from services.recommendations.training_input import TrainingInput
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.progress import SilentProgress
 from streamrec.training.splits import Sequences
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.combination import (
     choices,
@@ -20,8 +21,7 @@ from services.recommendations.ranking.item_tables import (
     weighted_rows,
 )
 from services.recommendations.ranking.settings import CombinationSettings, FeatureSettings
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import Segment
+from services.recommendations.training.input import TrainingInput
 from streamrec.training.splits import Sequences
 
 SETTINGS = FeatureSettings(transition_window=3, neighbour_count=100)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
 from services.recommendations.ranking.candidate_features import FEATURES
 from services.recommendations.ranking.combination import LOGITS
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.top_items import RankerTopItems
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.training.input import TrainingInput
 
 HISTORY = ("i03", "i04", "i05")
 

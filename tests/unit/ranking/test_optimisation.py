@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.batches import draw_examples, draw_windows, steps
 from services.recommendations.ranking.content import ContentTable
 from services.recommendations.ranking.negatives import NegativeSampler, first_positions, sampled_softmax_loss
@@ -14,7 +15,6 @@ from services.recommendations.ranking.network import PADDING, RecencyPools, Sequ
 from services.recommendations.ranking.optimisation import NetworkTraining
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings, OptimisationSettings
-from services.recommendations.types import Segment
 from streamrec.contracts.progress import SilentProgress
 from streamrec.training.splits import Sequences
 

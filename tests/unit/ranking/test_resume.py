@@ -26,7 +26,7 @@ from services.recommendations.ranking.train import (
     train,
     training_device,
 )
-from services.recommendations.training_input import TrainingInput
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import SilentProgress
 from streamrec.training.splits import Sequences

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.candidate_features import CandidateTables
 from services.recommendations.ranking.settings import FeatureSettings
 from services.recommendations.ranking.student.distillation import distillation_loss
@@ -18,7 +19,6 @@ from services.recommendations.ranking.student.settings import (
     StudentNetworkSettings,
     StudentSettings,
 )
-from services.recommendations.types import Segment
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.item_tables import weighted_rows
 from services.recommendations.ranking.model import RankingModel
@@ -24,8 +25,7 @@ from services.recommendations.ranking.student.features import (
 from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.training.input import TrainingInput
 
 STATIC = ("log_popularity", "log_age")
 PERSONAL = tuple(name for name in FEATURES if name not in STATIC)

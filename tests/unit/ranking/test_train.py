@@ -22,7 +22,7 @@ from services.recommendations.ranking.settings import (
 )
 from services.recommendations.ranking.train import train
 from services.recommendations.ranking.validation import NetworkValidation
-from services.recommendations.training_input import TrainingInput
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import DataFolderError, InvalidInputError
 from streamrec.contracts.models import ModelSpec
 from streamrec.training.baselines import Popularity

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from services.recommendations.cold_start import train as cold_start
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.contracts.candidates import Candidates, UserState
+from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.ranking import train as ranking
 from services.recommendations.reranking import train as reranking
 from services.recommendations.retrieval import train as retrieval
-from services.recommendations.training_checks import check_columns, check_features
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import Candidates, UserState
+from services.recommendations.training.checks import check_columns, check_features
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import DataFolderError, InvalidInputError
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from services.recommendations.random_state import generator_for
+from streamrec.stats.random_state import generator_for
 
 
 def test_the_same_request_draws_the_same_numbers() -> None:

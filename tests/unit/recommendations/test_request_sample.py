@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.recommendations.gateway.stages import LocalModels
-from services.recommendations.request_sample import NEW_USER_INTERACTIONS, sample_requests
+from services.recommendations.contracts.candidates import Candidates
+from services.recommendations.contracts.stages import LocalModels
+from services.recommendations.evaluation.request_sample import NEW_USER_INTERACTIONS, sample_requests
 from services.recommendations.reranking.relevance_order import RelevanceOrder
-from services.recommendations.types import Candidates
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset

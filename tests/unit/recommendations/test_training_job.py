@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.recommendations.training_job import SERVED_STAGES, STAGES, TrainingJob
+from services.recommendations.jobs.training import SERVED_STAGES, STAGES, TrainingJob
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature
 from streamrec.contracts.progress import SilentProgress

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.reranking.calibration import Calibration, ListCalibration
 from services.recommendations.reranking.model import SKIP_ABOVE_MS, DiversityReranker
 from services.recommendations.reranking.selection import slate_values
-from services.recommendations.types import Candidates, Segment, UserState
 
 CALIBRATION = Calibration((ListCalibration(1.2), ListCalibration(0.6, 0.3), ListCalibration(0.7, 0.4, 0.9)))
 LANGUAGES = ("ar", "de", "en", "fi", "sw")

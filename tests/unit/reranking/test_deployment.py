@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.exposure_control.file_price_source import FilePricePublisher
 from services.recommendations.exposure_control.price_document import PriceDocument
 from services.recommendations.reranking.deployment import RerankingDeployment
 from services.recommendations.reranking.model import DiversityReranker
-from services.recommendations.types import Candidates, UserState
 from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
 from streamrec.registry.memory_registry import MemoryModelRegistry
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.exposure_control.price_document import PriceDocument
 from services.recommendations.exposure_control.price_source import MemoryPriceBoard
 from services.recommendations.reranking.live_prices import LivePrices
 from services.recommendations.reranking.model import DiversityReranker
-from services.recommendations.types import Candidates, UserState
 
 ITEMS = tuple(f"i{row}" for row in range(60))
 LANGUAGE_OF = {item: ("en", "de", "sw")[row % 3] for row, item in enumerate(ITEMS)}

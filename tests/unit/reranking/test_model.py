@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from services.recommendations.contracts.candidates import Candidates, Reranker, Segment, UserState
 from services.recommendations.reranking.calibration import Calibration, ListCalibration
 from services.recommendations.reranking.model import SETTINGS_FILE, DiversityReranker
-from services.recommendations.types import Candidates, Reranker, Segment, UserState
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.stats.exposure import language_exposure
 from streamrec.stats.inequality import gini

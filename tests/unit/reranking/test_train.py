@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.reranking.calibration import Calibration, fit_calibration
 from services.recommendations.reranking.model import DiversityReranker
 from services.recommendations.reranking.train import RerankingSettings, places_of, train
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import Candidates, Segment, UserState
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import InvalidInputError, NotReadyError
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue

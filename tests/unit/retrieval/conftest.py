@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from services.recommendations.retrieval.settings import RetrievalSettings
-from services.recommendations.training_input import TrainingInput
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import INTERACTIONS_FILE, Dataset

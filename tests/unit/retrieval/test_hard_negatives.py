@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.retrieval import batches as batches_module
 from services.recommendations.retrieval.batches import Batches
 from services.recommendations.retrieval.content import ContentVocabulary
@@ -16,9 +17,8 @@ from services.recommendations.retrieval.model import TwoTowerRetriever, segment_
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.towers import TwoTowers
 from services.recommendations.retrieval.train import train
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import Segment, UserState
-from services.recommendations.user_states import segments_by_user
+from services.recommendations.training.histories import segments_by_user
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import InvalidInputError
 
 

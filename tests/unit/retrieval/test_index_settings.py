@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.recommendations.index_settings import IndexChoice, IndexKind, IndexSettings, read_choice
+from services.recommendations.item_index.settings import IndexChoice, IndexKind, IndexSettings, read_choice
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 
 

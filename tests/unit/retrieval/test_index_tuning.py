@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.recommendations.index_measurements import Measurement, TuningLimits
-from services.recommendations.index_queries import replicated
-from services.recommendations.index_settings import IndexKind, IndexSettings
-from services.recommendations.index_tuning import Queries, candidate_settings, eligible, tune
-from services.recommendations.item_index import MINIMUM_POINTS_PER_LIST, ItemIndex
+from services.recommendations.item_index.index import MINIMUM_POINTS_PER_LIST, ItemIndex
+from services.recommendations.item_index.settings import IndexKind, IndexSettings
+from services.recommendations.item_index.tuning import Queries, candidate_settings, eligible, tune
+from services.recommendations.item_index.tuning_report import Measurement, TuningLimits
+from services.recommendations.jobs.index_tuning import replicated
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import SilentProgress
 from streamrec.stats.intervals import Interval

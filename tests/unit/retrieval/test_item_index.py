@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.recommendations.item_index import (
+from services.recommendations.item_index.index import (
     INDEX_FILE,
     SETTINGS_FILE,
     VECTORS_FILE,

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from services.recommendations.item_index import ItemIndex
+from services.recommendations.contracts.candidates import UNKNOWN, Segment, UserState
+from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.examples import NextItemExamples
 from services.recommendations.retrieval.model import (
@@ -25,9 +26,8 @@ from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.towers import TwoTowers
 from services.recommendations.retrieval.train import train
-from services.recommendations.training_input import TrainingInput
-from services.recommendations.types import UNKNOWN, Segment, UserState
-from services.recommendations.user_states import segments_by_user
+from services.recommendations.training.histories import segments_by_user
+from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelSpec
 from streamrec.datasets.catalogue import Catalogue

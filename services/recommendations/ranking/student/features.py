@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from services.recommendations.contracts.candidates import HISTORY_LIMIT, Segment
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
-from services.recommendations.types import HISTORY_LIMIT, Segment
 
 _LAST_HALF_LIFE: Final = 1.0
 _LAST_LENGTH: Final = 20

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.candidate_features import CandidateTables
 from services.recommendations.ranking.student.features import FeatureScorer
 from services.recommendations.ranking.student.network import PADDING
 from services.recommendations.ranking.student.settings import DistillationSettings
-from services.recommendations.types import Segment
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.progress import Progress
 from streamrec.training.splits import Sequences

@@ -10,6 +10,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.ranking import full_ranking
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student import artifact
@@ -17,7 +18,6 @@ from services.recommendations.ranking.student.features import FeatureScorer, Fea
 from services.recommendations.ranking.student.runtime import StudentScorer, StudentWeights
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
 from services.recommendations.ranking.top_items import RankerTopItems
-from services.recommendations.types import Candidates, Segment, UserState
 from streamrec.training.splits import Sequences
 
 _UNKNOWN_SEGMENT: Final = Segment()

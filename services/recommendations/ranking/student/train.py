@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student.distillation import distil
 from services.recommendations.ranking.student.export import serving_weights
@@ -19,10 +20,9 @@ from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.settings import StudentSettings
 from services.recommendations.ranking.top_items import RankerTopItems
-from services.recommendations.training_checks import check_columns
-from services.recommendations.training_input import MODEL_NAMES, TrainingInput, settings_fingerprint
-from services.recommendations.types import Segment
-from services.recommendations.user_states import segments_by_user
+from services.recommendations.training.checks import check_columns
+from services.recommendations.training.histories import segments_by_user
+from services.recommendations.training.input import MODEL_NAMES, TrainingInput, settings_fingerprint
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 from streamrec.datasets.dataset import SEGMENT_COLUMNS

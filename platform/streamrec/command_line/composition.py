@@ -1,0 +1,153 @@
+"""Builds the parts that several commands need. Heavy libraries are imported when a part is asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from streamrec.command_line.workspace import Workspace
+from streamrec.contracts.errors import DataFolderError, NotFoundError
+
+if TYPE_CHECKING:
+    from streamrec.contracts.progress import Progress
+    from streamrec.datasets.dataset import Dataset
+    from streamrec.events.file_event_log import FileEventLog
+    from streamrec.features.service import MaterializationReport
+    from streamrec.features.settings import FeatureSettings
+    from streamrec.features.store import FeatureStore
+    from streamrec.registry.mlflow_registry import RegistrySettings
+    from streamrec.registry.model_registry import ModelRegistry
+    from streamrec.training.splits import Sequences
+
+FEATURE_REPO_VARIABLE: Final = "STREAMREC_FEATURE_REPO"
+"""Names the folder of feature declarations where it is not the checkout's."""
+
+ONLINE_STORE_VARIABLE: Final = "STREAMREC_ONLINE_STORE"
+"""``redis://host:port/database`` to serve features from Redis."""
+
+_MOVIELENS_FILES = ("ratings.csv", "ratings.dat")
+
+
+def is_movielens(folder: Path) -> bool:
+    """Whether ``folder`` looks like a MovieLens download and not like a folder in the neutral format."""
+    return not (folder / "interactions.parquet").is_file() and any(
+        (folder / name).is_file() for name in _MOVIELENS_FILES
+    )
+
+
+def check_source(folder: Path) -> None:
+    """Refuse what cannot be imported.
+
+    Raises:
+        DataFolderError: ``folder`` is no folder, or neither a MovieLens folder nor one in the neutral format.
+    """
+    if not folder.is_dir():
+        raise DataFolderError(folder, None, "the folder does not exist")
+    if not is_movielens(folder) and not (folder / "interactions.parquet").is_file():
+        raise DataFolderError(
+            folder,
+            None,
+            "neither a MovieLens folder (ratings.csv) nor one in the neutral format (interactions.parquet)",
+        )
+
+
+def load_data_folder(folder: Path) -> Dataset:
+    """Read a folder in the neutral format.
+
+    Raises:
+        DataFolderError: It cannot be used; for a MovieLens folder the message names the command that helps.
+    """
+    from streamrec.datasets.dataset import load_dataset
+
+    if not folder.is_dir():
+        raise DataFolderError(folder, None, "the folder does not exist")
+    if is_movielens(folder):
+        raise DataFolderError(
+            folder,
+            None,
+            "this is a MovieLens folder, not one in the neutral format; import it first: "
+            f"streamrec data import movielens {folder} --output DIR",
+        )
+    return load_dataset(folder)
+
+
+def registry_settings(workspace: Workspace) -> RegistrySettings:
+    """Where the workspace's model registry lives."""
+    from streamrec.registry.mlflow_registry import RegistrySettings
+
+    return RegistrySettings.embedded(workspace.registry)
+
+
+def open_registry(workspace: Workspace) -> ModelRegistry:
+    """Open the workspace's model registry, making it on first use."""
+    from streamrec.registry.mlflow_registry import MlflowModelRegistry
+
+    return MlflowModelRegistry(registry_settings(workspace))
+
+
+def feature_settings(workspace: Workspace) -> FeatureSettings:
+    """Where the workspace's features live.
+
+    The online store is SQLite unless ``STREAMREC_ONLINE_STORE`` names a Redis.
+
+    Raises:
+        NotFoundError: There are no feature declarations.
+    """
+    from streamrec.features.settings import SQLITE, FeatureSettings
+
+    named = os.environ.get(FEATURE_REPO_VARIABLE)
+    repo = Path(named) if named else Path(__file__).resolve().parents[3] / "feature_repo"
+    if not (repo / "feature_store.yaml").is_file():
+        raise NotFoundError(
+            f"{repo} holds no feature declarations; set {FEATURE_REPO_VARIABLE} to the folder feature_repo"
+        )
+    return FeatureSettings(
+        folder=workspace.features, repo=repo, online=os.environ.get(ONLINE_STORE_VARIABLE) or SQLITE
+    )
+
+
+def materialize_features(
+    workspace: Workspace, dataset: Dataset, history: Sequences | None, progress: Progress
+) -> MaterializationReport:
+    """Publish the features of ``dataset``.
+
+    Args:
+        workspace: Where features and events live.
+        dataset: Items and users, and the interactions.
+        history: The interactions that may be known. None: all, and what the event log holds on top of them.
+        progress: Where progress is shown.
+    """
+    from streamrec.datasets.feedback import with_outcomes
+    from streamrec.events.reader import FileEventReader
+    from streamrec.features.service import materialize
+
+    if history is None:
+        dataset = with_outcomes(dataset, FileEventReader(workspace.events).snapshot().outcomes)
+    return materialize(feature_settings(workspace), dataset, history, progress)
+
+
+def open_feature_store(workspace: Workspace) -> FeatureStore:
+    """Open the workspace's features. Importable by the gateway's process."""
+    from streamrec.features.service import open_feature_store
+
+    return open_feature_store(feature_settings(workspace))
+
+
+def open_event_log(workspace: Workspace) -> FileEventLog:
+    """Open the workspace's event log for writing."""
+    from streamrec.events.file_event_log import FileEventLog
+
+    return FileEventLog(workspace.events)
+
+
+def count_events(workspace: Workspace) -> dict[str, int]:
+    """Read the workspace's event log and count what it holds, every event once."""
+    from streamrec.events.reader import FileEventReader
+
+    snapshot = FileEventReader(workspace.events).snapshot()
+    return {
+        "impressions": len(snapshot.impressions),
+        "outcomes": len(snapshot.outcomes),
+        "quarantined": len(snapshot.quarantined),
+    }

@@ -1,0 +1,74 @@
+"""Builds the parts that several commands of the spoke need; heavy libraries are imported when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from streamrec.command_line.composition import open_event_log, open_feature_store
+from streamrec.command_line.workspace import Workspace
+
+if TYPE_CHECKING:
+    from services.recommendations.gateway.settings import GatewayParts
+    from services.recommendations.jobs.training import TrainingSettings
+    from services.recommendations.pipeline.local_models import LocalModels
+    from streamrec.registry.model_registry import ModelRegistry
+
+
+def training_settings(workspace: Workspace, *, quick: bool = False) -> TrainingSettings:
+    """Settings by stage, with the index that `streamrec index tune` chose for the workspace.
+
+    Args:
+        workspace: Where the choice of the index lies.
+        quick: `TrainingSettings.quick` instead of the defaults.
+
+    Raises:
+        ArtifactError: The choice is there and cannot be used.
+    """
+    from services.recommendations.item_index.settings import read_choice
+    from services.recommendations.jobs.training import TrainingSettings
+
+    settings = TrainingSettings.quick() if quick else TrainingSettings()
+    choice = read_choice(workspace.index_choice)
+    if choice is None:
+        return settings
+    return replace(settings, retrieval=replace(settings.retrieval, index=choice.settings))
+
+
+def index_notice(workspace: Workspace, item_count: int) -> str | None:
+    """What a person should know before training with the chosen index; None where there is nothing.
+
+    Raises:
+        ArtifactError: The choice is there and cannot be used.
+    """
+    from services.recommendations.item_index.settings import read_choice
+
+    choice = read_choice(workspace.index_choice)
+    if choice is None or choice.fits(item_count):
+        return None
+    return (
+        f"The index was chosen at {choice.item_count:,} items and the catalogue has {item_count:,}: "
+        "run 'streamrec index tune' again once this is trained"
+    )
+
+
+def load_champions(registry: ModelRegistry) -> LocalModels:
+    """Load the champion of every stage into this process.
+
+    Raises:
+        NotFoundError: A model has no champion.
+    """
+    from services.recommendations.pipeline.local_models import load_models
+    from services.recommendations.training.input import MODEL_NAMES
+
+    return load_models(registry, {stage: registry.resolve(name) for stage, name in MODEL_NAMES.items()})
+
+
+def gateway_parts(workspace: Workspace) -> GatewayParts:
+    """What the gateway opens in its own process."""
+    from services.recommendations.gateway.settings import GatewayParts
+
+    return GatewayParts(
+        feature_store=partial(open_feature_store, workspace), event_log=partial(open_event_log, workspace)
+    )

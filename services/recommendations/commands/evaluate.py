@@ -1,0 +1,98 @@
+"""`streamrec evaluate`: the one protocol every quality figure comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.recommendations.commands.training_options import (
+    DEFAULT_SEED,
+    DeviceOption,
+    Effort,
+    EffortOption,
+    SeedOption,
+    chosen_settings,
+)
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+
+PLOTS_SUFFIX = "-plots"
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="Data folder in the neutral format.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="Write the figures here.")
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            "--plots",
+            file_okay=False,
+            help="Write the plots here; default: beside the JSON, where it is asked for.",
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option("--models", metavar="NAME,...", help="Evaluate these only; default: all of them."),
+    ] = None,
+    closed_loop: Annotated[
+        Path | None,
+        typer.Option(
+            "--closed-loop",
+            dir_okay=False,
+            help="Show what 'world closed-loop --json' wrote beside the rest.",
+        ),
+    ] = None,
+    index_tuning: Annotated[
+        Path | None,
+        typer.Option(
+            "--index-tuning", dir_okay=False, help="Show what 'index tune --json' wrote beside the rest."
+        ),
+    ] = None,
+    seed: SeedOption = DEFAULT_SEED,
+    effort: EffortOption = Effort.FULL,
+    device: DeviceOption = "cpu",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Train what is missing and report every quality figure and bar: leave-last-out, full ranking."""
+    from services.recommendations.commands.evaluation_tables import bars_summary, evaluation_table
+    from streamrec.command_line.composition import load_data_folder, open_registry
+    from streamrec.command_line.files import write_json
+    from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.tables import stdout_console
+
+    dataset = load_data_folder(data)
+    # After the data: a wrong folder is refused before torch and PyMC are loaded.
+    from services.recommendations.evaluation.measured_elsewhere import read_figures, with_other_commands
+    from services.recommendations.evaluation.plots import save_plots
+    from services.recommendations.jobs.evaluation import evaluate_models
+
+    others = {
+        "closed_loop": None if closed_loop is None else read_figures(closed_loop),
+        "index_tuning": None if index_tuning is None else read_figures(index_tuning),
+    }
+    names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
+    place = Workspace(workspace)
+    console = stdout_console()
+    with shown_progress(console) as progress:
+        report = evaluate_models(
+            dataset,
+            open_registry(place),
+            place.training,
+            models=names,
+            seed=seed,
+            progress=progress,
+            settings=chosen_settings(place, effort, device),
+        ).to_json()
+    report = with_other_commands(report, **others)
+    console.print(evaluation_table(report))
+    console.print(bars_summary(report), markup=False, highlight=False)
+    if json_file is not None:
+        write_json(json_file, report)
+        console.print(f"Figures in {json_file}", markup=False, highlight=False)
+        plots = plots or json_file.with_name(json_file.stem + PLOTS_SUFFIX)
+    if plots is not None:
+        paths = save_plots(report, plots)
+        console.print(f"Plots in {plots}: {len(paths)}", markup=False, highlight=False)

@@ -1,0 +1,145 @@
+"""`streamrec exposure`: who is shown, and the controller that holds it at its target."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+
+if TYPE_CHECKING:
+    from services.recommendations.exposure_control.controller import ExposureController
+    from streamrec.datasets.catalogue import Catalogue
+
+app = typer.Typer(help="Exposure of creators and languages: report it, control it.", no_args_is_help=True)
+
+
+@app.command("report")
+def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Show how everything that was served spreads over creator languages and over creators."""
+    from streamrec.command_line.tables import figure_text, stdout_console, table
+    from streamrec.events.reader import FileEventReader
+    from streamrec.stats.exposure import group_exposure, language_exposure
+
+    place = Workspace(workspace)
+    catalogue = _catalogue(place)
+    language_of = dict(zip(catalogue.item_ids, catalogue.creator_languages, strict=True))
+    creator_of = dict(zip(catalogue.item_ids, catalogue.creator_ids, strict=True))
+    slates = [impression.item_ids for impression in FileEventReader(place.events).snapshot().impressions]
+    languages = sorted(set(language_of.values()))
+    shown = language_exposure(slates, language_of, languages)
+    total = float(shown.sum())
+    console = stdout_console()
+    rows = [
+        (name, f"{count:,.0f}", figure_text(count / total if total else None))
+        for name, count in zip(languages, shown.tolist(), strict=True)
+    ]
+    console.print(
+        table(f"Exposure by creator language, {len(slates):,} slates", ("language", "shown", "share"), rows)
+    )
+    summary = []
+    for what, groups in (
+        ("creator languages", group_exposure(slates, language_of)),
+        ("creators", group_exposure(slates, creator_of)),
+    ):
+        figures = (groups.gini, groups.exposed_share, groups.top_decile_share)
+        summary.append((what, f"{groups.groups:,}", *(figure_text(figure) for figure in figures)))
+    console.print(
+        table(
+            "Inequality", ("over", "groups", "Gini", "share shown at all", "share of the top tenth"), summary
+        )
+    )
+
+
+@app.command("control")
+def control(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    target_gini: Annotated[
+        float | None,
+        typer.Option(
+            "--target-gini", min=0.0, max=1.0, help="Gini to hold; default: the re-ranker's target."
+        ),
+    ] = None,
+    interval_s: Annotated[
+        float,
+        typer.Option("--interval-s", min=1.0, max=86_400.0, help="Seconds between two looks at the log."),
+    ] = 60.0,
+    minimum_requests: Annotated[
+        int, typer.Option("--minimum-requests", min=1, help="A window is decided once it holds so many.")
+    ] = 2_000,
+    once: Annotated[bool, typer.Option("--once", help="Decide once and end.")] = False,
+) -> None:
+    """Hold the exposure target: read impressions, publish prices that re-ranking replicas poll.
+
+    Nothing waits for this command: while it does not run, the last prices stay.
+    """
+    from streamrec.command_line.interrupts import sigterm_interrupts
+    from streamrec.command_line.locks import only_run_in
+    from streamrec.command_line.tables import figure_text, stdout_console
+    from streamrec.contracts.errors import TemporaryError
+
+    place = Workspace(workspace)
+    console = stdout_console()
+    stop = threading.Event()
+    with sigterm_interrupts(), only_run_in(place.language_prices.parent):
+        controller = _controller(place, target_gini, minimum_requests)
+        while True:
+            try:
+                outcome = controller.run_once()
+                strength = f"strength {outcome.state.strength:.6f}"
+                console.print(
+                    f"{outcome.decision}: Gini {figure_text(outcome.gini)}, {strength}",
+                    markup=False,
+                    highlight=False,
+                )
+            except TemporaryError as error:
+                if once:
+                    raise
+                console.print(f"not decided, prices stay: {error}", markup=False, highlight=False)
+            if once or stop.wait(interval_s):
+                return
+
+
+def _catalogue(place: Workspace) -> Catalogue:
+    from streamrec.command_line.composition import open_feature_store
+
+    return open_feature_store(place).item_table().catalogue
+
+
+def _controller(place: Workspace, target_gini: float | None, minimum_requests: int) -> ExposureController:
+    """Begin with the prices of the champion, and never press harder than its validation allows."""
+    from services.recommendations.contracts.candidates import UNKNOWN
+    from services.recommendations.exposure_control.controller import ControlledTraffic, ExposureController
+    from services.recommendations.exposure_control.file_price_source import FilePricePublisher
+    from services.recommendations.exposure_control.step import ControlSettings, initial_state
+    from services.recommendations.reranking.model import DiversityReranker
+    from services.recommendations.training.input import MODEL_NAMES
+    from streamrec.command_line.composition import open_registry
+    from streamrec.events.reader import FileEventReader
+
+    registry = open_registry(place)
+    version = registry.resolve(MODEL_NAMES["reranking"])
+    reranker = DiversityReranker.load(registry.fetch(version))
+    catalogue = _catalogue(place)
+    defaults = ControlSettings()
+    strength = version.metrics.get("price_strength", 0.0)
+    limit = max(strength, version.metrics.get("price_strength_limit", 0.0))
+    settings = ControlSettings(
+        target_gini=reranker.target_gini if target_gini is None else target_gini,
+        minimum_requests=minimum_requests,
+        maximum_strength=limit or defaults.maximum_strength,
+        minimum_strength=min(defaults.minimum_strength, limit or defaults.minimum_strength),
+    )
+    prices = {name: reranker.language_prices.get(name, 0.0) for name in reranker.languages if name != UNKNOWN}
+    return ExposureController(
+        ControlledTraffic(
+            FileEventReader(place.events),
+            dict(zip(catalogue.item_ids, catalogue.creator_languages, strict=True)),
+        ),
+        FilePricePublisher(place.language_prices),
+        settings,
+        initial_state(prices, settings, strength),
+        since=version.created_at,
+    )

@@ -1,0 +1,47 @@
+"""`streamrec serve`: the recommendation service on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+
+if TYPE_CHECKING:
+    from services.recommendations.serving.local_cluster import RunningService
+
+
+def serve(
+    host: Annotated[
+        str,
+        typer.Option("--host", help="Address to listen on; anything but loopback is open to the network."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port to listen on.")] = 8000,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Serve the champions of WORKSPACE over HTTP until Ctrl-C."""
+    from services.recommendations.commands.composition import gateway_parts
+    from services.recommendations.serving.application import GraphSettings
+    from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
+    from streamrec.command_line.composition import registry_settings
+
+    place = Workspace(workspace.resolve())  # replicas run in a folder of their own
+
+    def announce(service: RunningService) -> None:
+        versions = ", ".join(f"{stage} {version}" for stage, version in service.model_versions.items())
+        typer.echo(
+            f"ready after {service.startup_s:.1f} s on {service.url}: "
+            f"{service.catalogue_items:,} items, {versions}"
+        )
+        typer.echo(f"  API page  {service.url}/docs\n  metrics   {service.url}/metrics\n  stop with Ctrl-C")
+
+    typer.echo(f"starting the service on http://{host}:{port}")
+    graph = GraphSettings(language_prices=place.language_prices)
+    serve_forever(
+        LocalServeSettings(host=host, port=port, graph=graph),
+        registry_settings(place),
+        gateway_parts(place),
+        announce,
+    )
+    typer.echo("stopped")

@@ -1,0 +1,80 @@
+"""`streamrec train`: train models, register them, make them champions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.recommendations.commands.training_options import (
+    DEFAULT_SEED,
+    DeviceOption,
+    Effort,
+    EffortOption,
+    SeedOption,
+    chosen_settings,
+)
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+
+
+class Stage(StrEnum):
+    """What can be trained."""
+
+    RETRIEVAL = "retrieval"
+    RANKING_TEACHER = "ranking-teacher"
+    RANKING = "ranking"
+    COLD_START = "cold-start"
+    RERANKING = "reranking"
+    ALL = "all"
+
+
+def train(
+    stage: Annotated[Stage, typer.Argument(help="What to train; the stages it needs are trained with it.")],
+    data: Annotated[Path, typer.Option("--data", help="Data folder in the neutral format.")],
+    seed: SeedOption = DEFAULT_SEED,
+    effort: EffortOption = Effort.FULL,
+    device: DeviceOption = "cpu",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Train and register; what serves becomes champion. What is already trained on the same is reused."""
+    from services.recommendations.commands.composition import index_notice
+    from streamrec.command_line.composition import load_data_folder, open_registry
+    from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.tables import stdout_console, table
+
+    dataset = load_data_folder(data)
+    # After the data: a wrong folder is refused before torch and PyMC are loaded.
+    from services.recommendations.jobs.training import STAGES, train_stages
+
+    chosen = STAGES if stage is Stage.ALL else (stage.value.replace("-", "_"),)
+    place = Workspace(workspace)
+    console = stdout_console()
+    notice = index_notice(place, len(dataset.catalogue))
+    if notice is not None:
+        console.print(notice, markup=False, highlight=False, soft_wrap=True)
+    with shown_progress(console) as progress:
+        versions = train_stages(
+            chosen,
+            dataset,
+            open_registry(place),
+            place.training,
+            seed=seed,
+            progress=progress,
+            settings=chosen_settings(place, effort, device),
+        )
+    console.print(
+        table(
+            "Trained versions",
+            ("stage", "version", "held-out metrics"),
+            (
+                (
+                    name.replace("_", " "),
+                    str(version.ref),
+                    ", ".join(f"{metric} {value:.4f}" for metric, value in version.metrics.items()) or "-",
+                )
+                for name, version in versions.items()
+            ),
+        )
+    )

@@ -1,0 +1,179 @@
+"""The stages as the pipeline sees them: asynchronous ports, and adapters over models in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from services.recommendations.contracts.candidates import (
+    Candidates,
+    ColdStarter,
+    Ranker,
+    Reranker,
+    Retriever,
+    UserState,
+)
+from streamrec.stats.random_state import generator_for
+
+FEATURES: Final = "features"
+RETRIEVAL: Final = "retrieval"
+COLD_START: Final = "cold_start"
+RANKING: Final = "ranking"
+RERANKING: Final = "reranking"
+
+MODEL_STAGES: Final = (RETRIEVAL, COLD_START, RANKING, RERANKING)
+"""The stages that answer with a model, in the order of a request."""
+
+STAGES: Final = (FEATURES, *MODEL_STAGES)
+"""Everything a request waits for, in order."""
+
+LANGUAGE_PRICES: Final = "language_prices"
+"""Under this name an answer says which revision of the published exposure prices it was made under."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageReply:
+    """What a stage answered, and which version answered it.
+
+    Attributes:
+        candidates: The items.
+        version: Registered version of the model that answered.
+        price_revision: Of the exposure prices that re-ranking served under: 0 for those of the model; None
+            where prices took no part.
+    """
+
+    candidates: Candidates
+    version: int
+    price_revision: int | None = None
+
+
+class RetrievalStage(Protocol):
+    """Candidates for a user with a history."""
+
+    async def retrieve(self, user: UserState, count: int) -> StageReply:
+        """Return at most ``count`` unseen items, best first."""
+        ...
+
+
+class ColdStartStage(Protocol):
+    """Candidates for a user with little or no history."""
+
+    async def retrieve(self, user: UserState, count: int, request_id: str) -> StageReply:
+        """Return at most ``count`` unseen items by the posterior draw that belongs to the request."""
+        ...
+
+
+class RankingStage(Protocol):
+    """Scores for candidates."""
+
+    async def rank(self, user: UserState, candidates: Candidates) -> StageReply:
+        """Return the same items, rescored, best first."""
+        ...
+
+
+class RerankingStage(Protocol):
+    """The order to be shown."""
+
+    async def rerank(
+        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
+    ) -> StageReply:
+        """Return the same items in the order to be shown, of which ``slate_length`` will be."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stages:
+    """One of each."""
+
+    retrieval: RetrievalStage
+    cold_start: ColdStartStage
+    ranking: RankingStage
+    reranking: RerankingStage
+
+
+def draw_from_posterior(
+    model: ColdStarter, version: int, user: UserState, count: int, request_id: str
+) -> Candidates:
+    """Answer for a new user with the one draw that belongs to user, request and version.
+
+    All three are in the impression, so that anybody can make the same draw again.
+    """
+    return model.retrieve(user, count, generator_for(user.user_id, request_id, str(version)))
+
+
+@dataclass(frozen=True)
+class LocalRetrieval:
+    """A retrieval model in this process."""
+
+    model: Retriever
+    version: int
+
+    async def retrieve(self, user: UserState, count: int) -> StageReply:
+        """Answer at once, without giving up the event loop."""
+        return StageReply(self.model.retrieve(user, count), self.version)
+
+
+@dataclass(frozen=True)
+class LocalColdStart:
+    """A cold-start model in this process."""
+
+    model: ColdStarter
+    version: int
+
+    async def retrieve(self, user: UserState, count: int, request_id: str) -> StageReply:
+        """Answer at once, without giving up the event loop."""
+        return StageReply(
+            draw_from_posterior(self.model, self.version, user, count, request_id), self.version
+        )
+
+
+@dataclass(frozen=True)
+class LocalRanking:
+    """A ranker in this process."""
+
+    model: Ranker
+    version: int
+
+    async def rank(self, user: UserState, candidates: Candidates) -> StageReply:
+        """Answer at once, without giving up the event loop."""
+        return StageReply(self.model.rank(user, candidates), self.version)
+
+
+@dataclass(frozen=True)
+class LocalReranking:
+    """A re-ranker in this process."""
+
+    model: Reranker
+    version: int
+
+    async def rerank(
+        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
+    ) -> StageReply:
+        """Answer at once, without giving up the event loop."""
+        ordered = self.model.rerank(candidates, user, current_latency_ms, slate_length=slate_length)
+        return StageReply(ordered, self.version)
+
+
+@dataclass(frozen=True)
+class LocalModels:
+    """The four models of one pipeline, all in this process.
+
+    Attributes:
+        versions: Registered version by stage name.
+    """
+
+    retrieval: Retriever
+    cold_start: ColdStarter
+    ranking: Ranker
+    reranking: Reranker
+    versions: Mapping[str, int]
+
+    def as_stages(self) -> Stages:
+        """The same models behind the ports that the pipeline calls."""
+        return Stages(
+            retrieval=LocalRetrieval(self.retrieval, self.versions[RETRIEVAL]),
+            cold_start=LocalColdStart(self.cold_start, self.versions[COLD_START]),
+            ranking=LocalRanking(self.ranking, self.versions[RANKING]),
+            reranking=LocalReranking(self.reranking, self.versions[RERANKING]),
+        )

@@ -1,0 +1,139 @@
+"""The served pipeline over models in this process: for evaluation, and for checking what was served."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.stages import LocalModels
+from services.recommendations.pipeline.pipeline import (
+    PipelineAnswer,
+    PipelineSettings,
+    RecommendationPipeline,
+)
+from services.recommendations.pipeline.stage_calls import PlainCalls
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.features.store import ItemTable
+from streamrec.serving.deadline import Deadline
+from streamrec.serving.ladder import FallbackLadder
+from streamrec.training.splits import Sequences
+
+_BUDGET_MS: Final = 100.0
+
+T = TypeVar("T")
+
+
+class OfflinePipeline:
+    """Answers as the gateway would if nothing were late: no clock, no retry, and any failure is an error."""
+
+    def __init__(
+        self, models: LocalModels, items: ItemTable, settings: PipelineSettings | None = None
+    ) -> None:
+        """Compose the pipeline of the four models over the items that the gateway would serve."""
+        self.items = items
+        self._pipeline = RecommendationPipeline(
+            stages=models.as_stages(),
+            ladder=FallbackLadder.from_item_table(items),
+            known_items=items.catalogue.row_of,
+            calls=PlainCalls(),
+            settings=settings,
+        )
+
+    def recommend(
+        self, user: UserState, k: int, request_id: str, *, slate_length: int | None = None
+    ) -> PipelineAnswer:
+        """Return the slate that the gateway would serve for this user, request id and k.
+
+        Args:
+            user: Who asks.
+            k: Items wanted.
+            request_id: Seeds the posterior draw of a new user.
+            slate_length: Items that the re-ranker chooses as the slate; ``k`` where None.
+
+        Raises:
+            InvalidInputError: ``k`` is below 1.
+            Exception: Whatever a model raises.
+        """
+        if k < 1:
+            raise InvalidInputError("k", "must be 1 or more")
+        # The clock stands still: no stage may answer differently because the machine was busy.
+        standing = Deadline.after_ms(_BUDGET_MS, clock=lambda: 0.0)
+        return _run_to_end(self._pipeline.recommend(user, k, request_id, standing, slate_length=slate_length))
+
+    def slate_propensities(
+        self, user: UserState, answer: PipelineAnswer, draws: int, salt: str = "propensity"
+    ) -> NDArray[np.float64]:
+        """Estimate how likely each item of an answer was to be in the slate, over all posterior draws.
+
+        Monte Carlo with add-one smoothing, so that no item that was served gets probability zero:
+        (1 + draws that have it in the slate) / (1 + draws).
+
+        Args:
+            user: As the answer was made for.
+            answer: What was served.
+            draws: Other draws to make, 1 or more.
+            salt: Distinguishes the draws from those of real requests.
+
+        Returns:
+            Shape (items in the answer,). All ones for a user for whom cold start has nothing to say.
+        """
+        if draws < 1:
+            raise InvalidInputError("draws", "must be 1 or more")
+        if self._pipeline.cold_start_weight(user) == 0.0 or not answer.item_ids:
+            return np.ones(len(answer.item_ids))
+        served = np.ones(len(answer.item_ids))
+        for draw in range(draws):
+            slate = frozenset(self.recommend(user, len(answer.item_ids), f"{salt}-{draw}").item_ids)
+            served += [item_id in slate for item_id in answer.item_ids]
+        result: NDArray[np.float64] = served / (1 + draws)
+        return result
+
+
+@dataclass(frozen=True)
+class PipelineTopItems:
+    """The whole pipeline as `streamrec.training.evaluation.TopItems`.
+
+    Attributes:
+        pipeline: What answers.
+        segments: Segment by user id; a user who is missing has an unknown one.
+        request_id: Of every request, so that a posterior draw depends on the user alone.
+        slate_length: The slate that is evaluated is one of this length, as served by default; what follows it
+            in the list stands in the order of relevance.
+    """
+
+    pipeline: OfflinePipeline
+    segments: Mapping[str, Segment]
+    request_id: str = "evaluation"
+    slate_length: int = 10
+
+    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
+        """Rank for some users; see `TopItems.top_items`. Items beyond the candidates are not ranked: -1."""
+        catalogue = self.pipeline.items.catalogue
+        row_of = catalogue.row_of
+        count = min(count, len(catalogue))
+        top = np.full((len(users), count), -1, dtype=np.int32)
+        for position, user in enumerate(users.tolist()):
+            user_id = histories.user_ids[user]
+            history = tuple(catalogue.item_ids[row] for row in histories.of(user).tolist())
+            state = UserState(user_id, self.segments.get(user_id, Segment()), history)
+            seen = frozenset(history)
+            answer = self.pipeline.recommend(state, count, self.request_id, slate_length=self.slate_length)
+            rows = [row_of[item_id] for item_id in answer.item_ids if item_id not in seen]
+            top[position, : len(rows)] = rows
+        return top
+
+
+def _run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits, without an event loop, so that it works inside one too."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a stage of the offline pipeline waited for something; it must answer at once")

@@ -1,0 +1,291 @@
+"""The one path that a request takes, written once, without Ray and without HTTP.
+
+    user -> cold start and retrieval, at once -> ranking -> pooled with cold start -> re-ranking -> slate
+
+How much cold start has to say falls with every interaction (`hand_over`): all for a user without any, whom a
+ranker over the history could say nothing about, and nothing for one who is known well, for whom it is not
+called.
+The gateway runs it over stages in other processes with deadlines, `pipeline.offline` over models in its own;
+so what is served and what is evaluated cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommendations.contracts.candidates import (
+    CANDIDATE_COUNT,
+    HISTORY_LIMIT,
+    UNKNOWN,
+    Candidates,
+    UserState,
+)
+from services.recommendations.contracts.stages import (
+    COLD_START,
+    LANGUAGE_PRICES,
+    RANKING,
+    RERANKING,
+    RETRIEVAL,
+    STAGES,
+    StageReply,
+    Stages,
+)
+from services.recommendations.pipeline.hand_over import HandOver, merge, pooled_scores
+from services.recommendations.pipeline.stage_calls import (
+    StageCalls,
+    StageRequest,
+    StageSkippedError,
+    check_found,
+    check_reordered,
+)
+from streamrec.contracts.events import Rung
+from streamrec.serving.deadline import Deadline
+from streamrec.serving.ladder import FallbackLadder
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """Which stages a user passes through.
+
+    Attributes:
+        hand_over: Weight of cold start by the number of known interactions.
+        candidate_count: Candidates that ranking is given.
+    """
+
+    hand_over: HandOver = field(default_factory=HandOver)
+    candidate_count: int = CANDIDATE_COUNT
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineAnswer:
+    """A slate, and all that is known of how it came about.
+
+    Attributes:
+        item_ids: First position first, no duplicates; at most k, fewer only where the catalogue has no more.
+        scores: Same length, finite: what the last stage that scored gave each item. Re-ranking may show an
+            item above one with a higher score.
+        propensities: Same length. Given the user, the request id and the versions every stage is
+            deterministic, the posterior draw included, so each is 1.0; the chance over all draws is
+            estimated by `OfflinePipeline.slate_propensities`, which makes other draws for the same user.
+        rung: The step of the ladder. A new user whom the ranker does not apply to is served as intended:
+            `RANKED`.
+        cold_start: Whether cold start had at least half of the say.
+        skipped: Stages that should have taken part and did not, in order.
+        model_versions: Version by stage, of the stages that took part, and the revision of `LANGUAGE_PRICES`
+            where re-ranking served under published ones.
+        stages_ms: Time waited for each stage that was called, skipped ones included.
+    """
+
+    item_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    propensities: tuple[float, ...]
+    rung: Rung
+    cold_start: bool
+    skipped: tuple[str, ...]
+    model_versions: Mapping[str, int]
+    stages_ms: Mapping[str, float]
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the answer is less than it should have been."""
+        return self.rung is not Rung.RANKED or bool(self.skipped)
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What is noted down while a request passes through."""
+
+    versions: dict[str, int] = field(default_factory=dict)
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+
+class RecommendationPipeline:
+    """Takes a user through the stages. Holds no state of its own between requests."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        ladder: FallbackLadder,
+        known_items: Collection[str],
+        calls: StageCalls,
+        settings: PipelineSettings | None = None,
+    ) -> None:
+        """Compose a pipeline.
+
+        Args:
+            stages: The four stages.
+            ladder: Answers without a model.
+            known_items: Ids of the catalogue; something in which a look-up is cheap.
+            calls: How stages are called.
+            settings: Who passes through which stage.
+        """
+        self._stages = stages
+        self._ladder = ladder
+        self._known_items = known_items
+        self._calls = calls
+        self._settings = settings or PipelineSettings()
+
+    def cold_start_weight(self, user: UserState) -> float:
+        """How much cold start has to say for this user, 0 to 1, by the distinct known items consumed."""
+        known = sum(item_id in self._known_items for item_id in frozenset(user.history))
+        return self._settings.hand_over.weight(known)
+
+    async def recommend(
+        self,
+        user: UserState,
+        k: int,
+        request_id: str,
+        deadline: Deadline,
+        *,
+        slate_length: int | None = None,
+    ) -> PipelineAnswer:
+        """Return a slate of ``k``; with `GuardedCalls` it always returns one, whatever the stages do.
+
+        Args:
+            user: Who asks. A history longer than `HISTORY_LIMIT` loses its oldest part.
+            k: Length of the slate, 1 or more.
+            request_id: Seeds the posterior draw of a new user.
+            deadline: Started when the request arrived.
+            slate_length: Items that the re-ranker is to choose as the slate; ``k`` where None. An evaluation
+                asks for more items than are shown.
+        """
+        if len(user.history) > HISTORY_LIMIT:
+            user = UserState(user.user_id, user.segment, user.history[-HISTORY_LIMIT:])
+        seen = frozenset(user.history)
+        trace = _Trace()
+        if self._has_seen_everything(seen):
+            return self._popular(user, k, seen, trace)
+        weight = self.cold_start_weight(user)
+        count = max(k, self._settings.candidate_count)
+        check = partial(check_found, count=count, known=self._known_items, seen=seen)
+        cold, found = await self._find(user, count, request_id, weight, check, trace, deadline)
+        if cold is None and found is None:
+            return self._popular(user, k, seen, trace)
+        # Whoever failed has nothing to say, whatever the weights.
+        weight = weight if cold is not None else 0.0
+        rung = Rung.RANKED
+        ordered = _merged(cold, found, weight, count)
+        if weight < 1.0:
+            try:
+                ranked = await self._rank(user, ordered, trace, deadline)
+                ordered = ranked if cold is None else pooled_scores(ranked.item_ids, cold, ranked, weight)
+            except StageSkippedError:
+                rung = Rung.RETRIEVAL_ORDER
+        with suppress(StageSkippedError):  # noted in the trace; the order of the stage before stands
+            ordered = await self._rerank(user, ordered, slate_length or k, trace, deadline)
+        return PipelineAnswer(
+            item_ids=ordered.item_ids[:k],
+            scores=_as_floats(ordered.scores[:k]),
+            propensities=(1.0,) * min(k, len(ordered)),
+            rung=rung,
+            cold_start=weight >= 0.5,
+            skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
+            model_versions=trace.versions,
+            stages_ms=trace.stages_ms,
+        )
+
+    def _has_seen_everything(self, seen: frozenset[str]) -> bool:
+        known = self._known_items
+        return len(seen) >= len(known) and all(item_id in seen for item_id in known)
+
+    async def _find(
+        self,
+        user: UserState,
+        count: int,
+        request_id: str,
+        weight: float,
+        check: Callable[[Candidates], None],
+        trace: _Trace,
+        deadline: Deadline,
+    ) -> tuple[Candidates | None, Candidates | None]:
+        """What cold start and retrieval found; None for one that has no weight or is skipped."""
+        draw = StageRequest(
+            COLD_START, partial(self._stages.cold_start.retrieve, user, count, request_id), check
+        )
+        search = StageRequest(RETRIEVAL, partial(self._stages.retrieval.retrieve, user, count), check)
+        if weight == 0.0:
+            return None, await self._call_or_none(search, trace, deadline)
+        if weight == 1.0:
+            return await self._call_or_none(draw, trace, deadline), None
+        return await self._calls.together(
+            self._call_or_none(draw, trace, deadline), self._call_or_none(search, trace, deadline)
+        )
+
+    async def _rank(
+        self, user: UserState, found: Candidates, trace: _Trace, deadline: Deadline
+    ) -> Candidates:
+        call = partial(self._stages.ranking.rank, user, found)
+        check = partial(check_reordered, before=found, descending=True)
+        return await self._call(StageRequest(RANKING, call, check), trace, deadline)
+
+    async def _rerank(
+        self, user: UserState, ordered: Candidates, slate_length: int, trace: _Trace, deadline: Deadline
+    ) -> Candidates:
+        async def call() -> StageReply:
+            spent_ms = deadline.elapsed_ms()
+            return await self._stages.reranking.rerank(ordered, user, spent_ms, slate_length)
+
+        check = partial(check_reordered, before=ordered, descending=False)
+        return await self._call(StageRequest(RERANKING, call, check), trace, deadline)
+
+    async def _call(self, request: StageRequest, trace: _Trace, deadline: Deadline) -> Candidates:
+        started_ms = deadline.elapsed_ms()
+        try:
+            reply = await self._calls(request, deadline)
+        except StageSkippedError:
+            trace.skipped.append(request.stage)
+            raise
+        finally:
+            trace.stages_ms[request.stage] = deadline.elapsed_ms() - started_ms
+        trace.versions[request.stage] = reply.version
+        if reply.price_revision:
+            trace.versions[LANGUAGE_PRICES] = reply.price_revision
+        return reply.candidates
+
+    async def _call_or_none(
+        self, request: StageRequest, trace: _Trace, deadline: Deadline
+    ) -> Candidates | None:
+        try:
+            return await self._call(request, trace, deadline)
+        except StageSkippedError:
+            return None
+
+    def _popular(self, user: UserState, k: int, seen: frozenset[str], trace: _Trace) -> PipelineAnswer:
+        language = user.segment.language if user.segment.language != UNKNOWN else None
+        fallback = self._ladder.answer(language=language, seen=seen, count=k)
+        if not fallback.item_ids:
+            # The user has seen the whole catalogue: something seen is better than nothing.
+            fallback = self._ladder.answer(language=None, seen=frozenset(), count=k)
+        return PipelineAnswer(
+            item_ids=fallback.item_ids,
+            scores=fallback.scores,
+            propensities=(1.0,) * len(fallback.item_ids),
+            rung=fallback.rung,
+            cold_start=False,
+            skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
+            model_versions=trace.versions,
+            stages_ms=trace.stages_ms,
+        )
+
+
+def _merged(cold: Candidates | None, found: Candidates | None, weight: float, count: int) -> Candidates:
+    """The candidates for ranking, in the order to be shown if nobody ranks them."""
+    if cold is None or found is None:
+        only = cold if cold is not None else found
+        if only is None:
+            raise ValueError("nothing was found")
+        return only
+    item_ids = merge(cold, found, weight, count)
+    # Two lists without a common scale leave the position alone to go by: Zipf's law of it.
+    return Candidates(item_ids, -np.log(np.arange(1, len(item_ids) + 1)).astype(np.float32))
+
+
+def _as_floats(scores: NDArray[np.float32]) -> tuple[float, ...]:
+    return tuple(float(score) for score in scores)

@@ -1,0 +1,208 @@
+"""How a stage is called: with a deadline, a circuit breaker and one budgeted retry, or plainly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+
+from services.recommendations.contracts.candidates import Candidates
+from services.recommendations.contracts.stages import MODEL_STAGES, StageReply
+from streamrec.contracts.errors import PermanentError, TemporaryError
+from streamrec.serving.circuit_breaker import CircuitBreaker, CircuitState
+from streamrec.serving.deadline import Deadline
+from streamrec.serving.retry_budget import RetryBudget
+
+_LOG = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_SHORTEST_CALL_MS: Final = 1.0
+"""Below this no call is begun: it could not come back in time."""
+
+
+class StageSkippedError(TemporaryError):
+    """A stage was late, down, refused, or answered something unusable: go down the ladder."""
+
+
+class UnusableAnswerError(PermanentError):
+    """A stage answered, but not what it was asked; asking again would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRequest:
+    """One call to be made.
+
+    Attributes:
+        stage: Its name.
+        call: Makes one attempt.
+        check: Raises `UnusableAnswerError` for an answer that must not be used.
+    """
+
+    stage: str
+    call: Callable[[], Awaitable[StageReply]]
+    check: Callable[[Candidates], None]
+
+
+class StageCalls(Protocol):
+    """Calls stages on behalf of the pipeline."""
+
+    async def __call__(self, request: StageRequest, deadline: Deadline) -> StageReply:
+        """Return a checked answer.
+
+        Raises:
+            StageSkippedError: There is none.
+        """
+        ...
+
+    async def together(
+        self, first: Coroutine[Any, Any, _T], second: Coroutine[Any, Any, _T]
+    ) -> tuple[_T, _T]:
+        """Wait for two calls that do not need each other."""
+        ...
+
+
+class PlainCalls:
+    """Calls without a net, for offline use: an evaluation must fail, never quietly degrade."""
+
+    async def __call__(self, request: StageRequest, deadline: Deadline) -> StageReply:  # noqa: ARG002 - port
+        """Call once; every error passes through."""
+        reply = await request.call()
+        request.check(reply.candidates)
+        return reply
+
+    async def together(
+        self, first: Coroutine[Any, Any, _T], second: Coroutine[Any, Any, _T]
+    ) -> tuple[_T, _T]:
+        """One after the other: models in this process answer at once, and there may be no event loop."""
+        try:
+            return await first, await second
+        finally:
+            second.close()
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """When the gateway stops waiting for a stage.
+
+    Attributes:
+        timeout_ms: Longest wait by stage. A healthy stage answers in a tenth of it; what bounds the sum is
+            the request's deadline.
+        reserve_ms: Left over for writing the answer.
+        failure_threshold: Consecutive failures after which a stage is left alone.
+        open_for_ms: For how long.
+    """
+
+    timeout_ms: Mapping[str, float]
+    reserve_ms: float = 3.0
+    failure_threshold: int = 5
+    open_for_ms: float = 500.0
+
+
+class GuardedCalls:
+    """Calls that cannot hold up a request or a struggling stage. For one event loop."""
+
+    def __init__(self, settings: CallSettings, retries: RetryBudget) -> None:
+        self._settings = settings
+        self._retries = retries
+        self._breakers = {
+            stage: CircuitBreaker(
+                stage,
+                failure_threshold=settings.failure_threshold,
+                open_for_ms=settings.open_for_ms,
+                failures=(Exception,),
+            )
+            for stage in MODEL_STAGES
+        }
+
+    async def __call__(self, request: StageRequest, deadline: Deadline) -> StageReply:
+        """Call with the time that is left; retry once if the failure may pass and the budget allows it."""
+        self._retries.record_request()
+        try:
+            return await self._attempt(request, deadline)
+        except TimeoutError as error:
+            raise StageSkippedError(f"{request.stage} is late") from error
+        except TemporaryError as error:
+            first = error
+        except Exception as error:
+            _LOG.warning("%s is skipped: %s", request.stage, error, exc_info=True)
+            raise StageSkippedError(f"{request.stage} failed: {error}") from error
+        stopped = self._breakers[request.stage].state is not CircuitState.CLOSED
+        if isinstance(first, StageSkippedError) or stopped or not self._retries.try_spend():
+            raise StageSkippedError(f"{request.stage} failed: {first}") from first
+        try:
+            return await self._attempt(request, deadline)
+        except Exception as error:
+            _LOG.warning("%s is skipped after a retry: %s", request.stage, error, exc_info=True)
+            raise StageSkippedError(f"{request.stage} failed twice: {error}") from error
+
+    async def together(
+        self, first: Coroutine[Any, Any, _T], second: Coroutine[Any, Any, _T]
+    ) -> tuple[_T, _T]:
+        """Both at once: the wait is that of the slower one."""
+        return await asyncio.gather(first, second)
+
+    async def _attempt(self, request: StageRequest, deadline: Deadline) -> StageReply:
+        share_ms = deadline.share_ms(
+            self._settings.timeout_ms[request.stage], reserve_ms=self._settings.reserve_ms
+        )
+        if share_ms < _SHORTEST_CALL_MS:
+            raise StageSkippedError(f"{request.stage}: no time left after {deadline.elapsed_ms():.0f} ms")
+        with self._breakers[request.stage].guard():
+            async with asyncio.timeout(share_ms / 1000.0):
+                reply = await request.call()
+            request.check(reply.candidates)
+        return reply
+
+
+def check_found(candidates: Candidates, *, count: int, known: Collection[str], seen: Collection[str]) -> None:
+    """Refuse candidates that no retriever may return.
+
+    Raises:
+        UnusableAnswerError: None at all, too many, not finite, not sorted, repeated, unknown or seen items.
+    """
+    _check_scores(candidates)
+    item_ids = candidates.item_ids
+    if not item_ids:
+        raise UnusableAnswerError("it found no item")
+    if len(item_ids) > count:
+        raise UnusableAnswerError(f"{len(item_ids)} items where at most {count} were asked for")
+    if len(set(item_ids)) != len(item_ids):
+        raise UnusableAnswerError("an item stands there more than once")
+    for item_id in item_ids:
+        if item_id not in known:
+            raise UnusableAnswerError(f"item {item_id!r} is not in the catalogue")
+        if item_id in seen:
+            raise UnusableAnswerError(f"the user has already seen item {item_id!r}")
+
+
+def check_reordered(candidates: Candidates, before: Candidates, *, descending: bool) -> None:
+    """Refuse anything but the items of ``before`` in some order.
+
+    Raises:
+        UnusableAnswerError: Another length, other or repeated items, scores not finite or (where
+            ``descending``) not sorted.
+    """
+    _check_scores(candidates, descending=descending)
+    if len(candidates) != len(before):
+        raise UnusableAnswerError(f"{len(candidates)} items where {len(before)} were handed over")
+    if set(candidates.item_ids) != set(before.item_ids):
+        raise UnusableAnswerError("other items than were handed over")
+
+
+def _check_scores(candidates: Candidates, *, descending: bool = True) -> None:
+    # A reply from another process never ran the constructor's checks.
+    scores = candidates.scores
+    if not isinstance(scores, np.ndarray) or scores.shape != (len(candidates.item_ids),):
+        raise UnusableAnswerError("not one score an item")
+    if not np.issubdtype(scores.dtype, np.floating):
+        raise UnusableAnswerError(f"scores of type {scores.dtype}")
+    if not math.isfinite(float(scores.sum(dtype=np.float64))):
+        raise UnusableAnswerError("a score is not finite")
+    if descending and len(scores) > 1 and bool((scores[1:] > scores[:-1]).any()):
+        raise UnusableAnswerError("scores are not sorted")

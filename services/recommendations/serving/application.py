@@ -1,0 +1,155 @@
+"""The serving graph: one Ray Serve deployment a stage, each with its own replicas and autoscaling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from services.recommendations.contracts.stages import COLD_START, MODEL_STAGES, RANKING, RERANKING, RETRIEVAL
+from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
+from services.recommendations.pipeline.pipeline import PipelineSettings
+from services.recommendations.serving.model_source import ModelSource
+from services.recommendations.training.input import MODEL_NAMES
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+APPLICATION_NAME: Final = "recommendations"
+GATEWAY: Final = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSettings:
+    """One deployment's replicas.
+
+    Attributes:
+        num_cpus: What the scheduler sets aside for a replica. A small share, so that five fit on two cores;
+            threads inside a replica are limited to one by the environment.
+        min_replicas: Replicas that always run, 1 or more.
+        max_replicas: Replicas under load.
+        target_ongoing_requests: Requests under way per replica that the autoscaler aims at.
+        max_ongoing_requests: Requests that a replica takes at once; the rest queue at the caller.
+        max_queued_requests: Requests that a caller queues; the rest are refused at once. Unbounded by Ray's
+            default, which at twice the capacity means seconds of waiting for everybody.
+        upscale_delay_s, downscale_delay_s: How long load must stay high or low: without, scaling oscillates.
+        health_check_period_s, health_check_timeout_s: When a replica that hangs is replaced.
+        graceful_shutdown_timeout_s: What a replica that is stopped may take to finish its requests.
+    """
+
+    num_cpus: float = 0.1
+    min_replicas: int = 1
+    max_replicas: int = 2
+    target_ongoing_requests: float = 8.0
+    max_ongoing_requests: int = 32
+    max_queued_requests: int = 64
+    upscale_delay_s: float = 20.0
+    downscale_delay_s: float = 300.0
+    health_check_period_s: float = 2.0
+    health_check_timeout_s: float = 10.0
+    graceful_shutdown_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_replicas <= self.max_replicas:
+            raise ValueError("min_replicas must be 1 or more and at most max_replicas")
+        if self.max_queued_requests < 0 or self.max_ongoing_requests < 1:
+            raise ValueError("queues are bounded: max_queued_requests >= 0, max_ongoing_requests >= 1")
+
+    def as_options(self) -> dict[str, Any]:
+        """Return what `serve.deployment` takes."""
+        return {
+            "ray_actor_options": {"num_cpus": self.num_cpus},
+            "autoscaling_config": {
+                "min_replicas": self.min_replicas,
+                "max_replicas": self.max_replicas,
+                "target_ongoing_requests": self.target_ongoing_requests,
+                "upscale_delay_s": self.upscale_delay_s,
+                "downscale_delay_s": self.downscale_delay_s,
+            },
+            "max_ongoing_requests": self.max_ongoing_requests,
+            "max_queued_requests": self.max_queued_requests,
+            "health_check_period_s": self.health_check_period_s,
+            "health_check_timeout_s": self.health_check_timeout_s,
+            "graceful_shutdown_timeout_s": self.graceful_shutdown_timeout_s,
+        }
+
+
+def _default_replicas() -> dict[str, ReplicaSettings]:
+    return {stage: ReplicaSettings() for stage in MODEL_STAGES} | {
+        # A second gateway has a cache of its own, so it costs every user a store read a request.
+        GATEWAY: ReplicaSettings(max_replicas=1, max_ongoing_requests=128, max_queued_requests=128),
+    }
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """The whole graph.
+
+    Attributes:
+        gateway: How the gateway answers.
+        replicas: By stage name, and `GATEWAY`.
+        language_prices: File that a controller of exposure publishes; re-ranking serves under the model's own
+            prices while there is none, and always where None.
+    """
+
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    replicas: Mapping[str, ReplicaSettings] = field(default_factory=_default_replicas)
+    language_prices: Path | None = None
+
+    def effective_gateway(self) -> GatewaySettings:
+        """Return the gateway's settings; several gateways must not cache users.
+
+        An event drops the user from the cache of the gateway that took it alone: another one would go on
+        answering from the user's old history.
+        """
+        if self.replicas[GATEWAY].max_replicas == 1:
+            return self.gateway
+        return replace(self.gateway, users=replace(self.gateway.users, cache_lifetime_s=0.0))
+
+    @property
+    def pipeline(self) -> PipelineSettings:
+        """Who passes through which stage; what an offline pipeline needs to agree."""
+        return self.gateway.pipeline
+
+
+def build_application(settings: GraphSettings, models: ModelSource, parts: GatewayParts) -> Application:
+    """Bind the five deployments into one application.
+
+    Args:
+        settings: The graph.
+        models: Where the stages find their models.
+        parts: Where the gateway finds features and the event log.
+    """
+    # Imported here: Ray reads its environment when it is imported, and `local_cluster` sets that first.
+    from ray import serve
+
+    from services.recommendations.cold_start.deployment import ColdStartDeployment
+    from services.recommendations.ranking.deployment import RankingDeployment
+    from services.recommendations.reranking.deployment import RerankingDeployment
+    from services.recommendations.retrieval.deployment import RetrievalDeployment
+    from services.recommendations.serving.gateway_deployment import GatewayDeployment
+
+    stages: dict[str, Callable[..., object]] = {
+        RETRIEVAL: RetrievalDeployment,
+        COLD_START: ColdStartDeployment,
+        RANKING: RankingDeployment,
+        RERANKING: RerankingDeployment,
+    }
+    more: dict[str, dict[str, Any]] = {RERANKING: {"price_file": settings.language_prices}}
+    bound = {
+        stage: serve.deployment(replica, name=stage, **settings.replicas[stage].as_options()).bind(
+            models, MODEL_NAMES[stage], **more.get(stage, {})
+        )
+        for stage, replica in stages.items()
+    }
+    gateway = serve.deployment(
+        serve.ingress()(GatewayDeployment), name=GATEWAY, **settings.replicas[GATEWAY].as_options()
+    )
+    application: Application = gateway.bind(settings.effective_gateway(), parts, **bound)
+    return application
+
+
+def served_model_names() -> tuple[str, ...]:
+    """Return the registered names of the models that the graph serves."""
+    return tuple(MODEL_NAMES[stage] for stage in MODEL_STAGES)

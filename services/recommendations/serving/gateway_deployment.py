@@ -1,0 +1,126 @@
+"""The gateway as a Ray Serve deployment: composes stores, stages and the HTTP application in its replica."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from fastapi import FastAPI
+from ray.serve.handle import DeploymentHandle
+
+from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
+from services.recommendations.gateway.app import create_app
+from services.recommendations.gateway.event_intake import EventIntake
+from services.recommendations.gateway.impressions import ImpressionSink
+from services.recommendations.gateway.readiness import Gateway, Startup, open_features
+from services.recommendations.gateway.recommender import Recommender
+from services.recommendations.gateway.schemas import Readiness
+from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
+from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.pipeline.pipeline import RecommendationPipeline
+from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
+from services.recommendations.serving.ray_stages import (
+    RayColdStart,
+    RayRanking,
+    RayReranking,
+    RayRetrieval,
+    RayStages,
+)
+from streamrec.contracts.errors import DependencyError, NotReadyError
+from streamrec.events.async_event_log import AsyncEventLog
+from streamrec.features.store import FeatureStore, ItemTable
+from streamrec.monitoring.metrics import RecommendationMetrics
+from streamrec.serving.ladder import FallbackLadder
+from streamrec.serving.retry_budget import RetryBudget
+
+_STATUS_TIMEOUT_S: Final = 30.0
+
+
+class GatewayDeployment:
+    """The ingress. Becomes ready when catalogue, features and all four models are there."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        parts: GatewayParts,
+        retrieval: DeploymentHandle,
+        cold_start: DeploymentHandle,
+        ranking: DeploymentHandle,
+        reranking: DeploymentHandle,
+    ) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._features: tuple[FeatureStore, ItemTable] | None = None
+        self._stages = RayStages(
+            RayRetrieval(RETRIEVAL, retrieval),
+            RayColdStart(COLD_START, cold_start),
+            RayRanking(RANKING, ranking),
+            RayReranking(RERANKING, reranking),
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Build the application that Ray Serve runs in this replica."""
+        return create_app(Startup(self._compose), maximum_in_flight=self._settings.maximum_in_flight)
+
+    async def _compose(self, metrics: RecommendationMetrics) -> Gateway:
+        settings = self._settings
+        versions, (store, items) = await self._wait_for_models_and_features()
+        catalogue = items.catalogue
+        ladder = FallbackLadder.from_item_table(items)
+        writer = await asyncio.to_thread(self._parts.event_log)
+        log = AsyncEventLog(writer)
+        users = UserStates(store, settings.users)
+        impressions = ImpressionSink(log, metrics)
+        calls = GuardedCalls(
+            CallSettings(timeout_ms=settings.stage_timeout_ms), RetryBudget(ratio=settings.retry_ratio)
+        )
+        pipeline = RecommendationPipeline(
+            self._stages.as_stages(), ladder, catalogue.row_of, calls, settings.pipeline
+        )
+
+        async def close() -> None:
+            await log.close()
+            await asyncio.to_thread(writer.close)
+            await asyncio.to_thread(users.close)
+
+        return Gateway(
+            recommender=Recommender(users, pipeline, impressions, metrics, settings.deadline_ms),
+            intake=EventIntake(log, users, catalogue.row_of, metrics),
+            readiness=Readiness(model_versions=versions, catalogue_items=len(catalogue)),
+            close=close,
+        )
+
+    async def _wait_for_models_and_features(self) -> tuple[dict[str, int], tuple[FeatureStore, ItemTable]]:
+        """Return both, or raise one error that says all that is missing."""
+        versions, features = await asyncio.gather(
+            self._versions(), self._open_features(), return_exceptions=True
+        )
+        if not isinstance(versions, BaseException) and not isinstance(features, BaseException):
+            return versions, features
+        errors = [found for found in (versions, features) if isinstance(found, BaseException)]
+        for error in errors:
+            if not isinstance(error, NotReadyError):
+                raise error
+        raise NotReadyError("; ".join(map(str, errors)))
+
+    async def _open_features(self) -> tuple[FeatureStore, ItemTable]:
+        """Open once: what is open stays open while something else is still missing."""
+        if self._features is None:
+            self._features = await asyncio.to_thread(open_features, self._parts.feature_store)
+        return self._features
+
+    async def _versions(self) -> dict[str, int]:
+        """Return the version that each stage answers with; an error names every stage that has none."""
+        try:
+            async with asyncio.timeout(_STATUS_TIMEOUT_S):
+                statuses = await asyncio.gather(*(stage.status() for stage in self._stages.all()))
+        except TimeoutError as error:
+            raise DependencyError("starting: a stage did not say within 30 s whether it is ready") from error
+        problems = [status.problem for status in statuses if status.version is None]
+        if problems:
+            raise NotReadyError("; ".join(problems))
+        return {
+            stage.name: status.version
+            for stage, status in zip(self._stages.all(), statuses, strict=True)
+            if status.version is not None
+        }
