@@ -30,16 +30,7 @@ VENDOR_HOMES = {
         "platform/streamrec/monitoring/metrics.py",
         "platform/streamrec/features/feast_import.py",  # undoes what importing Feast does to it
     },
-    "ray": {
-        "services/recommendations/serving/application.py",
-        "services/recommendations/serving/local_cluster.py",
-        "services/recommendations/serving/ray_stages.py",
-        "services/recommendations/serving/gateway_deployment.py",
-        "services/recommendations/retrieval/deployment.py",
-        "services/recommendations/ranking/deployment.py",
-        "services/recommendations/cold_start/deployment.py",
-        "services/recommendations/reranking/deployment.py",
-    },
+    "ray": {"services/recommendations/serving"},
 }
 """The only modules that may import a vendor, at module level or inside a function."""
 

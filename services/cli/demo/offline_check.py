@@ -11,7 +11,7 @@ import numpy as np
 from services.cli.demo.audience import Visit
 from services.cli.demo.client import RecommendationClient
 from services.recommendations.contracts.candidates import Candidates, UserState
-from services.recommendations.contracts.stages import LocalModels
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline
 from streamrec.contracts.progress import Progress
 from streamrec.features.store import ItemTable

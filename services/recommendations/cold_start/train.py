@@ -21,10 +21,11 @@ from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.satisfaction import ItemSatisfaction, satisfaction_of
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.contracts.candidates import Segment
+from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.training.checks import check_columns
 from services.recommendations.training.histories import user_states
-from services.recommendations.training.input import MODEL_NAMES, TrainingInput, settings_fingerprint
+from services.recommendations.training.input import TrainingInput, settings_fingerprint
 from streamrec.contracts.errors import InvalidInputError, NotReadyError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 

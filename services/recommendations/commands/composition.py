@@ -59,8 +59,8 @@ def load_champions(registry: ModelRegistry) -> LocalModels:
     Raises:
         NotFoundError: A model has no champion.
     """
+    from services.recommendations.contracts.stages import MODEL_NAMES
     from services.recommendations.pipeline.local_models import load_models
-    from services.recommendations.training.input import MODEL_NAMES
 
     return load_models(registry, {stage: registry.resolve(name) for stage, name in MODEL_NAMES.items()})
 

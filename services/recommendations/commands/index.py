@@ -79,10 +79,10 @@ def tune(
         raise InvalidInputError("--plot", f"{plot} must end in .png or .svg")
     dataset = load_data_folder(data)
     # After the data: a wrong folder is refused before FAISS and MLflow are loaded.
+    from services.recommendations.contracts.stages import MODEL_NAMES
     from services.recommendations.item_index.tuning_report import TuningLimits
     from services.recommendations.jobs.index_tuning import tune_retriever
     from services.recommendations.retrieval.model import TwoTowerRetriever
-    from services.recommendations.training.input import MODEL_NAMES
 
     place = Workspace(workspace)
     registry = open_registry(place)

@@ -1,4 +1,4 @@
-"""The stages as the pipeline sees them: asynchronous ports, and adapters over models in this process."""
+"""The stages as the pipeline sees them: their names, the ports that they answer behind, and what they say."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from services.recommendations.contracts.candidates import (
-    Candidates,
-    ColdStarter,
-    Ranker,
-    Reranker,
-    Retriever,
-    UserState,
-)
-from streamrec.stats.random_state import generator_for
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 
 FEATURES: Final = "features"
 RETRIEVAL: Final = "retrieval"
@@ -28,8 +20,20 @@ MODEL_STAGES: Final = (RETRIEVAL, COLD_START, RANKING, RERANKING)
 STAGES: Final = (FEATURES, *MODEL_STAGES)
 """Everything a request waits for, in order."""
 
+MODEL_NAMES: Final[Mapping[str, str]] = {
+    RETRIEVAL: "recommendations-retrieval",
+    RANKING: "recommendations-ranking",
+    COLD_START: "recommendations-cold-start",
+    RERANKING: "recommendations-reranking",
+}
+"""Registered model name of each stage that serves."""
+
 LANGUAGE_PRICES: Final = "language_prices"
 """Under this name an answer says which revision of the published exposure prices it was made under."""
+
+
+WARM_UP_USER: Final = UserState("warm-up", Segment())
+"""A user without anything: every model must be able to answer for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,21 @@ class StageReply:
     candidates: Candidates
     version: int
     price_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """Whether a replica can answer.
+
+    Attributes:
+        name: Registered name of its model.
+        version: The version that answers; None before one is loaded.
+        problem: Why none is loaded; empty if one is.
+    """
+
+    name: str
+    version: int | None
+    problem: str
 
 
 class RetrievalStage(Protocol):
@@ -90,90 +109,3 @@ class Stages:
     cold_start: ColdStartStage
     ranking: RankingStage
     reranking: RerankingStage
-
-
-def draw_from_posterior(
-    model: ColdStarter, version: int, user: UserState, count: int, request_id: str
-) -> Candidates:
-    """Answer for a new user with the one draw that belongs to user, request and version.
-
-    All three are in the impression, so that anybody can make the same draw again.
-    """
-    return model.retrieve(user, count, generator_for(user.user_id, request_id, str(version)))
-
-
-@dataclass(frozen=True)
-class LocalRetrieval:
-    """A retrieval model in this process."""
-
-    model: Retriever
-    version: int
-
-    async def retrieve(self, user: UserState, count: int) -> StageReply:
-        """Answer at once, without giving up the event loop."""
-        return StageReply(self.model.retrieve(user, count), self.version)
-
-
-@dataclass(frozen=True)
-class LocalColdStart:
-    """A cold-start model in this process."""
-
-    model: ColdStarter
-    version: int
-
-    async def retrieve(self, user: UserState, count: int, request_id: str) -> StageReply:
-        """Answer at once, without giving up the event loop."""
-        return StageReply(
-            draw_from_posterior(self.model, self.version, user, count, request_id), self.version
-        )
-
-
-@dataclass(frozen=True)
-class LocalRanking:
-    """A ranker in this process."""
-
-    model: Ranker
-    version: int
-
-    async def rank(self, user: UserState, candidates: Candidates) -> StageReply:
-        """Answer at once, without giving up the event loop."""
-        return StageReply(self.model.rank(user, candidates), self.version)
-
-
-@dataclass(frozen=True)
-class LocalReranking:
-    """A re-ranker in this process."""
-
-    model: Reranker
-    version: int
-
-    async def rerank(
-        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
-    ) -> StageReply:
-        """Answer at once, without giving up the event loop."""
-        ordered = self.model.rerank(candidates, user, current_latency_ms, slate_length=slate_length)
-        return StageReply(ordered, self.version)
-
-
-@dataclass(frozen=True)
-class LocalModels:
-    """The four models of one pipeline, all in this process.
-
-    Attributes:
-        versions: Registered version by stage name.
-    """
-
-    retrieval: Retriever
-    cold_start: ColdStarter
-    ranking: Ranker
-    reranking: Reranker
-    versions: Mapping[str, int]
-
-    def as_stages(self) -> Stages:
-        """The same models behind the ports that the pipeline calls."""
-        return Stages(
-            retrieval=LocalRetrieval(self.retrieval, self.versions[RETRIEVAL]),
-            cold_start=LocalColdStart(self.cold_start, self.versions[COLD_START]),
-            ranking=LocalRanking(self.ranking, self.versions[RANKING]),
-            reranking=LocalReranking(self.reranking, self.versions[RERANKING]),
-        )

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from services.recommendations.cold_start.batch import ColdStartBatch
 from services.recommendations.cold_start.model import ColdStartModel
 from services.recommendations.contracts.candidates import Candidates, Ranker, Reranker, UserState
-from services.recommendations.contracts.stages import COLD_START, LocalModels
+from services.recommendations.contracts.stages import COLD_START
 from services.recommendations.pipeline.hand_over import merge, pooled_scores
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.pipeline import PipelineSettings
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.world.policies import DayLog, Observation

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, UserState
-from services.recommendations.contracts.stages import RERANKING, LocalModels
+from services.recommendations.contracts.stages import RERANKING
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.reranking.relevance_order import RelevanceOrder
 from services.recommendations.training.histories import user_states

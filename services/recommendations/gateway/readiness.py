@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from services.recommendations.contracts.stages import STAGES
+from services.recommendations.contracts.stages import STAGES, WARM_UP_USER
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
-from services.recommendations.serving.stage_replica import WARM_UP_USER
 from streamrec.contracts.errors import DependencyError, NotReadyError, StreamRecError
 from streamrec.features.store import FeatureStore, ItemTable
 from streamrec.monitoring.metrics import RecommendationMetrics

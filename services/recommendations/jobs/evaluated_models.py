@@ -11,11 +11,11 @@ import numpy as np
 
 from services.recommendations.cold_start.model import ColdStartModel
 from services.recommendations.contracts.candidates import Segment
-from services.recommendations.contracts.stages import LocalModels
 from services.recommendations.evaluation.request_sample import RequestSample, sample_requests
 from services.recommendations.item_index.index import IndexSettings, ItemIndex
 from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob
 from services.recommendations.pipeline.local_models import load_models
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline, PipelineTopItems
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.student.model import StudentRanker

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, UserState
-from services.recommendations.contracts.stages import COLD_START, LocalModels, draw_from_posterior
+from services.recommendations.contracts.stages import COLD_START
 from services.recommendations.pipeline.hand_over import HandOver, merge, pooled_scores
+from services.recommendations.pipeline.local_stages import LocalModels, draw_from_posterior
 from services.recommendations.training.histories import user_states
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.dataset import Dataset

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from services.recommendations.cold_start import train as cold_start_training
+from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.evaluation.request_sample import RequestSample, sample_requests
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.jobs.model_cards import SLOW_CARD_USERS, train_with_card
@@ -21,7 +22,6 @@ from services.recommendations.ranking.student import train as student_training
 from services.recommendations.reranking import train as reranking_training
 from services.recommendations.retrieval import train as retrieval_training
 from services.recommendations.training.input import (
-    MODEL_NAMES,
     RANKING_TEACHER,
     TRAINED_MODEL_NAMES,
     TrainingInput,

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from services.recommendations.cold_start.model import ColdStartModel
 from services.recommendations.contracts.candidates import Reranker
-from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL, LocalModels
+from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
 from services.recommendations.item_index.index import ItemIndex
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.reranking.model import DiversityReranker
 from services.recommendations.reranking.relevance_order import RelevanceOrder

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Segment
+from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.batches import Batches
 from services.recommendations.retrieval.content import ContentVocabulary
@@ -24,7 +25,7 @@ from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.towers import TwoTowers
 from services.recommendations.training.checks import check_columns
 from services.recommendations.training.histories import segments_by_user
-from services.recommendations.training.input import MODEL_NAMES, TrainingInput, settings_fingerprint
+from services.recommendations.training.input import TrainingInput, settings_fingerprint
 from streamrec.contracts.errors import PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.training.evaluation import HeldOut, ModelEvaluation, evaluate

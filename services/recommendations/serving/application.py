@@ -7,11 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from services.recommendations.contracts.stages import COLD_START, MODEL_STAGES, RANKING, RERANKING, RETRIEVAL
+from services.recommendations.contracts.stages import (
+    COLD_START,
+    MODEL_NAMES,
+    MODEL_STAGES,
+    RANKING,
+    RERANKING,
+    RETRIEVAL,
+)
 from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
 from services.recommendations.pipeline.pipeline import PipelineSettings
 from services.recommendations.serving.model_source import ModelSource
-from services.recommendations.training.input import MODEL_NAMES
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -124,11 +130,13 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
     # Imported here: Ray reads its environment when it is imported, and `local_cluster` sets that first.
     from ray import serve
 
-    from services.recommendations.cold_start.deployment import ColdStartDeployment
-    from services.recommendations.ranking.deployment import RankingDeployment
-    from services.recommendations.reranking.deployment import RerankingDeployment
-    from services.recommendations.retrieval.deployment import RetrievalDeployment
     from services.recommendations.serving.gateway_deployment import GatewayDeployment
+    from services.recommendations.serving.stage_deployments import (
+        ColdStartDeployment,
+        RankingDeployment,
+        RerankingDeployment,
+        RetrievalDeployment,
+    )
 
     stages: dict[str, Callable[..., object]] = {
         RETRIEVAL: RetrievalDeployment,

@@ -12,8 +12,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from services.recommendations.contracts.candidates import Candidates, UserState
-from services.recommendations.contracts.stages import StageReply, Stages
-from services.recommendations.serving.stage_replica import StageStatus
+from services.recommendations.contracts.stages import StageReply, Stages, StageStatus
 from streamrec.contracts.errors import DependencyError, OverloadedError
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.stages import StageStatus
 from services.recommendations.serving.model_source import ModelSource
 from streamrec.contracts.errors import NotReadyError
 from streamrec.serving.slot import FetchedModel, LoadedModel, ModelSlot
@@ -18,25 +17,7 @@ _LOG = logging.getLogger(__name__)
 _FIRST_RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 30.0
 
-WARM_UP_USER: Final = UserState("warm-up", Segment())
-"""A user without anything: every model must be able to answer for one."""
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class StageStatus:
-    """Whether a replica can answer.
-
-    Attributes:
-        name: Registered name of its model.
-        version: The version that answers; None before one is loaded.
-        problem: Why none is loaded; empty if one is.
-    """
-
-    name: str
-    version: int | None
-    problem: str
 
 
 class StageReplica(Generic[T]):

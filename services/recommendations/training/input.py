@@ -9,17 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from services.recommendations.contracts.stages import MODEL_NAMES
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.training.splits import Split
-
-MODEL_NAMES: Final[Mapping[str, str]] = {
-    "retrieval": "recommendations-retrieval",
-    "ranking": "recommendations-ranking",
-    "cold_start": "recommendations-cold-start",
-    "reranking": "recommendations-reranking",
-}
-"""Registered model name of each stage that serves."""
 
 RANKING_TEACHER: Final = "ranking_teacher"
 """The stage that is trained and does not serve: what `ranking` is distilled from."""

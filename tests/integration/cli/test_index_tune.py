@@ -20,6 +20,7 @@ from services.recommendations.commands.composition import index_notice, training
 from services.recommendations.commands.index import tuning_table
 from services.recommendations.commands.index_plot import write_tuning_plot
 from services.recommendations.contracts.candidates import Segment
+from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.item_index.settings import IndexChoice, IndexKind, IndexSettings, read_choice
 from services.recommendations.item_index.tuning_report import TuningLimits
@@ -28,7 +29,6 @@ from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.model import TwoTowerRetriever, segment_values
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.towers import TwoTowers
-from services.recommendations.training.input import MODEL_NAMES
 from streamrec.command_line.composition import open_registry
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import ArtifactError, InvalidInputError

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
-from services.recommendations.contracts.stages import LocalModels
 from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob, TrainingSettings
 from services.recommendations.pipeline.local_models import load_models
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.training.input import RANKING_TEACHER

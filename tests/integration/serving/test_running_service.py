@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.training.histories import user_states
-from services.recommendations.training.input import MODEL_NAMES
 from streamrec.events.reader import FileEventReader
 from streamrec.features.service import open_feature_store
 from streamrec.registry.mlflow_registry import MlflowModelRegistry

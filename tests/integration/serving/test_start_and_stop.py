@@ -11,7 +11,7 @@ import time
 import httpx
 import pytest
 
-from services.recommendations.training.input import MODEL_NAMES
+from services.recommendations.contracts.stages import MODEL_NAMES
 from streamrec.contracts.models import CHAMPION, ModelSpec
 from streamrec.events.reader import FileEventReader
 from streamrec.registry.mlflow_registry import MlflowModelRegistry

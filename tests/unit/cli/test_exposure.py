@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from services.cli.main import app
+from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.exposure_control.price_document import parse_price_document
 from services.recommendations.reranking.model import DiversityReranker
-from services.recommendations.training.input import MODEL_NAMES
 from streamrec.command_line import composition
 from streamrec.contracts.events import Impression, Rung
 from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec

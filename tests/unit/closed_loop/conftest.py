@@ -13,8 +13,8 @@ from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.contracts.candidates import Candidates
-from services.recommendations.contracts.stages import LocalModels
 from services.recommendations.item_index.index import ItemIndex
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.model import SEGMENT_ATTRIBUTES, TwoTowerRetriever, TwoTowerWeights
 from services.recommendations.world.closed_loop import observable_catalogue

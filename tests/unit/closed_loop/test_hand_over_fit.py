@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates
-from services.recommendations.contracts.stages import LocalModels
 from services.recommendations.jobs.hand_over import HISTORY_LENGTHS, HandOverCurve, hand_over_curve
+from services.recommendations.pipeline.local_stages import LocalModels
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset, users_frame

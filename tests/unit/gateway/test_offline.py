@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
-from services.recommendations.contracts.stages import LocalModels
 from services.recommendations.pipeline.hand_over import HandOver
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline, PipelineTopItems
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls, UnusableAnswerError

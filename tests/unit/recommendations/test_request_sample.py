@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates
-from services.recommendations.contracts.stages import LocalModels
 from services.recommendations.evaluation.request_sample import NEW_USER_INTERACTIONS, sample_requests
+from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.reranking.relevance_order import RelevanceOrder
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue

@@ -10,8 +10,8 @@ import pytest
 from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.exposure_control.file_price_source import FilePricePublisher
 from services.recommendations.exposure_control.price_document import PriceDocument
-from services.recommendations.reranking.deployment import RerankingDeployment
 from services.recommendations.reranking.model import DiversityReranker
+from services.recommendations.serving.stage_deployments import RerankingDeployment
 from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
 from streamrec.registry.memory_registry import MemoryModelRegistry
 

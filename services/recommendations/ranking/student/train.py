@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from services.recommendations.contracts.candidates import Segment
+from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student.distillation import distil
 from services.recommendations.ranking.student.export import serving_weights
@@ -22,7 +23,7 @@ from services.recommendations.ranking.student.settings import StudentSettings
 from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.training.checks import check_columns
 from services.recommendations.training.histories import segments_by_user
-from services.recommendations.training.input import MODEL_NAMES, TrainingInput, settings_fingerprint
+from services.recommendations.training.input import TrainingInput, settings_fingerprint
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 from streamrec.datasets.dataset import SEGMENT_COLUMNS
