@@ -12,7 +12,7 @@ from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, Works
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from streamrec.features.service import MaterializationReport
+    from streamrec.features.materialization import MaterializationReport
 
 app = typer.Typer(help="Apply feature definitions and load the online store.", no_args_is_help=True)
 

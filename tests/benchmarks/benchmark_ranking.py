@@ -39,7 +39,7 @@ from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.runtime import RMS_EPSILON, StudentScorer
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
 from streamrec.datasets.catalogue import Catalogue
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 ITEMS, INTERACTIONS, USERS, REQUESTS = 9_000, 100_000, 700, 400
 HISTORIES = (20, 100, 200)
@@ -93,7 +93,7 @@ def made_up_teacher(rng: np.random.Generator) -> RankingModel:
     popularity = rng.dirichlet(np.full(ITEMS, 0.3))
     items = rng.choice(ITEMS, size=INTERACTIONS, p=popularity).astype(np.int32)
     offsets = np.linspace(0, INTERACTIONS, USERS + 1).astype(np.int64)
-    train = Sequences(
+    train = UserHistories(
         tuple(f"u{user}" for user in range(USERS)), offsets, items, np.arange(INTERACTIONS, dtype=np.int64)
     )
     catalogue = Catalogue(

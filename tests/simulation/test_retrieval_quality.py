@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.retrieval.settings import RetrievalSettings
-from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.train import train
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import TrainingInput
@@ -37,7 +37,7 @@ def test_retrieval_keeps_up_with_the_baselines_on_movielens(data_root: Path, tmp
         RetrievalSettings(epoch_count=3),
         tmp_path / "artifact",
     )
-    model = RetrieverTopItems(
+    model = RetrieverAsCatalogueRanker(
         TwoTowerRetriever.load(tmp_path / "artifact"), split.catalogue, segments_by_user(dataset)
     )
     two_tower = evaluate(model, split, seed=0)

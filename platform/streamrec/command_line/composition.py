@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from streamrec.contracts.progress import Progress
     from streamrec.datasets.dataset import Dataset
     from streamrec.events.file_event_log import FileEventLog
-    from streamrec.features.service import MaterializationReport
+    from streamrec.features.materialization import MaterializationReport
     from streamrec.features.settings import FeatureSettings
     from streamrec.features.store import FeatureStore
     from streamrec.registry.mlflow_registry import RegistrySettings
     from streamrec.registry.model_registry import ModelRegistry
-    from streamrec.training.splits import Sequences
+    from streamrec.training.splits import UserHistories
 
 FEATURE_REPO_VARIABLE: Final = "STREAMREC_FEATURE_REPO"
 """Names the folder of feature declarations where it is not the checkout's."""
@@ -108,7 +108,7 @@ def feature_settings(workspace: Workspace) -> FeatureSettings:
 
 
 def materialize_features(
-    workspace: Workspace, dataset: Dataset, history: Sequences | None, progress: Progress
+    workspace: Workspace, dataset: Dataset, history: UserHistories | None, progress: Progress
 ) -> MaterializationReport:
     """Publish the features of ``dataset``.
 
@@ -120,7 +120,7 @@ def materialize_features(
     """
     from streamrec.datasets.feedback import with_outcomes
     from streamrec.events.reader import FileEventReader
-    from streamrec.features.service import materialize
+    from streamrec.features.materialization import materialize
 
     if history is None:
         dataset = with_outcomes(dataset, FileEventReader(workspace.events).snapshot().outcomes)
@@ -129,7 +129,7 @@ def materialize_features(
 
 def open_feature_store(workspace: Workspace) -> FeatureStore:
     """Open the workspace's features. Importable by the gateway's process."""
-    from streamrec.features.service import open_feature_store
+    from streamrec.features.materialization import open_feature_store
 
     return open_feature_store(feature_settings(workspace))
 

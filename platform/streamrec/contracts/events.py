@@ -48,7 +48,7 @@ class Impression:
             1.0 where the policy is deterministic.
         model_versions: Registered version by stage.
         rung: The step of the ladder the answer came from.
-        cold_start: Whether the cold-start model had at least half of the say.
+        cold_start: Whether the cold-start model had at least half of the weight.
         latency_ms: Time from the request's arrival to the answer.
         variants: Experiment variant by experiment.
     """

@@ -44,7 +44,7 @@ _TIME: Final = pa.timestamp("us", tz="UTC")
 
 
 class InteractionHistory(Protocol):
-    """Every user's items in the order of time, as one ragged array (`training.splits.Sequences` is one)."""
+    """Every user's items in the order of time, as one ragged array: `training.splits.UserHistories`."""
 
     @property
     def user_ids(self) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.training.evaluation import TopItems
+from streamrec.training.evaluation import CatalogueRanker
 from streamrec.training.ranking_metrics import top_unseen
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 _BATCH_VALUES: Final = 16_000_000
 """Scores of users x items held in memory at once (64 MB)."""
@@ -24,13 +24,13 @@ class _Scorer(Protocol):
     def scores(self, seen: sparse.csr_matrix, last: NDArray[np.int32]) -> NDArray[np.float32]: ...
 
 
-class _ScoredTopItems:
-    """`TopItems` of anything that scores the whole catalogue for a batch of users."""
+class _ScoredCatalogue:
+    """`CatalogueRanker` of anything that scores the whole catalogue for a batch of users."""
 
     def top_items(
-        self: _Scorer, users: NDArray[np.int32], histories: Sequences, count: int
+        self: _Scorer, users: NDArray[np.int32], histories: UserHistories, count: int
     ) -> NDArray[np.int32]:
-        """See `TopItems.top_items`."""
+        """See `CatalogueRanker.top_items`."""
         lists = np.empty((len(users), min(count, self.item_count)), dtype=np.int32)
         batch = max(1, _BATCH_VALUES // self.item_count)
         for start in range(0, len(users), batch):
@@ -41,7 +41,7 @@ class _ScoredTopItems:
         return lists
 
 
-class Popularity(_ScoredTopItems):
+class Popularity(_ScoredCatalogue):
     """The same for everyone: items by their number of train interactions.
 
     Attributes:
@@ -53,7 +53,7 @@ class Popularity(_ScoredTopItems):
         self.item_count = len(counts)
 
     @classmethod
-    def fit(cls, train: Sequences, item_count: int) -> Self:
+    def fit(cls, train: UserHistories, item_count: int) -> Self:
         """Count interactions."""
         return cls(np.bincount(train.items, minlength=item_count).astype(np.float32))
 
@@ -62,7 +62,7 @@ class Popularity(_ScoredTopItems):
         return np.tile(self.counts, (len(last), 1))
 
 
-class ItemKNN(_ScoredTopItems):
+class ItemKNN(_ScoredCatalogue):
     """Sum of cosine similarities to the items of the history (Sarwar et al. 2001, sec. 3.1.1 and 3.2.1).
 
     Similarities are shrunk towards zero where few users support them (Bell and Koren 2007) and
@@ -75,7 +75,7 @@ class ItemKNN(_ScoredTopItems):
 
     @classmethod
     def fit(
-        cls, train: Sequences, item_count: int, *, neighbour_count: int = 100, shrinkage: float = 5.0
+        cls, train: UserHistories, item_count: int, *, neighbour_count: int = 100, shrinkage: float = 5.0
     ) -> Self:
         """Compute the neighbours of every item, a block of items at a time."""
         interactions = train.matrix(item_count)
@@ -99,7 +99,7 @@ class ItemKNN(_ScoredTopItems):
         return scores
 
 
-class EASE(_ScoredTopItems):
+class EASE(_ScoredCatalogue):
     """Embarrassingly shallow autoencoder (Steck 2019, eq. 8): a closed-form item-to-item regression.
 
     With X the users x items matrix and P = (X'X + l2 I)^-1, the weights are B = I - P diag(1 / diag P).
@@ -130,7 +130,9 @@ class EASE(_ScoredTopItems):
         self._counts = counts
 
     @classmethod
-    def fit(cls, train: Sequences, item_count: int, *, l2: float = 300.0, maximum_size: int = 20_000) -> Self:
+    def fit(
+        cls, train: UserHistories, item_count: int, *, l2: float = 300.0, maximum_size: int = 20_000
+    ) -> Self:
         """Invert the smaller of the two Gram matrices.
 
         Raises:
@@ -178,7 +180,7 @@ class EASE(_ScoredTopItems):
         return scores
 
 
-class Markov(_ScoredTopItems):
+class Markov(_ScoredCatalogue):
     """First-order Markov chain: probability of the next item given the last one.
 
     Transition counts are smoothed with ``prior_count`` imaginary transitions spread by popularity (the
@@ -201,7 +203,7 @@ class Markov(_ScoredTopItems):
         self._totals = np.asarray(transitions.sum(axis=1), dtype=np.float32).ravel()
 
     @classmethod
-    def fit(cls, train: Sequences, item_count: int, *, prior_count: float = 300.0) -> Self:
+    def fit(cls, train: UserHistories, item_count: int, *, prior_count: float = 300.0) -> Self:
         """Count how often each item directly followed each other.
 
         Raises:
@@ -226,7 +228,7 @@ class Markov(_ScoredTopItems):
         return scores
 
 
-BASELINES: Final[Mapping[str, Callable[[Sequences, int], TopItems]]] = {
+BASELINES: Final[Mapping[str, Callable[[UserHistories, int], CatalogueRanker]]] = {
     "popularity": Popularity.fit,
     "itemknn": ItemKNN.fit,
     "ease": EASE.fit,
@@ -235,7 +237,7 @@ BASELINES: Final[Mapping[str, Callable[[Sequences, int], TopItems]]] = {
 """How to fit each baseline on train sequences and a number of items, by the name it is reported under."""
 
 
-def history_matrix(users: NDArray[np.int32], histories: Sequences, item_count: int) -> sparse.csr_matrix:
+def history_matrix(users: NDArray[np.int32], histories: UserHistories, item_count: int) -> sparse.csr_matrix:
     """Binary matrix of what some users have seen, float32, shape (b, item_count)."""
     parts = [np.unique(histories.of(user)) for user in users]
     offsets = np.concatenate(([0], np.cumsum([part.size for part in parts]))).astype(np.int64)
@@ -245,7 +247,7 @@ def history_matrix(users: NDArray[np.int32], histories: Sequences, item_count: i
     )
 
 
-def last_items(users: NDArray[np.int32], histories: Sequences) -> NDArray[np.int32]:
+def last_items(users: NDArray[np.int32], histories: UserHistories) -> NDArray[np.int32]:
     """Shape (b,): the newest item of each user, -1 for a user without history."""
     ends = histories.offsets[users + 1]
     has_any = histories.lengths[users] > 0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.stats.intervals import Interval, bootstrap_mean
 from streamrec.training.ranking_metrics import LIST_LENGTH, hit_at, ndcg_at, rank_of
-from streamrec.training.splits import Sequences, Split
+from streamrec.training.splits import Split, UserHistories
 
 METRICS: Final = ("hit@10", "ndcg@10", "recall@500")
 """Names of the reported metrics, as they stand in the JSON report."""
@@ -31,10 +31,10 @@ _BATCH_VALUES: Final = 32_000_000
 _MAXIMUM_BATCH: Final = 1024
 
 
-class TopItems(Protocol):
+class CatalogueRanker(Protocol):
     """Anything that can be evaluated: a baseline, a stage, or the whole pipeline."""
 
-    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
+    def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
         """Rank the whole catalogue for some users.
 
         Args:
@@ -98,7 +98,7 @@ class ModelEvaluation:
 
 
 def evaluate(
-    model: TopItems,
+    model: CatalogueRanker,
     split: Split,
     *,
     seed: int,
@@ -203,10 +203,10 @@ def evaluation_report(evaluations: Mapping[str, ModelEvaluation]) -> dict[str, A
 
 
 def _ranks(
-    model: TopItems,
+    model: CatalogueRanker,
     users: NDArray[np.int32],
     targets: NDArray[np.int32],
-    histories: Sequences,
+    histories: UserHistories,
     item_count: int,
 ) -> NDArray[np.int32]:
     ranks = np.empty(users.size, dtype=np.int32)
@@ -220,7 +220,7 @@ def _ranks(
 
 
 def _check_lists(
-    recommended: NDArray[np.int32], users: NDArray[np.int32], histories: Sequences, item_count: int
+    recommended: NDArray[np.int32], users: NDArray[np.int32], histories: UserHistories, item_count: int
 ) -> None:
     """A list with a seen or repeated item would make the figures of its model incomparable."""
     if recommended.shape != (users.size, min(LIST_LENGTH, item_count)):

@@ -18,7 +18,7 @@ MINIMUM_INTERACTIONS: Final = 3
 
 
 @dataclass(frozen=True)
-class Sequences:
+class UserHistories:
     """Every user's items in the order of time, as one ragged array.
 
     Attributes:
@@ -77,8 +77,8 @@ class Split:
     """
 
     catalogue: Catalogue
-    train: Sequences
-    history: Sequences
+    train: UserHistories
+    history: UserHistories
     evaluated: NDArray[np.int32]
     validation: NDArray[np.int32]
     test: NDArray[np.int32]
@@ -104,7 +104,7 @@ def leave_last_out(dataset: Dataset) -> Split:
     )
 
 
-def user_sequences(dataset: Dataset) -> Sequences:
+def user_sequences(dataset: Dataset) -> UserHistories:
     """Every user's whole sequence of positive interactions, nothing held out."""
     interactions = dataset.positive_interactions
     user_ids, users = np.unique(interactions["user_id"].to_numpy(dtype=str), return_inverse=True)
@@ -116,7 +116,7 @@ def user_sequences(dataset: Dataset) -> Sequences:
     # The frame is sorted by time with the file's order in ties; a stable sort by user keeps both.
     order = np.argsort(users, kind="stable")
     counts = np.bincount(users, minlength=len(user_ids))
-    return Sequences(
+    return UserHistories(
         user_ids=tuple(str(user_id) for user_id in user_ids),
         offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
         items=items[order],
@@ -124,11 +124,11 @@ def user_sequences(dataset: Dataset) -> Sequences:
     )
 
 
-def _without_last(sequences: Sequences, dropped: NDArray[np.int64]) -> Sequences:
+def _without_last(sequences: UserHistories, dropped: NDArray[np.int64]) -> UserHistories:
     position = np.arange(len(sequences.items)) - sequences.offsets[:-1][sequences.users]
     kept_lengths = sequences.lengths - dropped
     kept = position < kept_lengths[sequences.users]
-    return Sequences(
+    return UserHistories(
         user_ids=sequences.user_ids,
         offsets=np.concatenate(([0], np.cumsum(kept_lengths))).astype(np.int64),
         items=sequences.items[kept],

@@ -55,7 +55,7 @@ from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.serving.retry_budget import RetryBudget
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 SUMMARY_FILE: Final = "summary.json"
 REPORT_FILE: Final = "report.html"
@@ -110,7 +110,7 @@ class _Stage:
         held_out: Test item by user id, where interactions are replayed.
     """
 
-    history: Sequences | None
+    history: UserHistories | None
     held_out: Mapping[str, str]
     audience: Audience
     behaviour: str

@@ -14,7 +14,7 @@ from streamrec.command_line.composition import check_source, is_movielens
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset, load_dataset
 from streamrec.datasets.importers import ImportReport, import_movielens, import_neutral
-from streamrec.training.splits import Sequences, leave_last_out
+from streamrec.training.splits import UserHistories, leave_last_out
 
 
 class SourceKind(StrEnum):
@@ -104,7 +104,7 @@ def dataset_rows(dataset: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def hold_out_last(dataset: Dataset) -> tuple[Sequences, dict[str, str]]:
+def hold_out_last(dataset: Dataset) -> tuple[UserHistories, dict[str, str]]:
     """Return what serving may know of the interactions: all but each evaluated user's test item.
 
     Returns:

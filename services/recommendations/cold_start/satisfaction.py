@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamrec.contracts.events import EventKind
 from streamrec.datasets.dataset import Dataset
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 GRADES: Final = {
     EventKind.CLICK.value: 0.1,
@@ -79,7 +79,7 @@ class ItemSatisfaction:
 
 
 def satisfaction_of(
-    dataset: Dataset, train: Sequences, index_row: NDArray[np.integer], item_count: int
+    dataset: Dataset, train: UserHistories, index_row: NDArray[np.integer], item_count: int
 ) -> ItemSatisfaction:
     """Estimate from the training interactions: events where the source has them, else ratings, else neutral.
 

@@ -33,7 +33,7 @@ GREEDY: Final = "pipeline without exploration"
 BEST_KNOWN: Final = "knows every taste"
 
 _NEVER: Final = HandOver(kappa=1e12)
-"""Cold start keeps all of the say, however many interactions there are."""
+"""Cold start keeps all of the weight, however many interactions there are."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from services.recommendations.training.histories import user_states
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.features.store import ItemTable
-from streamrec.training.splits import Sequences, Split
+from streamrec.training.splits import Split, UserHistories
 
 NEW_USER_INTERACTIONS: Final = 5
 """A user with fewer known interactions counts as new, as in the reference case."""
@@ -95,7 +95,7 @@ def sample_requests(
 
 
 def _requests(
-    dataset: Dataset, histories: Sequences, rows: NDArray[np.int32], held_out: NDArray[np.int32]
+    dataset: Dataset, histories: UserHistories, rows: NDArray[np.int32], held_out: NDArray[np.int32]
 ) -> Iterator[tuple[UserState, str]]:
     item_ids = dataset.catalogue.item_ids
     for user, item in zip(user_states(dataset, histories, rows), held_out.tolist(), strict=True):
@@ -103,7 +103,7 @@ def _requests(
 
 
 def _first_steps(
-    dataset: Dataset, histories: Sequences, rows: NDArray[np.int32]
+    dataset: Dataset, histories: UserHistories, rows: NDArray[np.int32]
 ) -> Iterator[tuple[UserState, str]]:
     for number, user in enumerate(user_states(dataset, histories, rows)):
         length = number % NEW_USER_INTERACTIONS

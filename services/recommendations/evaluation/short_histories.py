@@ -20,7 +20,7 @@ from streamrec.stats.intervals import Interval
 from streamrec.stats.random_state import generator_for
 from streamrec.stats.ratios import bootstrap_ratio
 from streamrec.training.ranking_metrics import ndcg_at
-from streamrec.training.splits import Sequences, Split
+from streamrec.training.splits import Split, UserHistories
 
 HISTORY_LENGTHS: Final = (0, 1, 2, 3, 4, 5)
 _DEPTH: Final = 10
@@ -149,7 +149,7 @@ def measure_short_histories(
 
 
 def popular_in_segments(
-    segments: Sequence[Segment], train: Sequences, item_count: int, *, wanted: Sequence[HeldOutUser]
+    segments: Sequence[Segment], train: UserHistories, item_count: int, *, wanted: Sequence[HeldOutUser]
 ) -> dict[Segment, NDArray[np.int64]]:
     """Item rows of each wanted user's segment, most popular first; ties go by everybody's count, then row.
 

@@ -16,7 +16,7 @@ from streamrec.contracts.events import Outcome
 from streamrec.events.event_log import time_problem
 from streamrec.events.records import QuarantinedEvent, QuarantineReason, Record
 from streamrec.monitoring.metrics import RecommendationMetrics
-from streamrec.serving.duplicates import RecentIds
+from streamrec.serving.recent_ids import RecentIds
 
 _LOG = logging.getLogger(__name__)
 

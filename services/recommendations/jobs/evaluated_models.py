@@ -16,18 +16,18 @@ from services.recommendations.item_index.index import IndexSettings, ItemIndex
 from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.local_stages import LocalModels
-from services.recommendations.pipeline.offline import OfflinePipeline, PipelineTopItems
+from services.recommendations.pipeline.offline import OfflinePipeline, PipelineAsCatalogueRanker
+from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.student.model import StudentRanker
-from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.reranking.model import DiversityReranker
+from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
 from services.recommendations.retrieval.model import TwoTowerRetriever
-from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import RANKING_TEACHER
 from streamrec.features.store import ItemTable
 from streamrec.training.baselines import BASELINES
-from streamrec.training.evaluation import TopItems
+from streamrec.training.evaluation import CatalogueRanker
 
 
 @dataclass(frozen=True)
@@ -111,19 +111,19 @@ class EvaluatedModels:
             progress=job.progress,
         )
 
-    def top_items(self) -> dict[str, Callable[[], TopItems]]:
+    def top_items(self) -> dict[str, Callable[[], CatalogueRanker]]:
         """How to get everything that ranks the whole catalogue ready, by the name it is reported under.
 
         Nothing is trained before its maker is called.
         """
         train, catalogue = self.job.split.train, self.job.dataset.catalogue
-        makers: dict[str, Callable[[], TopItems]] = {
+        makers: dict[str, Callable[[], CatalogueRanker]] = {
             name: partial(fit, train, len(catalogue)) for name, fit in BASELINES.items()
         }
         return {
             **makers,
-            "two_tower": lambda: RetrieverTopItems(self.retriever, catalogue, self.segments),
-            "ranker": lambda: RankerTopItems(self.ranker, self.segments),
-            "student": lambda: RankerTopItems(self.student, self.segments),
-            "pipeline": lambda: PipelineTopItems(self.pipeline, self.segments),
+            "two_tower": lambda: RetrieverAsCatalogueRanker(self.retriever, catalogue, self.segments),
+            "ranker": lambda: RankerAsCatalogueRanker(self.ranker, self.segments),
+            "student": lambda: RankerAsCatalogueRanker(self.student, self.segments),
+            "pipeline": lambda: PipelineAsCatalogueRanker(self.pipeline, self.segments),
         }

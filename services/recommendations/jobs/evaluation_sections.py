@@ -29,7 +29,7 @@ from streamrec.contracts.progress import Progress
 from streamrec.training.evaluation import ModelEvaluation
 
 SECTION_MODELS: Final = ("cold_start", "reranking")
-"""Names that can be evaluated beside `TopItems`: they have a section and no ranking metrics of their own."""
+"""What can be evaluated without ranking the whole catalogue: each has a section and no ranking metrics."""
 
 SHORT_HISTORY_USERS: Final = 500
 """Each answers once per history length."""

@@ -34,19 +34,19 @@ from services.recommendations.evaluation.stage_latency import (
 )
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.jobs.model_card_texts import STAGE_TEXTS
+from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.student.model import StudentRanker
-from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.reranking.model import DiversityReranker
+from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
 from services.recommendations.retrieval.model import TwoTowerRetriever
-from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import RANKING_TEACHER, TrainingInput
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import ModelSpec
 from streamrec.datasets.dataset import SEGMENT_COLUMNS
 from streamrec.training.baselines import BASELINES
-from streamrec.training.evaluation import TopItems, evaluate
+from streamrec.training.evaluation import CatalogueRanker, evaluate
 from streamrec.training.model_card import (
     CARD_DATA_FILE,
     CARD_TEXT_FILE,
@@ -197,7 +197,9 @@ def write_card(card: ModelCard, folder: Path) -> None:
     (folder / CARD_TEXT_FILE).write_text(card_markdown(card), encoding="utf-8")
 
 
-def _of_top_items(trained: TrainedStage, model: TopItems, users: int = CARD_USERS) -> tuple[FigureTable, ...]:
+def _of_top_items(
+    trained: TrainedStage, model: CatalogueRanker, users: int = CARD_USERS
+) -> tuple[FigureTable, ...]:
     """Ranking metrics, by group, beside popularity."""
     training = trained.training
     split, seed = training.split, training.seed
@@ -217,14 +219,16 @@ def _of_top_items(trained: TrainedStage, model: TopItems, users: int = CARD_USER
 
 def _measure_retrieval(trained: TrainedStage) -> Measurements:
     training, retriever = trained.training, TwoTowerRetriever.load(trained.folder)
-    model = RetrieverTopItems(retriever, training.split.catalogue, segments_by_user(training.dataset))
+    model = RetrieverAsCatalogueRanker(
+        retriever, training.split.catalogue, segments_by_user(training.dataset)
+    )
     return Measurements(_of_top_items(trained, model), (retrieval_latency(retriever, trained.timed),))
 
 
 def _measure_ranker(trained: TrainedStage, ranker: RankingModel | StudentRanker, users: int) -> Measurements:
     training = trained.training
     requests = ranking_requests(trained.timed, training.split.catalogue.item_ids, seed=training.seed)
-    model = RankerTopItems(ranker, segments_by_user(training.dataset))
+    model = RankerAsCatalogueRanker(ranker, segments_by_user(training.dataset))
     return Measurements(_of_top_items(trained, model, users), (ranking_latency(ranker, requests),))
 
 

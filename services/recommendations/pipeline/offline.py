@@ -21,7 +21,7 @@ from streamrec.contracts.errors import InvalidInputError
 from streamrec.features.store import ItemTable
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.ladder import FallbackLadder
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 _BUDGET_MS: Final = 100.0
 
@@ -95,8 +95,8 @@ class OfflinePipeline:
 
 
 @dataclass(frozen=True)
-class PipelineTopItems:
-    """The whole pipeline as `streamrec.training.evaluation.TopItems`.
+class PipelineAsCatalogueRanker:
+    """The whole pipeline as `streamrec.training.evaluation.CatalogueRanker`.
 
     Attributes:
         pipeline: What answers.
@@ -111,8 +111,8 @@ class PipelineTopItems:
     request_id: str = "evaluation"
     slate_length: int = 10
 
-    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
-        """Rank for some users; see `TopItems.top_items`. Items beyond the candidates are not ranked: -1."""
+    def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
+        """Rank for some users; see `CatalogueRanker.top_items`. Beyond the candidates stands -1."""
         catalogue = self.pipeline.items.catalogue
         row_of = catalogue.row_of
         count = min(count, len(catalogue))

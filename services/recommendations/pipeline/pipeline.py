@@ -75,7 +75,7 @@ class PipelineAnswer:
             estimated by `OfflinePipeline.slate_propensities`, which makes other draws for the same user.
         rung: The step of the ladder. A new user whom the ranker does not apply to is served as intended:
             `RANKED`.
-        cold_start: Whether cold start had at least half of the say.
+        cold_start: Whether cold start had at least half of the weight.
         skipped: Stages that should have taken part and did not, in order.
         model_versions: Version by stage, of the stages that took part, and the revision of `LANGUAGE_PRICES`
             where re-ranking served under published ones.

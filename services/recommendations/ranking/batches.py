@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.ranking.network import PADDING
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Windows:
 
     Attributes:
         users: Shape (w,), int64: row of each window's user.
-        starts: Shape (w,), int64: first item of each window, as a position in `Sequences.items`.
+        starts: Shape (w,), int64: first item of each window, as a position in `UserHistories.items`.
         lengths: Shape (w,), int64: items of each window, 2 or more; the first is looked at, not predicted.
     """
 
@@ -27,7 +27,7 @@ class Windows:
     lengths: NDArray[np.int64]
 
 
-def draw_windows(sequences: Sequences, history_length: int, rng: np.random.Generator) -> Windows:
+def draw_windows(sequences: UserHistories, history_length: int, rng: np.random.Generator) -> Windows:
     """Cut every sequence into windows of at most ``history_length + 1`` items that overlap by one.
 
     The cuts lie at random, so that over the epochs every item is predicted from long and short histories.
@@ -53,7 +53,7 @@ def draw_windows(sequences: Sequences, history_length: int, rng: np.random.Gener
 
 
 def steps(
-    sequences: Sequences, windows: Windows, batch_interactions: int, rng: np.random.Generator
+    sequences: UserHistories, windows: Windows, batch_interactions: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
     """Group windows of like length into steps of about ``batch_interactions`` targets, in random order.
 
@@ -84,7 +84,7 @@ def padded(
     return inputs, targets
 
 
-def newest(sequences: Sequences, users: NDArray[np.int32], history_length: int) -> NDArray[np.int64]:
+def newest(sequences: UserHistories, users: NDArray[np.int32], history_length: int) -> NDArray[np.int64]:
     """Shape (users, length): the newest items of some users, newest first, `PADDING` where there are no more.
 
     ``length`` is that of the longest, 1 to ``history_length``.
@@ -97,7 +97,7 @@ def newest(sequences: Sequences, users: NDArray[np.int32], history_length: int) 
 
 
 def draw_examples(
-    sequences: Sequences, history_length: int, batch_interactions: int, rng: np.random.Generator
+    sequences: UserHistories, history_length: int, batch_interactions: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
     """Every interaction once, in random batches, a user's first included: its history is empty.
 

@@ -18,7 +18,7 @@ from services.recommendations.ranking.item_tables import (
 )
 from services.recommendations.ranking.settings import FeatureSettings
 from streamrec.datasets.catalogue import Catalogue
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 FEATURES: Final = (
     "log_popularity",
@@ -76,7 +76,7 @@ class CandidateTables:
     history_length: int
 
     @classmethod
-    def fit(cls, train: Sequences, catalogue: Catalogue, settings: FeatureSettings) -> Self:
+    def fit(cls, train: UserHistories, catalogue: Catalogue, settings: FeatureSettings) -> Self:
         """Count ``train``; nothing of a user's held-out items can be in the tables."""
         item_count = len(catalogue)
         smoothed = np.bincount(train.items, minlength=item_count) + 0.5

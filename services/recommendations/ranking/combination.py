@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from services.recommendations.ranking.settings import CombinationSettings
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 LOGITS: Final = ("pooled_logit", "ordered_logit")
 """The network's inputs to the score, before the candidate features; see `network`."""
@@ -91,12 +91,12 @@ def held_out_counts(lengths: NDArray[np.int64], settings: CombinationSettings) -
     return np.asarray(np.where(lengths >= 2, counts, 0))
 
 
-def without_newest(sequences: Sequences, counts: NDArray[np.int64]) -> Sequences:
+def without_newest(sequences: UserHistories, counts: NDArray[np.int64]) -> UserHistories:
     """The sequences less the newest ``counts[u]`` items of each user."""
     kept_lengths = sequences.lengths - counts
     position = np.arange(sequences.items.size) - sequences.offsets[:-1][sequences.users]
     kept = position < kept_lengths[sequences.users]
-    return Sequences(
+    return UserHistories(
         user_ids=sequences.user_ids,
         offsets=np.concatenate(([0], np.cumsum(kept_lengths))).astype(np.int64),
         items=sequences.items[kept],
@@ -105,7 +105,7 @@ def without_newest(sequences: Sequences, counts: NDArray[np.int64]) -> Sequences
 
 
 def choices(
-    sequences: Sequences,
+    sequences: UserHistories,
     counts: NDArray[np.int64],
     strengths: Callable[[int, NDArray[np.int64]], NDArray[np.float32]],
     settings: CombinationSettings,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from services.recommendations.ranking.settings import FeatureSettings
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 _TRANSITION_SHRINKAGE: Final = 5.0
 _CO_VISITATION_SHRINKAGE: Final = 5.0
@@ -17,7 +17,7 @@ _BLOCK_ITEMS: Final = 1024
 
 
 def transition_probabilities(
-    train: Sequences, item_count: int, settings: FeatureSettings
+    train: UserHistories, item_count: int, settings: FeatureSettings
 ) -> sparse.csr_matrix:
     """Probability of an item soon after another, shrunk towards zero where little is known.
 
@@ -39,7 +39,7 @@ def transition_probabilities(
     return keep_largest(counts, settings.neighbour_count)
 
 
-def co_visitation(train: Sequences, item_count: int, settings: FeatureSettings) -> sparse.csr_matrix:
+def co_visitation(train: UserHistories, item_count: int, settings: FeatureSettings) -> sparse.csr_matrix:
     """Cosine similarity of items by the users who visited both, shrunk where few did.
 
     Cosine: Sarwar et al. 2001, eq. 1; shrinkage: Bell and Koren 2007, eq. 6. Of each user the newest

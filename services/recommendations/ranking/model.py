@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.ranking import artifact, full_ranking
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
+from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.combination import LOGITS, Combination
 from services.recommendations.ranking.network import SequenceNetwork, UserEncoder
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings
-from services.recommendations.ranking.top_items import RankerTopItems
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 _UNKNOWN_SEGMENT: Final = Segment()
 _MOST: Final = 4
 
 
 class RankingModel:
-    """Scores candidates for a user. Implements `Ranker` and `TopItems`, and `Teacher` of the student that
-    serves; safe to share between threads.
+    """Scores candidates for a user. Implements `Ranker` and `CatalogueRanker`, and `Teacher` of the student
+    that serves; safe to share between threads.
 
     Attributes:
         item_ids: Length n, in row order: the order of the catalogue that it was trained on.
@@ -204,12 +204,12 @@ class RankingModel:
             users: NDArray[np.float32] = torch.stack([pooled, ordered], dim=1).numpy()
         return users
 
-    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
-        """Rank the whole catalogue for some users of unknown segment; see `TopItems.top_items`.
+    def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
+        """Rank the whole catalogue for some users of unknown segment; see `CatalogueRanker.top_items`.
 
-        With segments use `services.recommendations.ranking.top_items.RankerTopItems`.
+        With segments use `services.recommendations.ranking.catalogue_ranker.RankerAsCatalogueRanker`.
         """
-        return RankerTopItems(self, {}).top_items(users, histories, count)
+        return RankerAsCatalogueRanker(self, {}).top_items(users, histories, count)
 
     def save(self, folder: Path) -> None:
         """Write the artifact into ``folder``, which is made if need be; see `artifact.write`."""

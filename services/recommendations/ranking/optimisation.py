@@ -31,7 +31,7 @@ from services.recommendations.ranking.network import PADDING, SequenceNetwork
 from services.recommendations.ranking.settings import OptimisationSettings, PhaseSettings
 from streamrec.contracts.errors import PermanentError
 from streamrec.contracts.progress import Progress
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 _WARM_UP_STEPS: Final = 50
 _LAST_RATE: Final = 0.05
@@ -92,7 +92,7 @@ class NetworkTraining:
     def __init__(
         self,
         network: SequenceNetwork,
-        train: Sequences,
+        train: UserHistories,
         segments: NDArray[np.int64],
         settings: OptimisationSettings,
         *,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
+from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.checkpoints import Checkpoints
 from services.recommendations.ranking.combination import (
     LOGITS,
@@ -38,7 +39,6 @@ from services.recommendations.ranking.network import SequenceNetwork
 from services.recommendations.ranking.optimisation import EpochFigures, NetworkTraining
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import RankingSettings
-from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.ranking.validation import NetworkValidation
 from services.recommendations.training.checks import check_columns, check_features
 from services.recommendations.training.histories import segments_by_user
@@ -227,7 +227,7 @@ def _weigh(
 
 def _metrics(model: RankingModel, training: TrainingInput, segments: dict[str, Segment]) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    top_items = RankerTopItems(model, segments)
+    top_items = RankerAsCatalogueRanker(model, segments)
     training.progress.start("ranker: evaluation", len(_HELD_OUT))
     for on in _HELD_OUT:
         result = evaluate(top_items, training.split, seed=training.seed, on=on, max_users=_EVALUATED_USERS)

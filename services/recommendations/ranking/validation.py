@@ -16,7 +16,7 @@ from services.recommendations.ranking.batches import newest
 from services.recommendations.ranking.network import PADDING, SequenceNetwork
 from services.recommendations.ranking.settings import RankingSettings
 from streamrec.training.ranking_metrics import LIST_LENGTH, ndcg_at, rank_of, top_unseen
-from streamrec.training.splits import Sequences, Split
+from streamrec.training.splits import Split, UserHistories
 
 _BATCH_USERS: Final = 64
 
@@ -38,7 +38,7 @@ class NetworkValidation:
 
     users: NDArray[np.int32]
     targets: NDArray[np.int32]
-    train: Sequences
+    train: UserHistories
     seen: sparse.csr_matrix
     segments: NDArray[np.int64]
     history_length: int

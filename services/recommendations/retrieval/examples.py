@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class NextItemExamples:
     starts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, train: Sequences) -> Self:
+    def of(cls, train: UserHistories) -> Self:
         """Take every interaction of ``train``.
 
         Raises:

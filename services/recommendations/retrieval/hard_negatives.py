@@ -20,7 +20,7 @@ from torch import Tensor
 
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.retrieval.model import TwoTowerRetriever
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class HardNegatives:
     def mine(
         cls,
         retriever: TwoTowerRetriever,
-        train: Sequences,
+        train: UserHistories,
         segments: Sequence[Segment],
         *,
         width: int,

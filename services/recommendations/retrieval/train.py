@@ -16,12 +16,12 @@ from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Segme
 from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.batches import Batches
+from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
 from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.examples import NextItemExamples
 from services.recommendations.retrieval.hard_negatives import HardNegatives
 from services.recommendations.retrieval.model import SEGMENT_ATTRIBUTES, TwoTowerRetriever, segment_values
 from services.recommendations.retrieval.settings import RetrievalSettings
-from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.towers import TwoTowers
 from services.recommendations.training.checks import check_columns
 from services.recommendations.training.histories import segments_by_user
@@ -158,7 +158,7 @@ def _evaluate(
     settings: RetrievalSettings,
     on: HeldOut,
 ) -> ModelEvaluation:
-    model = RetrieverTopItems(retriever, training.split.catalogue, segments)
+    model = RetrieverAsCatalogueRanker(retriever, training.split.catalogue, segments)
     return evaluate(
         model, training.split, seed=training.seed, on=on, max_users=settings.validation_users, resamples=200
     )

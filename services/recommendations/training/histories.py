@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import HISTORY_LIMIT, Segment, UserState
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
 def segments_by_user(dataset: Dataset) -> dict[str, Segment]:
@@ -19,7 +19,7 @@ def segments_by_user(dataset: Dataset) -> dict[str, Segment]:
 
 
 def user_states(
-    dataset: Dataset, histories: Sequences, users: NDArray[np.int32] | None = None
+    dataset: Dataset, histories: UserHistories, users: NDArray[np.int32] | None = None
 ) -> Iterator[UserState]:
     """Yield one state per row of ``users``.
 

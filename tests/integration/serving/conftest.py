@@ -20,7 +20,7 @@ import pytest
 from services.recommendations.jobs.training import STAGES, TrainingSettings, train_stages
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.dataset import Dataset, load_dataset
-from streamrec.features.service import materialize
+from streamrec.features.materialization import materialize
 from streamrec.features.settings import FeatureSettings
 from streamrec.registry.mlflow_registry import MlflowModelRegistry, RegistrySettings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
 from streamrec.events.write_ahead_log import WriteAheadLog
-from streamrec.features.service import open_feature_store
+from streamrec.features.materialization import open_feature_store
 from streamrec.features.settings import FeatureSettings
 from streamrec.registry.mlflow_registry import RegistrySettings
 

@@ -16,7 +16,7 @@ from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.training.histories import user_states
 from streamrec.events.reader import FileEventReader
-from streamrec.features.service import open_feature_store
+from streamrec.features.materialization import open_feature_store
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
 from streamrec.training.splits import user_sequences
 

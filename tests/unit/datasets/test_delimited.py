@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from streamrec.datasets.importers.delimited import read_delimited
-from streamrec.datasets.importers.duplicates import DuplicateRows
+from streamrec.datasets.importers.repeated_rows import DuplicateRows
 
 
 @pytest.mark.parametrize("chunk_bytes", [16, 37, 64, 1_000_000])

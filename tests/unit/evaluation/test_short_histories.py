@@ -11,7 +11,7 @@ from services.recommendations.evaluation.short_histories import (
 )
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 ITEMS = 40
 NAMES = tuple(f"i{item:02}" for item in range(ITEMS))
@@ -26,10 +26,10 @@ CATALOGUE = Catalogue(
 FINLAND, SPAIN = Segment(country="fi"), Segment(country="es")
 
 
-def sequences(rows: list[list[int]]) -> Sequences:
+def sequences(rows: list[list[int]]) -> UserHistories:
     items = np.array([item for row in rows for item in row], dtype=np.int32)
     offsets = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
-    return Sequences(tuple(f"u{row}" for row in range(len(rows))), offsets, items, np.arange(len(items)))
+    return UserHistories(tuple(f"u{row}" for row in range(len(rows))), offsets, items, np.arange(len(items)))
 
 
 def user(number: int, history: list[int], target: int, segment: Segment = FINLAND) -> HeldOutUser:

@@ -9,13 +9,13 @@ import pytest
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.local_stages import LocalModels
-from services.recommendations.pipeline.offline import OfflinePipeline, PipelineTopItems
+from services.recommendations.pipeline.offline import OfflinePipeline, PipelineAsCatalogueRanker
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls, UnusableAnswerError
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 AT_ONCE = PipelineSettings(HandOver(kappa=0.05))
 """Complete with the first interaction: who has one takes one path, who has none the other."""
@@ -94,8 +94,8 @@ def test_an_evaluated_list_begins_with_the_slate_that_is_served(models, item_tab
             return super().rerank(candidates, user, current_latency_ms, slate_length=slate_length)
 
     recording = OfflinePipeline(replace(models, reranking=Recording(models.ranking.item_ids)), item_table)
-    histories = Sequences(("u",), np.array([0, 5]), np.arange(5, dtype=np.int32), np.arange(5))
-    lists = PipelineTopItems(recording, {}).top_items(np.array([0], dtype=np.int32), histories, 20)
+    histories = UserHistories(("u",), np.array([0, 5]), np.arange(5, dtype=np.int32), np.arange(5))
+    lists = PipelineAsCatalogueRanker(recording, {}).top_items(np.array([0], dtype=np.int32), histories, 20)
     assert lists.shape == (1, 20)
     recording.recommend(KNOWN, 7, "r")
     assert chosen == [10, 7]
@@ -141,13 +141,13 @@ def test_propensities_of_a_uniform_draw_are_the_slates_share_of_the_catalogue(mo
 
 def test_evaluation_adapter_returns_unseen_catalogue_rows(models, item_table, catalogue):
     offline = OfflinePipeline(models, item_table, AT_ONCE)
-    histories = Sequences(
+    histories = UserHistories(
         user_ids=("a", "b"),
         offsets=np.array([0, 6, 7]),
         items=np.array([0, 1, 2, 3, 4, 5, 9], dtype=np.int32),
         timestamps=np.arange(7),
     )
-    top = PipelineTopItems(offline, {}).top_items(np.array([0, 1], dtype=np.int32), histories, 500)
+    top = PipelineAsCatalogueRanker(offline, {}).top_items(np.array([0, 1], dtype=np.int32), histories, 500)
     assert top.shape == (2, len(catalogue))
     assert top[0, :3].tolist() == [9, 7, 11]
     assert set(top[0, :24].tolist()) == set(range(6, 30))
@@ -165,8 +165,8 @@ def test_evaluation_adapter_uses_segments(offline, catalogue):
 
     spy = Spy(catalogue.item_ids)
     models = LocalModels(spy, spy, spy, spy, dict.fromkeys(TIMEOUTS_MS, 1))
-    adapter = PipelineTopItems(OfflinePipeline(models, offline.items), {"a": Segment(language="fi")})
-    histories = Sequences(
+    adapter = PipelineAsCatalogueRanker(OfflinePipeline(models, offline.items), {"a": Segment(language="fi")})
+    histories = UserHistories(
         user_ids=("a", "b"),
         offsets=np.array([0, 1, 2]),
         items=np.array([0, 1], dtype=np.int32),

@@ -20,7 +20,7 @@ from services.recommendations.ranking.settings import NetworkSettings, Optimisat
 from services.recommendations.ranking.train import train
 from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.progress import SilentProgress
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 ITEM_COUNT = 5_000
 """More than are taken whole: negatives are sampled."""
@@ -31,7 +31,7 @@ ITEM_COUNT = 5_000
 def test_a_step_keeps_to_the_device_of_the_network(phase: str, item_count: int):
     rng = np.random.default_rng(1)
     lengths = np.array([9, 4, 12])
-    sequences = Sequences(
+    sequences = UserHistories(
         user_ids=("a", "b", "c"),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         items=rng.integers(item_count, size=25).astype(np.int32),

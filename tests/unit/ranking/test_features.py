@@ -22,14 +22,14 @@ from services.recommendations.ranking.item_tables import (
 )
 from services.recommendations.ranking.settings import CombinationSettings, FeatureSettings
 from services.recommendations.training.input import TrainingInput
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 SETTINGS = FeatureSettings(transition_window=3, neighbour_count=100)
 
 
-def sequences(*lists: list[int]) -> Sequences:
+def sequences(*lists: list[int]) -> UserHistories:
     lengths = [len(items) for items in lists]
-    return Sequences(
+    return UserHistories(
         user_ids=tuple(f"u{user}" for user in range(len(lists))),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         items=np.array([item for items in lists for item in items], dtype=np.int32),

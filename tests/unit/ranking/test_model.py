@@ -5,9 +5,9 @@ import pytest
 
 from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
 from services.recommendations.ranking.candidate_features import FEATURES
+from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.combination import LOGITS
 from services.recommendations.ranking.model import RankingModel
-from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.training.input import TrainingInput
 
 HISTORY = ("i03", "i04", "i05")
@@ -113,7 +113,7 @@ def test_full_ranking_agrees_with_ranking_candidates(model: RankingModel, traini
 def test_full_ranking_leaves_out_what_was_seen_and_pads(model: RankingModel, training: TrainingInput):
     histories = training.split.history
     users = training.split.evaluated[:5]
-    lists = RankerTopItems(model, {}).top_items(users, histories, 1000)
+    lists = RankerAsCatalogueRanker(model, {}).top_items(users, histories, 1000)
     assert lists.shape == (5, len(model.item_ids))
     for user, rows in zip(users, lists, strict=True):
         listed = rows[rows >= 0]
@@ -141,7 +141,7 @@ def test_the_segment_reaches_the_full_ranking(model: RankingModel, training: Tra
     try:
         users = training.split.evaluated[:1]
         user_id = training.split.history.user_ids[users[0]]
-        lists = RankerTopItems(model, {user_id: Segment(language="hi")}).top_items(
+        lists = RankerAsCatalogueRanker(model, {user_id: Segment(language="hi")}).top_items(
             users, training.split.history, 5
         )
         languages = [training.split.catalogue.creator_languages[row] for row in lists[0]]

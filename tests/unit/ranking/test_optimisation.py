@@ -16,12 +16,12 @@ from services.recommendations.ranking.optimisation import NetworkTraining
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import NetworkSettings, OptimisationSettings
 from streamrec.contracts.progress import SilentProgress
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
-def sequences(*lists: list[int]) -> Sequences:
+def sequences(*lists: list[int]) -> UserHistories:
     lengths = [len(items) for items in lists]
-    return Sequences(
+    return UserHistories(
         user_ids=tuple(f"u{user}" for user in range(len(lists))),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         items=np.array([item for items in lists for item in items], dtype=np.int32),

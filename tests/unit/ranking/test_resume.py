@@ -29,7 +29,7 @@ from services.recommendations.ranking.train import (
 from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import SilentProgress
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 ITEM_COUNT = 30
 PHASE = PhaseSettings(
@@ -73,10 +73,10 @@ class Validation:
             return float(network.item_vectors().std()) + float(ordered)
 
 
-def data() -> Sequences:
+def data() -> UserHistories:
     rng = np.random.default_rng(2)
     lengths = rng.integers(2, 40, size=40)
-    return Sequences(
+    return UserHistories(
         user_ids=tuple(f"u{user}" for user in range(40)),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         items=rng.integers(ITEM_COUNT, size=int(lengths.sum())).astype(np.int32),

@@ -22,13 +22,13 @@ from services.recommendations.ranking.student.settings import (
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 ITEMS = 30
 
 
-def sequences(lists: list[list[int]]) -> Sequences:
-    return Sequences(
+def sequences(lists: list[list[int]]) -> UserHistories:
+    return UserHistories(
         user_ids=tuple(f"u{user}" for user in range(len(lists))),
         offsets=np.cumsum([0, *map(len, lists)]).astype(np.int64),
         items=np.concatenate([np.array(items, dtype=np.int32) for items in lists]),
@@ -72,7 +72,7 @@ SETTINGS = DistillationSettings(
 )
 
 
-def labelled(train: Sequences, settings: DistillationSettings = SETTINGS, teacher=None, seed=0):
+def labelled(train: UserHistories, settings: DistillationSettings = SETTINGS, teacher=None, seed=0):
     rng = np.random.default_rng(seed)
     windows = draw_windows(train, settings, label_count=40, history_length=6, rng=rng)
     segments = [Segment(language=user_id) for user_id in train.user_ids]

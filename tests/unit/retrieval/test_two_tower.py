@@ -13,6 +13,7 @@ import torch
 
 from services.recommendations.contracts.candidates import UNKNOWN, Segment, UserState
 from services.recommendations.item_index.index import ItemIndex
+from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
 from services.recommendations.retrieval.content import ContentVocabulary
 from services.recommendations.retrieval.examples import NextItemExamples
 from services.recommendations.retrieval.model import (
@@ -23,7 +24,6 @@ from services.recommendations.retrieval.model import (
     segment_values,
 )
 from services.recommendations.retrieval.settings import RetrievalSettings
-from services.recommendations.retrieval.top_items import RetrieverTopItems
 from services.recommendations.retrieval.towers import TwoTowers
 from services.recommendations.retrieval.train import train
 from services.recommendations.training.histories import segments_by_user
@@ -64,7 +64,9 @@ def test_it_learns_what_the_history_says(trained: Trained, training: TrainingInp
     assert share_of("crime", trained.retriever.retrieve(user, 20).item_ids) >= 0.9
     popularity = Popularity.fit(training.split.train, len(training.dataset.catalogue))
     baseline = evaluate(popularity, training.split, seed=0).metrics["hit@10"]
-    model = RetrieverTopItems(trained.retriever, training.split.catalogue, segments_by_user(training.dataset))
+    model = RetrieverAsCatalogueRanker(
+        trained.retriever, training.split.catalogue, segments_by_user(training.dataset)
+    )
     result = evaluate(model, training.split, seed=training.seed)
     assert result.metrics["hit@10"].low > 2 * baseline.value
     assert trained.spec.metrics["test_hit_at_10"] == pytest.approx(result.metrics["hit@10"].value)

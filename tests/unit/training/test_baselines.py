@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.training.baselines import BASELINES, EASE, ItemKNN, Markov, Popularity, history_matrix
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
-def sequences(rows: list[list[int]]) -> Sequences:
+def sequences(rows: list[list[int]]) -> UserHistories:
     lengths = [len(row) for row in rows]
     items = np.array([item for row in rows for item in row], dtype=np.int32)
-    return Sequences(
+    return UserHistories(
         user_ids=tuple(f"u{number:03}" for number in range(len(rows))),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         items=items,
@@ -20,7 +20,7 @@ def sequences(rows: list[list[int]]) -> Sequences:
     )
 
 
-def random_sequences(users: int, items: int, seed: int) -> Sequences:
+def random_sequences(users: int, items: int, seed: int) -> UserHistories:
     """Popular items more often, and a few items that nobody touched."""
     rng = np.random.default_rng(seed)
     shares = 1.0 / np.arange(1, items - 2)
@@ -34,7 +34,7 @@ def random_sequences(users: int, items: int, seed: int) -> Sequences:
 
 
 def scores_of(
-    model: Popularity | ItemKNN | EASE | Markov, train: Sequences, items: int
+    model: Popularity | ItemKNN | EASE | Markov, train: UserHistories, items: int
 ) -> NDArray[np.float32]:
     users = np.arange(len(train), dtype=np.int32)
     last = train.items[train.offsets[1:] - 1]

@@ -18,16 +18,16 @@ from streamrec.training.evaluation import (
     evaluation_report,
     paired_difference,
 )
-from streamrec.training.splits import Sequences, Split
+from streamrec.training.splits import Split, UserHistories
 
 ITEM_COUNT = 700
 USER_COUNT = 60
 
 
-def sequences(rows: list[list[int]]) -> Sequences:
+def sequences(rows: list[list[int]]) -> UserHistories:
     lengths = [len(row) for row in rows]
     items = np.array([item for row in rows for item in row], dtype=np.int32)
-    return Sequences(
+    return UserHistories(
         user_ids=tuple(f"u{number:03}" for number in range(len(rows))),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         items=items,
@@ -76,7 +76,7 @@ class RandomOrder:
             order.insert(int(rng.integers(12)), self.target[user])
         return order
 
-    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
+    def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
         return np.array(
             [self.order(user, set(histories.of(user).tolist()))[:count] for user in users.tolist()],
             dtype=np.int32,
@@ -106,7 +106,7 @@ def test_metrics_equal_a_plain_second_implementation() -> None:
 class Recorder:
     """Returns nothing and remembers the histories it was shown."""
 
-    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
+    def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
         self.seen = {user: histories.of(user).tolist() for user in users.tolist()}
         return np.full((len(users), count), -1, dtype=np.int32)
 
@@ -201,7 +201,9 @@ def test_a_model_that_breaks_the_protocol_is_an_error(fault: str, words: str) ->
     split = a_split()
 
     class Faulty(RandomOrder):
-        def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
+        def top_items(
+            self, users: NDArray[np.int32], histories: UserHistories, count: int
+        ) -> NDArray[np.int32]:
             lists = super().top_items(users, histories, count)
             lists[3, 5] = {
                 "seen": histories.of(int(users[3]))[0],

@@ -28,7 +28,7 @@ from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import UNKNOWN
 from streamrec.datasets.importers import checks
 from streamrec.datasets.importers.delimited import CSV, Chunk, DelimitedFormat, read_delimited, read_header
-from streamrec.datasets.importers.duplicates import DuplicateRows, repeated_ids
+from streamrec.datasets.importers.repeated_rows import DuplicateRows, repeated_ids
 from streamrec.datasets.importers.report import ImportReport
 from streamrec.datasets.importers.session import ImportSession, import_session, table_of_rows
 from streamrec.datasets.quarantine import Reason, Triage

@@ -38,7 +38,7 @@ from streamrec.datasets.importers.columns import (
     open_parquet,
     read_batches,
 )
-from streamrec.datasets.importers.duplicates import DuplicateRows, repeated_ids
+from streamrec.datasets.importers.repeated_rows import DuplicateRows, repeated_ids
 from streamrec.datasets.importers.report import ImportReport
 from streamrec.datasets.importers.session import ImportSession, import_session
 from streamrec.datasets.quarantine import Reason, Triage

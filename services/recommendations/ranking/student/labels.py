@@ -24,7 +24,7 @@ from services.recommendations.ranking.student.network import PADDING
 from services.recommendations.ranking.student.settings import DistillationSettings
 from streamrec.contracts.errors import InvalidInputError, PermanentError
 from streamrec.contracts.progress import Progress
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
 class Teacher(Protocol):
@@ -72,7 +72,7 @@ class Windows:
 
     Attributes:
         users: Shape (w,), int64: row of each stretch's user.
-        starts: Shape (w,), int64: first item, as a position in `Sequences.items`.
+        starts: Shape (w,), int64: first item, as a position in `UserHistories.items`.
         ends: Shape (w,), int64: one past the last item.
         prefix_lengths: Shape (w, p), int64: lengths of the labelled prefixes, each at most ``ends - starts``,
             increasing; the first is repeated where there are fewer prefixes than p.
@@ -117,7 +117,7 @@ class LabelledStep:
 
 
 def draw_windows(
-    train: Sequences,
+    train: UserHistories,
     settings: DistillationSettings,
     *,
     label_count: int,
@@ -154,7 +154,7 @@ def draw_windows(
 
 def label(
     teacher: Teacher,
-    train: Sequences,
+    train: UserHistories,
     windows: Windows,
     segments: Sequence[Segment],
     features: FeatureScorer,
@@ -199,7 +199,7 @@ def label(
 
 def _label_step(
     teacher: Teacher,
-    train: Sequences,
+    train: UserHistories,
     windows: Windows,
     chosen: NDArray[np.int64],
     segments: Sequence[Segment],

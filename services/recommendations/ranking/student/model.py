@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.ranking import full_ranking
+from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student import artifact
 from services.recommendations.ranking.student.features import FeatureScorer, FeatureTables
 from services.recommendations.ranking.student.runtime import StudentScorer, StudentWeights
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
-from services.recommendations.ranking.top_items import RankerTopItems
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 _UNKNOWN_SEGMENT: Final = Segment()
 
 
 class StudentRanker:
-    """Scores candidates for a user. Implements `Ranker` and `TopItems`; safe to share between threads.
+    """Scores candidates for a user. Implements `Ranker` and `CatalogueRanker`; safe to share between threads.
 
     An item's score depends on the user's history and segment and on nothing else.
 
@@ -89,12 +89,12 @@ class StudentRanker:
         scores += self._feature_scorer.scores(history, segment, candidates)
         return scores
 
-    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
-        """Rank the whole catalogue for some users of unknown segment; see `TopItems.top_items`.
+    def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
+        """Rank the whole catalogue for some users of unknown segment; see `CatalogueRanker.top_items`.
 
-        With segments use `services.recommendations.ranking.top_items.RankerTopItems`.
+        With segments use `services.recommendations.ranking.catalogue_ranker.RankerAsCatalogueRanker`.
         """
-        return RankerTopItems(self, {}).top_items(users, histories, count)
+        return RankerAsCatalogueRanker(self, {}).top_items(users, histories, count)
 
     def save(self, folder: Path) -> None:
         """Write the artifact into ``folder``, which is made if need be; see `artifact.write`."""

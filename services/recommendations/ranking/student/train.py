@@ -12,6 +12,7 @@ import torch
 
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.contracts.stages import MODEL_NAMES
+from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student.distillation import distil
 from services.recommendations.ranking.student.export import serving_weights
@@ -20,7 +21,6 @@ from services.recommendations.ranking.student.labels import Teacher, draw_window
 from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.settings import StudentSettings
-from services.recommendations.ranking.top_items import RankerTopItems
 from services.recommendations.training.checks import check_columns
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import TrainingInput, settings_fingerprint
@@ -142,7 +142,7 @@ def _metrics(
     model: StudentRanker, training: TrainingInput, segments: Mapping[str, Segment]
 ) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    top_items = RankerTopItems(model, segments)
+    top_items = RankerAsCatalogueRanker(model, segments)
     training.progress.start("student: evaluation", len(_HELD_OUT))
     for on in _HELD_OUT:
         result = evaluate(top_items, training.split, seed=training.seed, on=on, max_users=_EVALUATED_USERS)

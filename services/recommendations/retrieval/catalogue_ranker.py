@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Retriever, Segment, UserState
 from streamrec.datasets.catalogue import Catalogue
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
 @dataclass(frozen=True)
-class RetrieverTopItems:
-    """A retriever as `streamrec.training.evaluation.TopItems`.
+class RetrieverAsCatalogueRanker:
+    """A retriever as `streamrec.training.evaluation.CatalogueRanker`.
 
     Attributes:
         retriever: What to evaluate.
@@ -27,8 +27,8 @@ class RetrieverTopItems:
     catalogue: Catalogue
     segments: Mapping[str, Segment]
 
-    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
-        """See `TopItems.top_items`."""
+    def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
+        """See `CatalogueRanker.top_items`."""
         item_ids, row_of = self.catalogue.item_ids, self.catalogue.row_of
         lists = np.full((len(users), min(count, len(self.catalogue))), -1, dtype=np.int32)
         for position, user in enumerate(users.tolist()):

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
 def test_the_matrix_leaves_the_order_of_time_alone() -> None:
-    sequences = Sequences(
+    sequences = UserHistories(
         user_ids=("a", "b"),
         offsets=np.array([0, 4, 6]),
         items=np.array([5, 1, 3, 1, 4, 0], dtype=np.int32),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from streamrec.serving.duplicates import RecentIds
+from streamrec.serving.recent_ids import RecentIds
 
 
 def test_an_id_is_new_once():

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.full_ranking import Scorer, top_unseen
-from streamrec.training.splits import Sequences
+from streamrec.training.splits import UserHistories
 
 
 @dataclass(frozen=True)
-class RankerTopItems:
-    """A ranker, teacher or student, as `streamrec.training.evaluation.TopItems`.
+class RankerAsCatalogueRanker:
+    """A ranker, teacher or student, as `streamrec.training.evaluation.CatalogueRanker`.
 
     Attributes:
         model: What to evaluate; rows of the histories are rows of its items.
@@ -25,8 +25,8 @@ class RankerTopItems:
     model: Scorer
     segments: Mapping[str, Segment]
 
-    def top_items(self, users: NDArray[np.int32], histories: Sequences, count: int) -> NDArray[np.int32]:
-        """See `TopItems.top_items`."""
+    def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
+        """See `CatalogueRanker.top_items`."""
         count = min(count, len(self.model.item_ids))
         lists = np.empty((len(users), count), dtype=np.int32)
         for place, user in enumerate(users.tolist()):
