@@ -23,9 +23,9 @@ def apply(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     from streamrec.command_line.composition import feature_settings
 
     settings = feature_settings(Workspace(workspace))
-    from streamrec.features import service  # after the settings: Feast takes seconds to load
+    from streamrec.features import materialization  # after the settings: Feast takes seconds to load
 
-    names = service.apply(settings)
+    names = materialization.apply(settings)
     typer.echo(f"{len(names)} definitions applied: {', '.join(names)}")
 
 

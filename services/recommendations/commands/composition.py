@@ -12,7 +12,7 @@ from streamrec.command_line.workspace import Workspace
 if TYPE_CHECKING:
     from services.recommendations.gateway.settings import GatewayParts
     from services.recommendations.jobs.training import TrainingSettings
-    from services.recommendations.pipeline.local_models import LocalModels
+    from services.recommendations.pipeline.local_stages import LocalModels
     from streamrec.registry.model_registry import ModelRegistry
 
 
