@@ -33,11 +33,13 @@ demo: $(VENV)/.running ## From data to served recommendations, with a report in 
 	$(BIN)/streamrec demo $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/.developing ## Every test; unit tests first
-	$(BIN)/pytest tests/unit tests/architecture
-	$(BIN)/pytest tests/contract tests/integration tests/simulation
+	@rm -rf var/tests
+	$(BIN)/pytest --numprocesses auto --junit-xml var/tests/unit.xml tests/unit tests/architecture
+	$(BIN)/pytest --junit-xml var/tests/other.xml tests/contract tests/integration tests/simulation
+	@$(BIN)/python tests/count_tests.py var/tests
 
-unit: $(VENV)/.developing ## The fast tests alone
-	$(BIN)/pytest tests/unit tests/architecture
+unit: $(VENV)/.developing ## The fast tests alone, on all cores
+	$(BIN)/pytest --numprocesses auto tests/unit tests/architecture
 
 scenarios: $(VENV)/.developing ## The long tests: whole worlds in closed loop, about an hour
 	$(BIN)/pytest --timeout 7200 tests/scenarios
