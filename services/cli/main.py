@@ -17,7 +17,11 @@ from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installe
 from streamrec.contracts.errors import StreamRecError
 
 _ERROR_EXIT_CODE: Final = 2
+"""Wrong usage or input, or something that a command needs is not there."""
+
 _UNLOADABLE_EXIT_CODE: Final = 1
+"""The code of a spoke cannot be loaded."""
+
 _HUB_PACKAGES: Final = ("streamrec", "services")
 
 
@@ -65,18 +69,20 @@ class HubGroup(TyperGroup):
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
         """List the hub's commands and the spokes in the help; report a spoke that cannot be loaded."""
-        hub = {name: command for name, command in self.commands.items() if not command.hidden}
         spokes = {name: mounted_command(spoke) for name, spoke in self._spokes.items()}
         for command in spokes.values():
             if isinstance(command, UnloadableSpoke):
                 _report(str(command.error))
-        limit = formatter.width - 6 - max(map(len, [*hub, *spokes]))
-        for title, commands in (("Commands", hub), ("Spokes", spokes)):
-            if commands:
+        limit = formatter.width - 6 - max(map(len, [*self.commands, *spokes]))
+        for title, commands in (("Commands", self.commands), ("Spokes", spokes)):
+            rows = [
+                (name, command.get_short_help_str(limit))
+                for name, command in commands.items()
+                if not command.hidden
+            ]
+            if rows:
                 with formatter.section(title):
-                    formatter.write_dl(
-                        [(name, command.get_short_help_str(limit)) for name, command in commands.items()]
-                    )
+                    formatter.write_dl(rows)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; with ``--debug`` every error keeps its traceback."""

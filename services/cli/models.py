@@ -22,8 +22,12 @@ def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     from streamrec.command_line.composition import open_registry
     from streamrec.command_line.tables import stdout_console, table
 
-    registry = open_registry(Workspace(workspace))
+    place = Workspace(workspace)
+    registry = open_registry(place)
     versions = [version for name in registry.names() for version in registry.versions(name)]
+    if not versions:
+        typer.echo(f"no version is registered in {place.registry}")
+        return
     rows = (
         (
             str(version.ref),

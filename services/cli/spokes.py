@@ -17,7 +17,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -99,7 +99,7 @@ def load_commands(spoke: Spoke) -> TyperGroup:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpokeLoadError(
             f"the spoke {spoke.name!r} ({spoke.origin}) cannot be loaded: {reason}; "
-            "its package must be mended or uninstalled"
+            "mend its package, install what it needs, or uninstall it"
         ) from error
 
 
@@ -112,10 +112,7 @@ def _group(spoke: Spoke) -> TyperGroup:
     # A group even where the spoke has one command alone, and with plain help texts like the hub's own.
     host = typer.Typer(rich_markup_mode=None)
     host.add_typer(commands, name=spoke.name)
-    mounted = get_group(host).commands[spoke.name]
-    if not isinstance(mounted, TyperGroup):
-        raise TypeError(f"the entry point makes a {type(mounted).__name__} of Typer, not a group of commands")
-    return mounted
+    return cast(TyperGroup, get_group(host).commands[spoke.name])
 
 
 class UnloadableSpoke(TyperCommand):
@@ -124,7 +121,7 @@ class UnloadableSpoke(TyperCommand):
     def __init__(self, spoke: Spoke, error: SpokeLoadError) -> None:
         super().__init__(
             spoke.name,
-            short_help=f"Cannot be loaded: {spoke.distribution} must be mended or uninstalled.",
+            short_help=f"Cannot be loaded ({spoke.distribution}).",
             add_help_option=False,
             context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
             rich_markup_mode=None,

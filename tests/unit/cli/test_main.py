@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 
 from services.cli.main import app
 from streamrec.contracts.errors import DependencyError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 COMMANDS = {
     (): ("demo", "data", "features", "models", "events", "recommendations"),
@@ -100,6 +103,8 @@ def test_a_missing_package_names_the_extra_and_a_defect_keeps_its_traceback(runn
     assert result.exit_code == 2
     assert "torch" in result.stderr
     assert "pip install 'streamrec[serving,training]'" in result.stderr
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"serving", "training"} <= set(project["optional-dependencies"])
 
     monkeypatch.setattr("streamrec.command_line.composition.load_data_folder", lacks("services.gone"))
     assert isinstance(
@@ -139,8 +144,7 @@ def test_help_imports_no_heavy_library_and_a_spoke_only_to_list_it(arguments, un
         f"assert CliRunner().invoke(app, {arguments!r}).exit_code == 0\n"
         f"print([name for name in {unwanted!r} if name in sys.modules])"
     )
-    root = Path(__file__).resolve().parents[3]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "platform"), str(root)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "platform"), str(ROOT)])}
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", script],

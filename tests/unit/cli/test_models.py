@@ -81,6 +81,12 @@ def test_versions_of_every_model_are_listed(registry, tmp_path):
     assert "2026-01-02" in text
 
 
+def test_an_empty_registry_is_said_to_be_empty(tmp_path, monkeypatch):
+    empty = MemoryModelRegistry(tmp_path / "cache")
+    monkeypatch.setattr(composition, "open_registry", lambda _workspace: empty)
+    assert "no version is registered" in run("list").stdout
+
+
 def test_without_a_champion_it_is_the_newest(registry, tmp_path):
     artifact = tmp_path / "teacher"
     artifact.mkdir()

@@ -85,7 +85,7 @@ def test_a_spoke_that_cannot_be_loaded_is_named_and_takes_nothing_else_down(inst
     assert reason in listed.stderr
     for name in ("data", "models", "recommendations"):
         assert f"\n  {name} " in listed.stdout
-    assert f"broken           Cannot be loaded: {module} 1.2" in listed.stdout.replace("\n    ", " ")
+    assert f"broken           Cannot be loaded ({module} 1.2)" in " ".join(listed.stdout.splitlines())
 
     for arguments in (["broken"], ["broken", "--help"], ["broken", "train", "-x", "--data", "y"]):
         called = run(*arguments)
