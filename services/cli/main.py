@@ -1,9 +1,11 @@
-"""The `streamrec` command: the groups, the options before a command, and how errors reach a person."""
+"""The `streamrec` command: the hub's groups, the installed spokes, and how errors reach a person."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,36 +13,76 @@ from typer.core import TyperGroup
 
 from services.cli import data, events, features, models
 from services.cli.demo import command as demo
-from services.recommendations.commands import evaluate, exposure, hand_over, index, serve, train, world
+from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installed_spokes, mounted_command
 from streamrec.contracts.errors import StreamRecError
 
 _ERROR_EXIT_CODE: Final = 2
-_ORDER: Final = (
-    "demo",
-    "data",
-    "world",
-    "features",
-    "train",
-    "index",
-    "evaluate",
-    "hand-over",
-    "models",
-    "serve",
-    "events",
-    "exposure",
-)
-_OWN_PACKAGES: Final = ("streamrec", "services")
+"""Wrong usage or input, or something that a command needs is not there."""
+
+_UNLOADABLE_EXIT_CODE: Final = 1
+"""The code of a spoke cannot be loaded."""
+
+_HUB_PACKAGES: Final = ("streamrec", "services")
 
 
-class ErrorReportingGroup(TyperGroup):
-    """Turns an error that the platform raises on purpose into one line on stderr and exit code 2.
+class HubGroup(TyperGroup):
+    """The hub's commands and those of every installed spoke.
 
-    Any other exception is a defect and keeps its traceback.
+    An error that the platform raises on purpose, in a spoke's commands too, becomes one line on stderr and
+    exit code 2. Any other exception is a defect and keeps its traceback.
     """
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._spokes: Mapping[str, Spoke] = {}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Find the installed spokes first; one whose name is wrong or taken ends the command."""
+        try:
+            self._spokes = installed_spokes(self.commands)
+        except StreamRecError as error:
+            _report(str(error))
+            raise typer.Exit(_ERROR_EXIT_CODE) from error
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: Any) -> list[str]:
-        """List the commands in the order of the data's path."""
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+        """List the hub's commands, then the spokes."""
+        return [*super().list_commands(ctx), *self._spokes]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; a spoke's code is imported here, when it is asked for."""
+        spoke = self._spokes.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if spoke is None else mounted_command(spoke)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is meant, or say what there is."""
+        known = self.list_commands(ctx)
+        if args[0] not in known:
+            close = get_close_matches(args[0], known)
+            suggestion = f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+            ctx.fail(
+                f"No such command {args[0]!r}.{suggestion} Spokes installed here: "
+                f"{', '.join(self._spokes) or 'none'}. After a spoke has been added to the pyproject.toml "
+                "of an editable package, install that package again."
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """List the hub's commands and the spokes in the help; report a spoke that cannot be loaded."""
+        spokes = {name: mounted_command(spoke) for name, spoke in self._spokes.items()}
+        for command in spokes.values():
+            if isinstance(command, UnloadableSpoke):
+                _report(str(command.error))
+        limit = formatter.width - 6 - max(map(len, [*self.commands, *spokes]))
+        for title, commands in (("Commands", self.commands), ("Spokes", spokes)):
+            rows = [
+                (name, command.get_short_help_str(limit))
+                for name, command in commands.items()
+                if not command.hidden
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; with ``--debug`` every error keeps its traceback."""
@@ -50,14 +92,27 @@ class ErrorReportingGroup(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             _report(str(error))
-        except ModuleNotFoundError as error:
-            if ctx.params.get("debug") or error.name is None or error.name.split(".")[0] in _OWN_PACKAGES:
+        except SpokeLoadError as error:
+            if ctx.params.get("debug"):
                 raise
-            _report(
-                f"the package {error.name!r} is not installed; this command needs the extras: "
-                "pip install 'streamrec[serving,training]'"
-            )
+            _report(str(error))
+            raise typer.Exit(_UNLOADABLE_EXIT_CODE) from error
+        except ModuleNotFoundError as error:
+            advice = self._missing_package(error, self._spokes.get(ctx.invoked_subcommand))
+            if ctx.params.get("debug") or advice is None:
+                raise
+            _report(advice)
         raise typer.Exit(_ERROR_EXIT_CODE)
+
+    def _missing_package(self, error: ModuleNotFoundError, spoke: Spoke | None) -> str | None:
+        """Say what to install; None where it is a module of our own, or of the spoke, that is missing."""
+        own = _HUB_PACKAGES if spoke is None else (*_HUB_PACKAGES, spoke.top_package)
+        if error.name is None or error.name.split(".")[0] in own:
+            return None
+        missing = f"the package {error.name!r} is not installed; "
+        if spoke is None or spoke.top_package in _HUB_PACKAGES:
+            return f"{missing}this command needs the extras: pip install 'streamrec[serving,training]'"
+        return f"{missing}install {spoke.distribution} with all that the spoke {spoke.name!r} needs"
 
 
 def _report(problem: str) -> None:
@@ -65,27 +120,21 @@ def _report(problem: str) -> None:
     typer.echo(" ".join(problem.split()), err=True)
 
 
+# In the order in which help lists them: commands first, then groups along the data's path, then spokes.
 app = typer.Typer(
     name="streamrec",
-    cls=ErrorReportingGroup,
+    cls=HubGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="StreamRec: recommendations from data to serving, and the hub every team ships models on.",
+    help="StreamRec: the hub that every team ships models on, and the spokes that are installed.",
 )
-app.add_typer(data.app, name="data")
-app.add_typer(world.app, name="world")
-app.add_typer(features.app, name="features")
-app.command("train")(train.train)
-app.add_typer(index.app, name="index")
-app.command("evaluate")(evaluate.evaluate)
-app.command("hand-over")(hand_over.hand_over)
-app.add_typer(models.app, name="models")
-app.command("serve")(serve.serve)
-app.add_typer(events.app, name="events")
-app.add_typer(exposure.app, name="exposure")
 app.command("demo")(demo.demo)
+app.add_typer(data.app, name="data")
+app.add_typer(features.app, name="features")
+app.add_typer(models.app, name="models")
+app.add_typer(events.app, name="events")
 
 
 @app.callback()
@@ -94,8 +143,8 @@ def options(
         bool, typer.Option("--debug", envvar="STREAMREC_DEBUG", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
-    """StreamRec: recommendations from data to serving, and the hub every team ships models on."""
-    del debug  # read by ErrorReportingGroup, before the command runs
+    """StreamRec: the hub that every team ships models on, and the spokes that are installed."""
+    del debug  # read by HubGroup, before the command runs
 
 
 def main() -> None:

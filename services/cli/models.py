@@ -18,13 +18,16 @@ app = typer.Typer(no_args_is_help=True, help="Look at registered models.", rich_
 
 @app.command("list")
 def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """List every version of this installation's models, newest first."""
-    from services.recommendations.training.input import TRAINED_MODEL_NAMES
+    """List every version of every registered model, the newest of each first."""
     from streamrec.command_line.composition import open_registry
     from streamrec.command_line.tables import stdout_console, table
 
-    registry = open_registry(Workspace(workspace))
-    versions = [version for name in TRAINED_MODEL_NAMES.values() for version in registry.versions(name)]
+    place = Workspace(workspace)
+    registry = open_registry(place)
+    versions = [version for name in registry.names() for version in registry.versions(name)]
+    if not versions:
+        typer.echo(f"no version is registered in {place.registry}")
+        return
     rows = (
         (
             str(version.ref),
@@ -57,7 +60,7 @@ def card(
     path = registry.fetch(version) / (CARD_DATA_FILE if as_json else CARD_TEXT_FILE)
     if not path.is_file():
         raise NotFoundError(
-            f"{version.ref} was registered without a model card; train it again with 'streamrec train'"
+            f"{version.ref} was registered without a model card; train the model again: a new version has one"
         )
     text = path.read_text(encoding="utf-8")
     console = stdout_console()

@@ -1,9 +1,10 @@
 """Exact search, the default lists and what a sweep chooses: python tests/benchmarks/benchmark_item_index.py
 
 One thread, 500 items of 64 dimensions a query. Vectors are clustered, as trained ones are; queries are items
-with noise. Real vectors cluster otherwise (`streamrec index tune --replicate-to 200000` measures those): what
-is to be compared are the rows of one size in one run. At 200,000 items the choice of a sweep over both kinds
-of lists has to find 0.99 of the exact answer in a third of its time; the last line says whether it did.
+with noise. Real vectors cluster otherwise (`streamrec recommendations index tune --replicate-to 200000`
+measures those): what is to be compared are the rows of one size in one run. At 200,000 items the choice of a
+sweep over both kinds of lists has to find 0.99 of the exact answer in a third of its time; the last line says
+whether it did.
 """
 
 from __future__ import annotations

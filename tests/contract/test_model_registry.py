@@ -102,6 +102,19 @@ def test_versions_count_up_and_are_listed_newest_first(registry, artifact, name)
     assert [version.aliases for version in listed] == [frozenset(), frozenset({"champion"}), frozenset()]
 
 
+def test_names_are_those_of_the_registered_models(registry, artifact, name):
+    names = sorted([f"{name[:50]}-b", f"{name[:50]}-a"])
+    assert not set(names) & set(registry.names())
+    for each in reversed(names):
+        registry.register(spec(each), artifact)
+        registry.register(spec(each), artifact)
+
+    listed = registry.names()
+
+    assert list(listed) == sorted(set(listed))
+    assert [each for each in listed if each in names] == names
+
+
 def test_an_alias_moves(registry, artifact, name):
     registry.register(spec(name), artifact)
     registry.register(spec(name), artifact)

@@ -48,13 +48,8 @@ class Workspace:
         return self.root / "registry"
 
     @property
-    def index_choice(self) -> Path:
-        """What `streamrec index tune` chose, once it was run; training reads it."""
-        return self.root / "item_index.json"
-
-    @property
     def language_prices(self) -> Path:
-        """The exposure prices that `streamrec exposure control` publishes and re-ranking replicas poll."""
+        """The exposure prices that a controller publishes and re-ranking replicas poll."""
         return self.root / "exposure" / "language_prices.json"
 
     @property

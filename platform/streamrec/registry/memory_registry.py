@@ -85,6 +85,11 @@ class MemoryModelRegistry:
                 return version
         return None
 
+    def names(self) -> Sequence[str]:
+        """Return the names of the registered models, sorted; see `ModelRegistry.names`."""
+        with self._lock:
+            return tuple(sorted(self._models))
+
     def versions(self, name: str) -> Sequence[ModelVersion]:
         """Return all versions, newest first; see `ModelRegistry.versions`."""
         validate_model_name(name)

@@ -14,10 +14,11 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
@@ -169,23 +170,31 @@ class MlflowModelRegistry:
                 return version
         return None
 
+    def names(self) -> Sequence[str]:
+        """Return the names of the registered models, sorted; see `ModelRegistry.names`.
+
+        A model that somebody created around the platform, under a name that the platform refuses, is left out
+        with a warning in the log.
+        """
+        with self._connected("listing the models") as client:
+            found = [str(model.name) for model in _all_pages(client.search_registered_models)]
+        names: list[str] = []
+        for name in found:
+            try:
+                names.append(validate_model_name(name))
+            except InvalidInputError as error:
+                _LOG.warning("the model %r is left out of the list: %s", name, error)
+        return tuple(sorted(names))
+
     def versions(self, name: str) -> Sequence[ModelVersion]:
         """Return all versions, newest first; see `ModelRegistry.versions`.
 
         A version that somebody created around the platform is left out, with a warning in the log.
         """
         validate_model_name(name)
-        found: list[Any] = []
         with self._connected(f"listing {name}") as client:
-            token: str | None = None
-            while True:
-                page = client.search_model_versions(
-                    f"name = '{name}'", max_results=_PAGE_SIZE, page_token=token
-                )
-                found.extend(page)
-                token = page.token
-                if not token:
-                    break
+            search = partial(client.search_model_versions, f"name = '{name}'")
+            found = list(_all_pages(search))
             aliases = self._aliases(client, name) if found else {}
         versions: list[ModelVersion] = []
         for entry in found:
@@ -329,6 +338,17 @@ class MlflowModelRegistry:
     def _aliases(self, client: MlflowClient, name: str) -> Mapping[str, int]:
         model = client.get_registered_model(name)
         return {str(alias): int(number) for alias, number in model.aliases.items()}
+
+
+def _all_pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Yield what an MLflow search finds, page after page."""
+    token: str | None = None
+    while True:
+        page = search(max_results=_PAGE_SIZE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _version(entry: Any, aliases: frozenset[str]) -> ModelVersion:

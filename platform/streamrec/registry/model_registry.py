@@ -58,6 +58,13 @@ class ModelRegistry(Protocol):
         """Return the newest version trained on this data with these settings, or None."""
         ...
 
+    def names(self) -> Sequence[str]:
+        """Return the names of the registered models, sorted.
+
+        A registration that was cut off may leave a name without a version.
+        """
+        ...
+
     def versions(self, name: str) -> Sequence[ModelVersion]:
         """Return all versions, newest first; empty for an unknown name."""
         ...

@@ -65,7 +65,7 @@ def demo(
     show_summary(console, summary)
     console.print(f"\nReport: {place.root / REPORT_FILE}", style="bold", markup=False, highlight=False)
     console.print(
-        f"Serve these models yourself: streamrec serve --workspace {place.root}",
+        f"Serve these models yourself: streamrec recommendations serve --workspace {place.root}",
         markup=False,
         highlight=False,
     )

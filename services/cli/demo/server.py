@@ -1,4 +1,4 @@
-"""The server that the demo talks to: the real `streamrec serve`, in a process of its own."""
+"""The server that the demo talks to: the real `streamrec recommendations serve`, in a process of its own."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class ServerProcess:
 
     @classmethod
     def streamrec(cls, workspace: Path, log_file: Path, host: str = "127.0.0.1") -> Self:
-        """Return `streamrec serve` of this installation over ``workspace``, on a free port."""
+        """Return this installation's `streamrec recommendations serve` over ``workspace``, on a free port."""
         port = free_port(host)
         command = (
-            sys.executable, "-m", "services.cli", "serve",
+            sys.executable, "-m", "services.cli", "recommendations", "serve",
             "--workspace", str(workspace.resolve()), "--host", host, "--port", str(port),
         )  # fmt: skip
         return cls(command, f"http://{host}:{port}", log_file)

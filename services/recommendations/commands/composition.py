@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamrec.command_line.composition import open_event_log, open_feature_store
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
     from streamrec.registry.model_registry import ModelRegistry
 
 
+def index_choice_file(workspace: Workspace) -> Path:
+    """Where `streamrec recommendations index tune` writes what it chose; training reads it."""
+    return workspace.root / "item_index.json"
+
+
 def training_settings(workspace: Workspace, *, quick: bool = False) -> TrainingSettings:
-    """Settings by stage, with the index that `streamrec index tune` chose for the workspace.
+    """Settings by stage, with the index that `streamrec recommendations index tune` chose for the workspace.
 
     Args:
         workspace: Where the choice of the index lies.
@@ -30,7 +36,7 @@ def training_settings(workspace: Workspace, *, quick: bool = False) -> TrainingS
     from services.recommendations.jobs.training import TrainingSettings
 
     settings = TrainingSettings.quick() if quick else TrainingSettings()
-    choice = read_choice(workspace.index_choice)
+    choice = read_choice(index_choice_file(workspace))
     if choice is None:
         return settings
     return replace(settings, retrieval=replace(settings.retrieval, index=choice.settings))
@@ -44,12 +50,12 @@ def index_notice(workspace: Workspace, item_count: int) -> str | None:
     """
     from services.recommendations.item_index.settings import read_choice
 
-    choice = read_choice(workspace.index_choice)
+    choice = read_choice(index_choice_file(workspace))
     if choice is None or choice.fits(item_count):
         return None
     return (
         f"The index was chosen at {choice.item_count:,} items and the catalogue has {item_count:,}: "
-        "run 'streamrec index tune' again once this is trained"
+        "run 'streamrec recommendations index tune' again once this is trained"
     )
 
 

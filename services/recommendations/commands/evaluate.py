@@ -1,4 +1,4 @@
-"""`streamrec evaluate`: the one protocol every quality figure comes from."""
+"""`streamrec recommendations evaluate`: the one protocol every quality figure comes from."""
 
 from __future__ import annotations
 

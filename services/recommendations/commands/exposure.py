@@ -1,4 +1,4 @@
-"""`streamrec exposure`: who is shown, and the controller that holds it at its target."""
+"""`streamrec recommendations exposure`: who is shown, and the controller that holds it at its target."""
 
 from __future__ import annotations
 

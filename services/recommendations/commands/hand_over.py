@@ -1,4 +1,4 @@
-"""`streamrec hand-over`: how fast cold start should hand over to retrieval and ranking, on given data."""
+"""`streamrec recommendations hand-over`: how fast cold start should hand over to retrieval and ranking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamrec index`: how the items are searched."""
+"""`streamrec recommendations index`: how the items are searched."""
 
 from __future__ import annotations
 
@@ -66,8 +66,9 @@ def tune(
     """Measure index kinds on the champion's vectors; the next training builds the fastest good one.
 
     Good is: the lower bound of its mean recall of the exact 500 reaches the minimum. The choice is written to
-    the workspace; 'streamrec train retrieval' reads it from there.
+    the workspace; 'streamrec recommendations train retrieval' reads it from there.
     """
+    from services.recommendations.commands.composition import index_choice_file
     from services.recommendations.commands.index_plot import write_tuning_plot
     from streamrec.command_line.composition import load_data_folder, open_registry
     from streamrec.command_line.files import write_json
@@ -108,9 +109,10 @@ def tune(
         write_tuning_plot(report, plot)
         console.print(f"Plot in {plot}", markup=False, highlight=False)
     if not dry_run:
-        write_json(place.index_choice, report.choice().to_json())
+        choice_file = index_choice_file(place)
+        write_json(choice_file, report.choice().to_json())
         console.print(
-            f"Choice in {place.index_choice}; 'streamrec train retrieval' builds it from now on",
+            f"Choice in {choice_file}; 'streamrec recommendations train retrieval' builds it from now on",
             markup=False,
             highlight=False,
         )

@@ -1,4 +1,4 @@
-"""The plot of `streamrec index tune`: what each index finds, and how long it takes."""
+"""The plot of `streamrec recommendations index tune`: what each index finds, and how long it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamrec serve`: the recommendation service on this machine."""
+"""`streamrec recommendations serve`: the recommendation service on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamrec train`: train models, register them, make them champions."""
+"""`streamrec recommendations train`: train models, register them, make them champions."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def chosen_settings(workspace: Workspace, effort: Effort, device: str) -> Traini
 
     Raises:
         InvalidInputError: There is no such device here.
-        ArtifactError: See `streamrec.command_line.composition.training_settings`.
+        ArtifactError: As in `composition.training_settings`.
     """
     from services.recommendations.commands.composition import training_settings
     from services.recommendations.ranking.train import training_device

@@ -1,4 +1,4 @@
-"""`streamrec world`: the simulated StreamRec."""
+"""`streamrec recommendations world`: the simulated StreamRec."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def generate(
 
 @app.command("closed-loop")
 def closed_loop(
-    data: Annotated[Path, typer.Option("--data", help="Data folder that `world generate` wrote.")],
+    data: Annotated[Path, typer.Option("--data", help="Data folder that 'world generate' wrote.")],
     new_users: Annotated[
         int, typer.Option("--new-users", min=1, max=500_000, help="New users of every arm.")
     ] = 20_000,

@@ -286,7 +286,7 @@ def _index(sections: EvaluationSections) -> Iterator[Bar]:
         ):
             yield Bar(
                 name, "index", requirement, None, None, None, None,
-                f"{why}; measure {INDEX_ITEMS:,} items with 'streamrec index tune'",
+                f"{why}; measure {INDEX_ITEMS:,} items with 'streamrec recommendations index tune'",
             )  # fmt: skip
         return
     yield _bar(

@@ -1,7 +1,7 @@
 """Figures that other commands measured, put beside those of the evaluation: the closed loop, the index sweep.
 
-`streamrec world closed-loop` needs a simulated world and `streamrec index tune` a catalogue of the size that
-the bar is for; what they wrote is read here and not measured again.
+`streamrec recommendations world closed-loop` needs a simulated world, and `streamrec recommendations index
+tune` a catalogue of the size that the bar is for; what they wrote is read here and not measured again.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def with_other_commands(
 
     Args:
         report: What `EvaluationReport.to_json` returned.
-        closed_loop: What ``streamrec world closed-loop --json`` wrote.
-        index_tuning: What ``streamrec index tune --json`` wrote.
+        closed_loop: What ``streamrec recommendations world closed-loop --json`` wrote.
+        index_tuning: What ``streamrec recommendations index tune --json`` wrote.
 
     Raises:
         InvalidInputError: One of them does not hold the figures that it should.

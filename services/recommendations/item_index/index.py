@@ -3,9 +3,10 @@
 The vectors in here are the shared embedding space of the spoke: the user tower's vectors and the posterior
 draws of cold start are searched in the same index.
 
-Which kind of index is a question of size and of the vectors; `streamrec index tune` answers it by measurement
-(decision 9). The defaults need none: up to `IndexSettings.exact_limit` the search is exact, since there an
-approximation saves next to nothing; above it more lists are probed than measured vectors asked for.
+Which kind of index is a question of size and of the vectors; `streamrec recommendations index tune` answers
+it by measurement (decision 9). The defaults need none: up to `IndexSettings.exact_limit` the search is exact,
+since there an approximation saves next to nothing; above it more lists are probed than measured vectors asked
+for.
 """
 
 from __future__ import annotations

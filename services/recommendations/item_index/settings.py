@@ -1,7 +1,8 @@
 """How the items are searched, and the one file that says so.
 
-The owner of the choice is the file that `streamrec index tune` writes into the workspace: training reads it,
-and what it says becomes part of the retrieval version's settings. Without it the defaults below hold.
+The owner of the choice is the file that `streamrec recommendations index tune` writes into the workspace:
+training reads it, and what it says becomes part of the retrieval version's settings. Without it the defaults
+below hold.
 """
 
 from __future__ import annotations
@@ -163,5 +164,6 @@ def read_choice(path: Path) -> IndexChoice | None:
         return None
     except (OSError, ValueError, ArtifactError) as error:
         raise ArtifactError(
-            f"{path}: {error}; delete it for the defaults, or run 'streamrec index tune' again"
+            f"{path}: {error}; delete it for the defaults, or choose again: "
+            "'streamrec recommendations index tune'"
         ) from error

@@ -1,8 +1,8 @@
 """How fast cold start should hand over to retrieval and ranking, read off validation items.
 
-`streamrec hand-over` prints the NDCG of the pooled order for a grid of kappa (`gateway.hand_over.HandOver`),
-over histories cut to their last n interactions. The figures come from each user's second-last item; the
-models have seen neither that nor the last one.
+`streamrec recommendations hand-over` prints the NDCG of the pooled order for a grid of kappa
+(`pipeline.hand_over.HandOver`), over histories cut to their last n interactions. The figures come from each
+user's second-last item; the models have seen neither that nor the last one.
 """
 
 from __future__ import annotations

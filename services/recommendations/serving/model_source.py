@@ -58,7 +58,7 @@ def resolve_champions(settings: RegistrySettings, names: Iterable[str]) -> Model
     if missing:
         raise NotReadyError(
             f"no version of {', '.join(missing)} has the alias {CHAMPION!r}; "
-            "train and register the models with 'streamrec train all'"
+            "train and register the models with 'streamrec recommendations train all'"
         )
     for version in needed.values():
         registry.fetch(version)
@@ -114,6 +114,10 @@ class _ResolvedRegistry:
         return self.registry.find(
             name, data_fingerprint=data_fingerprint, settings_fingerprint=settings_fingerprint
         )
+
+    def names(self) -> Sequence[str]:
+        """Pass on."""
+        return self.registry.names()
 
     def versions(self, name: str) -> Sequence[ModelVersion]:
         """Pass on."""

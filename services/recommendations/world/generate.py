@@ -59,5 +59,6 @@ def read_settings(folder: Path) -> WorldSettings:
         raise DataFolderError(
             path,
             None,
-            f"does not say which world this is ({error!r}); make one with 'streamrec world generate'",
+            f"does not say which world this is ({error!r}); "
+            "make one with 'streamrec recommendations world generate'",
         ) from error

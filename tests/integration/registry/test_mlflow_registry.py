@@ -113,7 +113,10 @@ def test_a_version_made_around_the_platform_is_left_out_and_refused(tmp_path, ar
 
     client = MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
     client.create_model_version("two-tower", source=artifact.as_uri())
+    client.create_registered_model("Made by hand")
 
+    assert list(registry.names()) == ["two-tower"]
+    assert "'Made by hand' is left out of the list" in caplog.text
     assert [version.ref.version for version in registry.versions("two-tower")] == [1]
     assert "two-tower@2" in caplog.text
     with pytest.raises(ArtifactError, match="two-tower@2 was not registered through the platform"):

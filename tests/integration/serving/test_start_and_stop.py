@@ -32,7 +32,7 @@ def test_without_models_the_command_ends_at_once_and_says_why(workspace, serve):
     assert running.process.wait(120.0) != 0
     said = running.log.read_text()
     assert "recommendations-ranking" in said
-    assert "streamrec train" in said
+    assert "streamrec recommendations train" in said
     assert running.session() == []
 
 

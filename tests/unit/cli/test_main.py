@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from typer.testing import CliRunner
 from services.cli.main import app
 from streamrec.contracts.errors import DependencyError
 
+ROOT = Path(__file__).resolve().parents[3]
+
 COMMANDS = {
-    (): ("data", "world", "features", "train", "evaluate", "models", "serve", "demo", "events"),
+    (): ("demo", "data", "features", "models", "events", "recommendations"),
     ("data", "import"): ("movielens", "neutral"),
-    ("world",): ("generate",),
     ("features",): ("apply", "materialize"),
     ("models",): ("list", "card"),
     ("events",): ("count", "compact"),
@@ -35,17 +37,20 @@ def test_help_lists_every_command(runner, group):
         assert command in result.stdout
 
 
-def test_train_offers_every_stage(runner):
-    shown = runner.invoke(app, ["train", "--help"]).stdout
-    for stage in ("retrieval", "ranking", "cold-start", "reranking", "all"):
-        assert stage in shown
+def test_an_unknown_command_is_told_what_is_near_and_what_is_installed(runner):
+    typed = runner.invoke(app, ["recomendations", "train"])
+    assert typed.exit_code == 2
+    assert "Did you mean 'recommendations'?" in typed.stderr
+    former = runner.invoke(app, ["train", "all"])
+    assert former.exit_code == 2
+    assert "No such command 'train'. Spokes installed here: recommendations" in former.stderr
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["evaluate", "--data", "missing", "--json", "out.json"],
-        ["train", "all", "--data", "missing"],
+        ["recommendations", "evaluate", "--data", "missing", "--json", "out.json"],
+        ["recommendations", "train", "all", "--data", "missing"],
         ["data", "import", "movielens", "missing", "--output", "out"],
         ["data", "import", "neutral", "missing", "--output", "out"],
         ["features", "materialize", "--data", "missing"],
@@ -66,13 +71,13 @@ def test_a_bad_folder_is_one_line_and_exit_code_2(runner, tmp_path, monkeypatch,
 
 
 def test_debug_keeps_the_error(runner, tmp_path):
-    result = runner.invoke(app, ["--debug", "train", "all", "--data", str(tmp_path / "nowhere")])
+    result = runner.invoke(app, ["--debug", "features", "materialize", "--data", str(tmp_path / "nowhere")])
     assert type(result.exception).__name__ == "DataFolderError"
 
 
-def test_evaluate_of_a_movielens_folder_suggests_the_import(runner, tmp_path):
+def test_a_movielens_folder_is_met_with_the_import_it_needs(runner, tmp_path):
     (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n")
-    result = runner.invoke(app, ["evaluate", "--data", str(tmp_path), "--json", str(tmp_path / "out.json")])
+    result = runner.invoke(app, ["features", "materialize", "--data", str(tmp_path)])
     assert result.exit_code == 2
     assert f"streamrec data import movielens {tmp_path}" in result.stderr
 
@@ -82,7 +87,7 @@ def test_an_error_of_several_lines_becomes_one(runner, monkeypatch):
         raise DependencyError("first\n  second")
 
     monkeypatch.setattr("streamrec.command_line.composition.load_data_folder", fail)
-    result = runner.invoke(app, ["train", "all", "--data", "x"])
+    result = runner.invoke(app, ["features", "materialize", "--data", "x"])
     assert result.stderr == "error: first second\n"
 
 
@@ -94,13 +99,17 @@ def test_a_missing_package_names_the_extra_and_a_defect_keeps_its_traceback(runn
         return fail
 
     monkeypatch.setattr("streamrec.command_line.composition.load_data_folder", lacks("torch"))
-    result = runner.invoke(app, ["train", "all", "--data", "x"])
+    result = runner.invoke(app, ["features", "materialize", "--data", "x"])
     assert result.exit_code == 2
     assert "torch" in result.stderr
     assert "pip install 'streamrec[serving,training]'" in result.stderr
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"serving", "training"} <= set(project["optional-dependencies"])
 
     monkeypatch.setattr("streamrec.command_line.composition.load_data_folder", lacks("services.gone"))
-    assert isinstance(runner.invoke(app, ["train", "all", "--data", "x"]).exception, ModuleNotFoundError)
+    assert isinstance(
+        runner.invoke(app, ["features", "materialize", "--data", "x"]).exception, ModuleNotFoundError
+    )
 
 
 def test_the_workspace_comes_from_the_environment_unless_named(runner, tmp_path, monkeypatch):
@@ -118,28 +127,24 @@ def test_the_workspace_comes_from_the_environment_unless_named(runner, tmp_path,
     assert seen == [tmp_path / "a", tmp_path / "b", Path("var")]
 
 
-def test_help_imports_no_heavy_library():
-    heavy = (
-        "numpy",
-        "pandas",
-        "pyarrow",
-        "torch",
-        "mlflow",
-        "ray",
-        "feast",
-        "matplotlib",
-        "pymc",
-        "pydantic",
-    )
+HEAVY = ("numpy", "pandas", "pyarrow", "torch", "mlflow", "ray", "feast", "matplotlib", "pymc")
+SPOKE = "services.recommendations.commands.app"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [(["--help"], (*HEAVY, "pydantic")), (["data", "import", "--help"], (*HEAVY, SPOKE))],
+    ids=["help of all", "help of one group"],
+)
+def test_help_imports_no_heavy_library_and_a_spoke_only_to_list_it(arguments, unwanted):
     script = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
         "from services.cli.main import app\n"
-        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
-        f"print([name for name in {heavy!r} if name in sys.modules])"
+        f"assert CliRunner().invoke(app, {arguments!r}).exit_code == 0\n"
+        f"print([name for name in {unwanted!r} if name in sys.modules])"
     )
-    root = Path(__file__).resolve().parents[3]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "platform"), str(root)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "platform"), str(ROOT)])}
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -49,8 +49,7 @@ def test_the_card_of_the_champion_or_of_a_version_is_printed():
 def test_a_version_without_a_card_says_what_to_do():
     result = run("card", f"{NAME}@1")
     assert result.exit_code == 2
-    assert "without a model card" in result.output
-    assert "streamrec train" in result.output
+    assert f"{NAME}@1 was registered without a model card; train the model again" in result.output
 
 
 @pytest.mark.parametrize(
@@ -71,13 +70,21 @@ def test_names_that_are_nothing_are_refused(registry, model, error):
         find_version(registry, model)
 
 
-@pytest.mark.usefixtures("registry")
-def test_versions_are_listed():
+def test_versions_of_every_model_are_listed(registry, tmp_path):
+    spec = ModelSpec("ads-click", registry.resolve(NAME).signature, "data", "settings")
+    registry.register(spec, tmp_path / "artifact-0")
     text = run("list").stdout
+    assert "ads-click@1" in text
     assert f"{NAME}@2" in text
     assert f"{NAME}@1" in text
     assert "champion" in text
     assert "2026-01-02" in text
+
+
+def test_an_empty_registry_is_said_to_be_empty(tmp_path, monkeypatch):
+    empty = MemoryModelRegistry(tmp_path / "cache")
+    monkeypatch.setattr(composition, "open_registry", lambda _workspace: empty)
+    assert "no version is registered" in run("list").stdout
 
 
 def test_without_a_champion_it_is_the_newest(registry, tmp_path):

@@ -122,7 +122,7 @@ def test_an_exact_index_is_not_measured_against_itself():
     exact = IndexSearch(9_000, True, interval(1.0, 0.0), latency(0.2), latency(0.2))
     found = bars(sections=EvaluationSections(index=exact))
     assert [bar.met for bar in found.values()] == [None, None]
-    assert all("streamrec index tune" in bar.note for bar in found.values())
+    assert all("streamrec recommendations index tune" in bar.note for bar in found.values())
     lists = IndexSearch(200_000, False, interval(0.992, 0.001), latency(0.4), latency(1.5))
     assert [bar.met for bar in bars(sections=EvaluationSections(index=lists)).values()] == [True, True]
 

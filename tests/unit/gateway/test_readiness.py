@@ -6,7 +6,7 @@ import pytest
 from services.recommendations.gateway.readiness import open_features
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.features.store import ItemTable
-from tests.unit.gateway.conftest import make_catalogue
+from tests.unit.pipeline.conftest import make_catalogue
 
 
 def test_a_store_that_does_not_answer_yet_is_no_reason_not_to_serve(store):

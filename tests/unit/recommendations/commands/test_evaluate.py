@@ -45,7 +45,7 @@ def asked(monkeypatch, tmp_path):
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, ["evaluate", "--data", "data", *arguments])
+    result = CliRunner().invoke(app, ["recommendations", "evaluate", "--data", "data", *arguments])
     assert result.exit_code == 0, result.output
     return result.stdout
 

@@ -59,7 +59,15 @@ def test_the_command_runs_the_arms_that_are_asked_for_and_writes_them(models, fo
         return run_arms(world, dataset, PolicyModels.of(models), users, progress, names=names, pipeline=small)
 
     monkeypatch.setattr(closed_loop_job, "measure_closed_loop", measured)
-    arguments = ["world", "closed-loop", "--data", str(folder), "--workspace", str(tmp_path / "workspace")]
+    arguments = [
+        "recommendations",
+        "world",
+        "closed-loop",
+        "--data",
+        str(folder),
+        "--workspace",
+        str(tmp_path / "workspace"),
+    ]
     arguments += [
         "--new-users",
         "30",
@@ -80,12 +88,12 @@ def test_the_command_runs_the_arms_that_are_asked_for_and_writes_them(models, fo
 
 
 def test_a_folder_that_holds_no_world_is_refused_in_one_line(tmp_path):
-    result = CliRunner().invoke(app, ["world", "closed-loop", "--data", str(tmp_path)])
+    result = CliRunner().invoke(app, ["recommendations", "world", "closed-loop", "--data", str(tmp_path)])
     assert result.exit_code == 2
     assert "which world" in result.output
     assert "Traceback" not in result.output
 
 
 def test_hand_over_of_a_folder_that_is_none_is_refused(tmp_path):
-    result = CliRunner().invoke(app, ["hand-over", "--data", str(tmp_path / "nowhere")])
+    result = CliRunner().invoke(app, ["recommendations", "hand-over", "--data", str(tmp_path / "nowhere")])
     assert result.exit_code == 2

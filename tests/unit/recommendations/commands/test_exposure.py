@@ -75,7 +75,7 @@ def workspace(tmp_path, monkeypatch):
 
 def test_the_report_counts_every_language_and_creator(workspace):
     serve(workspace, 4, datetime.now(UTC))
-    shown = CliRunner().invoke(app, ["exposure", "report", "--workspace", str(workspace)])
+    shown = CliRunner().invoke(app, ["recommendations", "exposure", "report", "--workspace", str(workspace)])
     assert shown.exit_code == 0, shown.output
     assert re.search(r"en +8 +0\.667", shown.stdout)
     assert re.search(r"sw +0 +0\.000", shown.stdout)
@@ -83,7 +83,14 @@ def test_the_report_counts_every_language_and_creator(workspace):
 
 
 def control(workspace, minimum_requests):
-    command = ["exposure", "control", "--once", "--minimum-requests", str(minimum_requests)]
+    command = [
+        "recommendations",
+        "exposure",
+        "control",
+        "--once",
+        "--minimum-requests",
+        str(minimum_requests),
+    ]
     return CliRunner().invoke(app, [*command, "--workspace", str(workspace)])
 
 

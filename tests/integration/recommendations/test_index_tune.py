@@ -1,4 +1,4 @@
-"""`streamrec index tune` over a registry of its own."""
+"""`streamrec recommendations index tune` over a registry of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from services.cli.main import app
-from services.recommendations.commands.composition import index_notice, training_settings
+from services.recommendations.commands.composition import index_choice_file, index_notice, training_settings
 from services.recommendations.commands.index import tuning_table
 from services.recommendations.commands.index_plot import write_tuning_plot
 from services.recommendations.contracts.candidates import Segment
@@ -114,12 +114,12 @@ def test_training_builds_what_was_chosen_for_the_workspace(tmp_path: Path):
     assert training_settings(place).retrieval == RetrievalSettings()
     assert index_notice(place, 10**6) is None
     choice = IndexChoice(IndexSettings(exact_limit=5, kind=IndexKind.HNSW), 10)
-    place.index_choice.write_text(json.dumps(choice.to_json()))
+    index_choice_file(place).write_text(json.dumps(choice.to_json()))
     assert training_settings(place).retrieval.index == choice.settings
     assert replace(training_settings(place).retrieval, index=IndexSettings()) == RetrievalSettings()
     assert index_notice(place, 20) is None
     assert "index tune" in (index_notice(place, 21) or "")
-    place.index_choice.write_text("{}")
+    index_choice_file(place).write_text("{}")
     with pytest.raises(ArtifactError, match="index tune"):
         training_settings(place)
 
@@ -139,7 +139,15 @@ def write_folder(folder: Path, dataset: Dataset) -> None:
 
 def test_the_command_needs_a_champion_and_a_plot_with_a_known_ending(case, tmp_path: Path):
     write_folder(tmp_path / "data", case[1])
-    run = ["index", "tune", "--data", str(tmp_path / "data"), "--workspace", str(tmp_path / "var")]
+    run = [
+        "recommendations",
+        "index",
+        "tune",
+        "--data",
+        str(tmp_path / "data"),
+        "--workspace",
+        str(tmp_path / "var"),
+    ]
     missing = CliRunner().invoke(app, run)
     assert missing.exit_code == 2
     assert "recommendations-retrieval" in missing.output
@@ -160,19 +168,19 @@ def test_the_command_writes_choice_and_figures(case, tmp_path: Path):
     )
     registry.set_alias(registry.register(spec, tmp_path / "artifact").ref, CHAMPION)
     run = [
-        "index", "tune", "--data", str(tmp_path / "data"), "--workspace", str(place.root),
+        "recommendations", "index", "tune", "--data", str(tmp_path / "data"), "--workspace", str(place.root),
         "--queries", "50", "--json", str(tmp_path / "figures.json"),
     ]  # fmt: skip
     shown = CliRunner().invoke(app, [*run, "--dry-run"])
     assert shown.exit_code == 0, shown.output
     assert "recall@500" in shown.output
-    assert not place.index_choice.exists()
+    assert not index_choice_file(place).exists()
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["retrieval"] == "recommendations-retrieval@1"
     assert figures["measurements"][0]["recall"]["value"] == 1.0
     written = CliRunner().invoke(app, run)
     assert written.exit_code == 0, written.output
-    choice = read_choice(place.index_choice)
+    choice = read_choice(index_choice_file(place))
     assert choice is not None
     assert choice.item_count == ITEMS
     assert choice.evidence["chosen"]["recall"]["low"] >= 0.99
