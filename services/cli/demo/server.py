@@ -38,8 +38,8 @@ class ServerProcess:
     stops the server in order.
     """
 
-    STOP_STEPS: ClassVar = ((signal.SIGINT, 40.0), (signal.SIGTERM, 10.0))
-    """Signals to stop it with, and seconds to wait after each; then it is killed."""
+    STOP_PATIENCE_S: ClassVar = 40.0
+    """How long the server may take to end after SIGTERM; then it is killed."""
 
     def __init__(
         self,
@@ -102,17 +102,15 @@ class ServerProcess:
         return self._process.pid if self._process is not None else None
 
     def stop(self) -> None:
-        """Ask the server to stop, then insist, then kill it with everything in its session."""
+        """Ask the server to stop; if it does not, kill it with everything in its session."""
         process, self._process = self._process, None
         if process is None:
             return
         try:
-            for step, patience_s in self.STOP_STEPS:
-                if process.poll() is not None:
-                    return
-                process.send_signal(step)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(patience_s)
+            # Not SIGINT: whatever a shell starts in the background, and all below it, ignores that one.
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(self.STOP_PATIENCE_S)
         finally:
             # Also when the wait is interrupted, and after an orderly end: a helper process that outlived its
             # server has no reason to be.

@@ -13,9 +13,8 @@ from streamrec.contracts.errors import DependencyError
 
 READY = """
 import http.server, signal, subprocess, sys
-signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 if {stubborn}:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -66,8 +65,7 @@ def test_an_error_inside_stops_the_server(tmp_path):
 
 def test_a_server_that_does_not_listen_to_signals_is_killed(tmp_path, monkeypatch):
     port = free_port()
-    steps = tuple((step, 0.2) for step, _ in ServerProcess.STOP_STEPS)
-    monkeypatch.setattr(ServerProcess, "STOP_STEPS", steps)
+    monkeypatch.setattr(ServerProcess, "STOP_PATIENCE_S", 0.2)
     with server(tmp_path, READY.format(port=port, stubborn=True), port) as running:
         pid = running.pid
     assert not alive(pid)
