@@ -50,7 +50,8 @@ def main() -> None:
     )
     user = UserState("u", history=tuple(f"item-{row}" for row in range(5)))
     posterior = model.posterior(user)
-    _time("update and draw", lambda: posterior.updated(vectors[0]).draw(rng))
+    clicked = model.item_coordinates[0].astype(np.float64)
+    _time("update and draw", lambda: posterior.observed(clicked, 1).draw(rng))
     _time("posterior from 5 clicks", lambda: model.posterior(user))
     _time(f"retrieve {CANDIDATE_COUNT}", lambda: model.retrieve(user, CANDIDATE_COUNT, rng))
 

@@ -86,18 +86,12 @@ class Posterior:
         covariance: Floats = (inverse.T / self.precision) @ inverse
         return covariance
 
-    def updated(self, item_vector: NDArray[np.floating]) -> Posterior:
-        """Return the posterior after a click on the item with this vector, shape (d,).
+    def observed(self, coordinate_sum: Floats, clicks: int) -> Posterior:
+        """Return the posterior after ``clicks`` clicks; the items' coordinates add up to ``coordinate_sum``.
 
         Normal likelihood with known noise (Gelman et al. 2013, "Bayesian Data Analysis", eq. 3.13):
         precisions add up, and the mean is weighted by them. The order of clicks does not matter.
         """
-        coordinates = np.asarray(item_vector, dtype=np.float64) @ self.basis.to_canonical
-        return self.observed(coordinates, 1)
-
-    def observed(self, coordinate_sum: Floats, clicks: int) -> Posterior:
-        """Return the posterior after ``clicks`` clicks; the items' coordinates add up to
-        ``coordinate_sum``."""
         precision = self.precision + self.click_weight * clicks
         weighted = self.precision * self.coordinates + self.click_weight * coordinate_sum
         return Posterior(self.basis, weighted / precision, precision, self.click_weight)

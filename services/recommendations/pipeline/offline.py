@@ -65,34 +65,6 @@ class OfflinePipeline:
         standing = Deadline.after_ms(_BUDGET_MS, clock=lambda: 0.0)
         return _run_to_end(self._pipeline.recommend(user, k, request_id, standing, slate_length=slate_length))
 
-    def slate_propensities(
-        self, user: UserState, answer: PipelineAnswer, draws: int, salt: str = "propensity"
-    ) -> NDArray[np.float64]:
-        """Estimate how likely each item of an answer was to be in the slate, over all posterior draws.
-
-        Monte Carlo with add-one smoothing, so that no item that was served gets probability zero:
-        (1 + draws that have it in the slate) / (1 + draws).
-
-        Args:
-            user: As the answer was made for.
-            answer: What was served.
-            draws: Other draws to make, 1 or more.
-            salt: Distinguishes the draws from those of real requests.
-
-        Returns:
-            Shape (items in the answer,). All ones for a user for whom cold start has nothing to say.
-        """
-        if draws < 1:
-            raise InvalidInputError("draws", "must be 1 or more")
-        if self._pipeline.cold_start_weight(user) == 0.0 or not answer.item_ids:
-            return np.ones(len(answer.item_ids))
-        served = np.ones(len(answer.item_ids))
-        for draw in range(draws):
-            slate = frozenset(self.recommend(user, len(answer.item_ids), f"{salt}-{draw}").item_ids)
-            served += [item_id in slate for item_id in answer.item_ids]
-        result: NDArray[np.float64] = served / (1 + draws)
-        return result
-
 
 @dataclass(frozen=True)
 class PipelineAsCatalogueRanker:

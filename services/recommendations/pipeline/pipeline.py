@@ -71,8 +71,7 @@ class PipelineAnswer:
         scores: Same length, finite: what the last stage that scored gave each item. Re-ranking may show an
             item above one with a higher score.
         propensities: Same length. Given the user, the request id and the versions every stage is
-            deterministic, the posterior draw included, so each is 1.0; the chance over all draws is
-            estimated by `OfflinePipeline.slate_propensities`, which makes other draws for the same user.
+            deterministic, the posterior draw included, so each is 1.0.
         rung: The step of the ladder. A new user whom the ranker does not apply to is served as intended:
             `RANKED`.
         cold_start: Whether cold start had at least half of the weight.
