@@ -12,7 +12,6 @@ from services.recommendations.cold_start.model import Blend, ColdStartModel
 from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.predictive import gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
-from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, UserState
 from services.recommendations.item_index.index import ItemIndex
@@ -45,7 +44,6 @@ def main() -> None:
         prior,
         popularity,
         Blend(0.2, 0.3, 1.0, 0.3),
-        ItemSatisfaction.neutral(len(index)),
         gaussian_widths(index.dimension),
     )
     user = UserState("u", history=tuple(f"item-{row}" for row in range(5)))

@@ -55,7 +55,6 @@ class Arm:
 
 _GREEDY_BLEND: Final = {"exploration": 0.0}
 _NO_TASTE: Final = {**_GREEDY_BLEND, "segment_weight": 0.0, "taste_weight": 0.0}
-_SATISFACTION: Final = {"satisfaction_weight": 1.0}
 
 LADDER: Final = (
     Arm("popular in the language", _NO_TASTE, False, False),
@@ -67,11 +66,7 @@ LADDER: Final = (
 )
 """Each adds one ingredient to the one before; the last is what is served."""
 
-VARIANTS: Final = (
-    Arm("popular in the language, expected satisfaction", {**_NO_TASTE, **_SATISFACTION}, False, False),
-    Arm("taste from clicks, expected satisfaction", {**_GREEDY_BLEND, **_SATISFACTION}, False, False),
-    Arm("pipeline with whole posterior draws", {"exploration": 1.0}),
-)
+VARIANTS: Final = (Arm("pipeline with whole posterior draws", {"exploration": 1.0}),)
 """What was tried beside it."""
 
 ARM_NAMES: Final = (OLD, *(arm.name for arm in (*LADDER, *VARIANTS)), BEST_KNOWN)
