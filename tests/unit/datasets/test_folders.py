@@ -111,7 +111,12 @@ def test_a_reader_never_mixes_two_folders(tmp_path: Path):
     writer.start()
     reads = 0
     while not done.is_set() or reads < 3:
-        dataset = load_dataset(tmp_path / "data")  # raises where interactions name items of the other one
+        try:
+            dataset = load_dataset(tmp_path / "data")  # raises where interactions name items of the other one
+        except DataFolderError as error:
+            if "replaced again and again" not in str(error):  # what a reader slower than the writer is told
+                raise
+            continue
         assert dataset.fingerprint in fingerprints
         reads += 1
     writer.join()
