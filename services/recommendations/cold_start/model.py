@@ -15,8 +15,9 @@ from services.recommendations.cold_start import artifact
 from services.recommendations.cold_start.canonical_basis import CanonicalBasis
 from services.recommendations.cold_start.popularity import LanguagePopularity, highest
 from services.recommendations.cold_start.prior import SegmentPrior
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, UserState
+from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.item_index.index import ItemIndex
+from streamrec.contracts.conventions import HISTORY_LIMIT
 
 Floats = NDArray[np.float64]
 

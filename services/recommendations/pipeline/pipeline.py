@@ -19,13 +19,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import (
-    CANDIDATE_COUNT,
-    HISTORY_LIMIT,
-    UNKNOWN,
-    Candidates,
-    UserState,
-)
+from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, UserState
 from services.recommendations.contracts.stages import (
     COLD_START,
     LANGUAGE_PRICES,
@@ -44,6 +38,7 @@ from services.recommendations.pipeline.stage_calls import (
     check_found,
     check_reordered,
 )
+from streamrec.contracts.conventions import HISTORY_LIMIT, UNKNOWN
 from streamrec.contracts.events import Rung
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.ladder import FallbackLadder

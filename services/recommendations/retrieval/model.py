@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from services.recommendations.contracts.candidates import UNKNOWN, Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.content import ContentVocabulary
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 

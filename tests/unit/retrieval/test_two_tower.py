@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from services.recommendations.contracts.candidates import UNKNOWN, Segment, UserState
+from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
 from services.recommendations.retrieval.content import ContentVocabulary
@@ -28,6 +28,7 @@ from services.recommendations.retrieval.towers import TwoTowers
 from services.recommendations.retrieval.train import train
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import TrainingInput
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelSpec
 from streamrec.datasets.catalogue import Catalogue
