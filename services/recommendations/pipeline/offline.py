@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.stages import Stages
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.pipeline import (
     PipelineAnswer,
@@ -32,17 +33,27 @@ class OfflinePipeline:
     """Answers as the gateway would if nothing were late: no clock, no retry, and any failure is an error."""
 
     def __init__(
-        self, models: LocalModels, items: ItemTable, settings: PipelineSettings | None = None
+        self, models: LocalModels | Stages, items: ItemTable, settings: PipelineSettings | None = None
     ) -> None:
-        """Compose the pipeline of the four models over the items that the gateway would serve."""
+        """Compose the pipeline over the items that the gateway would serve.
+
+        Args:
+            models: The four models, or stages that answer at once.
+            items: What can be recommended.
+            settings: As the gateway has them.
+        """
         self.items = items
         self._pipeline = RecommendationPipeline(
-            stages=models.as_stages(),
+            stages=models.as_stages() if isinstance(models, LocalModels) else models,
             ladder=FallbackLadder.from_item_table(items),
             known_items=items.catalogue.row_of,
             calls=PlainCalls(),
             settings=settings,
         )
+
+    def cold_start_weight(self, user: UserState) -> float:
+        """See `RecommendationPipeline.cold_start_weight`."""
+        return self._pipeline.cold_start_weight(user)
 
     def recommend(
         self, user: UserState, k: int, request_id: str, *, slate_length: int | None = None
