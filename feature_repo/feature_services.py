@@ -3,8 +3,10 @@
 from feast import FeatureService
 from feature_views import creator_statistics, item_content, item_popularity, user_activity, user_profile
 
+from streamrec.features.names import ONLINE_SERVICE
+
 gateway_v1 = FeatureService(
-    name="gateway_v1",
+    name=ONLINE_SERVICE,
     features=[user_profile, user_activity],
     description="The user row that every request reads online.",
 )

@@ -14,13 +14,15 @@ from feast import FeatureView, Field
 from feast.types import Array, Int64, String, UnixTimestamp
 from sources import creators, item_popularity_weekly, items, user_activity_sessions, users
 
+from streamrec.features.names import ACTIVITY_VIEW, ITEM_CONTENT_VIEW, ITEM_POPULARITY_VIEW, PROFILE_VIEW
+
 _FOREVER = timedelta(0)
 _HISTORY_TTL = timedelta(days=float(os.environ.get("STREAMREC_HISTORY_TTL_DAYS", "0")))
 """Zero, the default, keeps a history for ever. Feast applies it to training frames; reads online apply it in
 `streamrec.features`, because Feast ignores it there."""
 
 user_profile = FeatureView(
-    name="user_profile",
+    name=PROFILE_VIEW,
     entities=[user],
     ttl=_FOREVER,
     schema=[
@@ -35,7 +37,7 @@ user_profile = FeatureView(
 )
 
 user_activity = FeatureView(
-    name="user_activity",
+    name=ACTIVITY_VIEW,
     entities=[user],
     ttl=_HISTORY_TTL,
     schema=[
@@ -49,7 +51,7 @@ user_activity = FeatureView(
 )
 
 item_content = FeatureView(
-    name="item_content",
+    name=ITEM_CONTENT_VIEW,
     entities=[item],
     ttl=_FOREVER,
     schema=[
@@ -65,7 +67,7 @@ item_content = FeatureView(
 )
 
 item_popularity = FeatureView(
-    name="item_popularity",
+    name=ITEM_POPULARITY_VIEW,
     entities=[item],
     ttl=_FOREVER,
     schema=[Field(name="interaction_count", dtype=Int64, description="Interactions so far.")],

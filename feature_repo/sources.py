@@ -12,13 +12,15 @@ import os
 
 from feast import FileSource
 
-_FOLDER = os.environ.get("STREAMREC_FEATURES_FOLDER", "")
+from streamrec.features.names import FOLDER_VARIABLE, OFFLINE_FOLDER
+
+_FOLDER = os.environ.get(FOLDER_VARIABLE, "")
 
 
 def _table(name: str) -> FileSource:
     return FileSource(
         name=f"{name}_table",
-        path=os.path.join(_FOLDER, "offline", f"{name}.parquet"),  # noqa: PTH118 - may be empty: relative
+        path=os.path.join(_FOLDER, OFFLINE_FOLDER, f"{name}.parquet"),  # noqa: PTH118 - may be empty: relative
         timestamp_field="event_timestamp",
     )
 

@@ -25,6 +25,8 @@ VENDOR_HOMES = {
         "feature_repo",
     },
     "faiss": {"services/recommendations/item_index/index.py"},
+    "filelock": {"platform/streamrec/files/locks.py"},
+    "fcntl": set(),  # locks are filelock's
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
     "prometheus_client": {
         "platform/streamrec/monitoring/metrics.py",

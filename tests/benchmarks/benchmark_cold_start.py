@@ -12,7 +12,6 @@ from services.recommendations.cold_start.model import Blend, ColdStartModel
 from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.predictive import gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
-from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, UserState
 from services.recommendations.item_index.index import ItemIndex
@@ -45,12 +44,12 @@ def main() -> None:
         prior,
         popularity,
         Blend(0.2, 0.3, 1.0, 0.3),
-        ItemSatisfaction.neutral(len(index)),
         gaussian_widths(index.dimension),
     )
     user = UserState("u", history=tuple(f"item-{row}" for row in range(5)))
     posterior = model.posterior(user)
-    _time("update and draw", lambda: posterior.updated(vectors[0]).draw(rng))
+    clicked = model.item_coordinates[0].astype(np.float64)
+    _time("update and draw", lambda: posterior.observed(clicked, 1).draw(rng))
     _time("posterior from 5 clicks", lambda: model.posterior(user))
     _time(f"retrieve {CANDIDATE_COUNT}", lambda: model.retrieve(user, CANDIDATE_COUNT, rng))
 

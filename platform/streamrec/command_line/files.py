@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.files.durable_files import make_folder, write_atomically
 
 
 def write_text(path: Path, text: str) -> None:
@@ -15,11 +16,9 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InvalidInputError: The file cannot be written.
     """
-    new = path.with_name(path.name + ".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        make_folder(path.parent)
+        write_atomically(path, text.encode())
     except OSError as error:
         raise InvalidInputError(str(path), f"cannot be written ({error.strerror})") from error
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streamrec.contracts.errors import OverloadedError
+from streamrec.files.durable_files import make_folder
+from streamrec.files.locks import only_holder
 
 LOCK_FILE = ".lock"
 
 
 @contextmanager
 def only_run_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock during the body; the system lets go of it however the process ends.
+    """Hold the folder's lock during the body; the folder is made if need be.
 
     Raises:
-        OverloadedError: Another process holds it.
+        OverloadedError: Another run holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OverloadedError(
-                f"another run is under way in {folder}; wait for it or choose another --workspace"
-            ) from error
+    make_folder(folder)
+    held = f"another run is under way in {folder}; wait for it or choose another --workspace"
+    with only_holder(folder / LOCK_FILE, held):
         yield

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DataFolderError
 from streamrec.contracts.events import EventKind
 from streamrec.datasets.catalogue import Catalogue
@@ -30,8 +31,6 @@ USERS_FILE: Final = "users.parquet"
 _NEGATIVE_EVENTS: Final = tuple(kind.value for kind in EventKind if not kind.positive)
 
 SEGMENT_COLUMNS: Final = ("country", "language", "age_band", "signup_channel")
-UNKNOWN: Final = "unknown"
-
 _READ_ATTEMPTS: Final = 5
 
 _REQUIRED_COLUMNS: Final = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from streamrec.contracts.errors import DataFolderError
+from streamrec.files.durable_files import fsync_folder, fsync_tree
+from streamrec.files.locks import try_lock
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
@@ -48,20 +49,13 @@ def replaced_folder(target: Path, owned: Collection[str]) -> Iterator[Path]:
     try:
         yield staging
         staging.chmod(0o755)
-        flush_to_disk(staging)
+        fsync_tree(staging)
         _refuse_foreign(target, owned)
         _publish(staging, target)
     finally:
         # After the exchange the staging name holds the old content; after an error, the half-written new one.
         shutil.rmtree(staging, ignore_errors=True)
         os.close(lock)
-
-
-def flush_to_disk(folder: Path) -> None:
-    """Flush every file below ``folder``, then the folders, so that a power cut cannot leave empty files."""
-    for directory, _, names in os.walk(folder, topdown=False):
-        for path in (*(Path(directory) / name for name in names), Path(directory)):
-            _flush(path)
 
 
 def _refuse_foreign(target: Path, owned: Collection[str]) -> None:
@@ -97,9 +91,7 @@ def _lock(folder: Path) -> int | None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(descriptor):
         os.close(descriptor)
         return None
     return descriptor
@@ -124,15 +116,7 @@ def _publish(staging: Path, target: Path) -> None:
         if not _exchange(staging, target):
             _replace_in_two_steps(staging, target)
     with suppress(OSError):  # not every file system can flush a folder
-        _flush(target.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        fsync_folder(target.parent)
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -93,18 +93,3 @@ def dataset_writer(output: Path) -> Iterator[DatasetWriter]:
     """
     with replaced_folder(output, OWNED_FILES) as folder, ExitStack() as stack:
         yield DatasetWriter(folder, stack)
-
-
-def write_dataset(
-    output: Path, interactions: pa.Table, items: pa.Table, users: pa.Table | None = None
-) -> None:
-    """Write a whole data folder from tables in memory.
-
-    Raises:
-        DataFolderError: ``output`` cannot be written or holds files that are no data folder's.
-    """
-    with dataset_writer(output) as writer:
-        writer.write_items(items)
-        if users is not None:
-            writer.write_users(users)
-        writer.append_interactions(interactions)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from streamrec.contracts.errors import ArtifactError, DependencyError
-from streamrec.events import durable_files
 from streamrec.events.records import RecordKind
+from streamrec.files import durable_files
 
 STATE_FILE: Final = "compacted.json"
 

@@ -12,12 +12,10 @@ segments, which readers skip because the state says that they are consumed.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -27,7 +25,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamrec.contracts.errors import DependencyError
-from streamrec.events import durable_files
 from streamrec.events.arrow_tables import to_table
 from streamrec.events.compacted_state import (
     CompactedFile,
@@ -38,6 +35,8 @@ from streamrec.events.compacted_state import (
 )
 from streamrec.events.records import Record, RecordKind, kind_of, partition_date
 from streamrec.events.segments import SEALED_SUFFIX, read_segment, seal_abandoned, segments_folder
+from streamrec.files import durable_files
+from streamrec.files.locks import only_holder
 
 _LOCK_FILE: Final = "compaction.lock"
 _BATCH_BYTES: Final = 256 * 1024 * 1024
@@ -65,12 +64,13 @@ def compact(root: Path) -> CompactionReport:
     """Turn all sealed segments, and those of dead writers, into Parquet. May be run at any time, by anyone.
 
     Raises:
-        DependencyError: Another compaction is running, or the disk fails. Nothing is lost or doubled.
+        OverloadedError: Another compaction is running.
+        DependencyError: The disk fails. Nothing is lost or doubled.
         ArtifactError: The state is damaged.
     """
     try:
         durable_files.make_folder(segments_folder(root))
-        with _exclusive(root):
+        with only_holder(root / _LOCK_FILE, f"{root}: another compaction is running; wait for it to end"):
             recovered = seal_abandoned(root)
             state = _clean_up(root, load_state(root))
             segments = records = corrupt_lines = 0
@@ -82,16 +82,6 @@ def compact(root: Path) -> CompactionReport:
     except (OSError, pa.ArrowException) as error:
         raise DependencyError(f"{root}: compaction failed: {error}") from error
     return CompactionReport(segments, records, corrupt_lines, len(recovered))
-
-
-@contextmanager
-def _exclusive(root: Path) -> Iterator[None]:
-    with (root / _LOCK_FILE).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DependencyError(f"{root}: another compaction is running") from error
-        yield
 
 
 def _clean_up(root: Path, state: CompactedState) -> CompactedState:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW
 from streamrec.contracts.events import Impression, Outcome
 from streamrec.events.records import QuarantinedEvent, QuarantineReason, Record, to_json
-
-MAXIMUM_CLOCK_SKEW: Final = timedelta(minutes=5)
-"""How far a client's clock may run ahead of the platform's."""
 
 EARLIEST_EVENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """No client existed before: an older date is a broken clock."""

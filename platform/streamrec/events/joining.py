@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW
 from streamrec.contracts.events import Impression, Outcome
-from streamrec.events.event_log import MAXIMUM_CLOCK_SKEW
 
 
 class Unjoined(StrEnum):

@@ -6,7 +6,6 @@ Each line is the CRC-32 of the record in eight hexadecimal digits, a space, the 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import zlib
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from streamrec.contracts.errors import DependencyError, InvalidInputError
-from streamrec.events import durable_files
 from streamrec.events.records import (
     MAXIMUM_PAYLOAD_CHARACTERS,
     MAXIMUM_RECORD_BYTES,
@@ -26,6 +24,8 @@ from streamrec.events.records import (
     from_json,
     to_json,
 )
+from streamrec.files import durable_files
+from streamrec.files.locks import try_lock
 
 OPEN_SUFFIX: Final = ".open"
 SEALED_SUFFIX: Final = ".sealed"
@@ -120,11 +120,7 @@ def _seal_if_abandoned(path: Path) -> Path | None:
     except FileNotFoundError:  # its writer sealed it since the folder was listed
         return None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
-        if not path.exists():
+        if not try_lock(file.fileno()) or not path.exists():
             return None
         content = read_segment(file, sealed=False)
         if content.torn_bytes:

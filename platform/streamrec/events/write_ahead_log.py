@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 import uuid
@@ -14,9 +13,10 @@ from threading import Lock
 from typing import Final
 
 from streamrec.contracts.errors import DependencyError
-from streamrec.events import durable_files
 from streamrec.events.records import Record
 from streamrec.events.segments import OPEN_SUFFIX, SEALED_SUFFIX, frame, segments_folder
+from streamrec.files import durable_files
+from streamrec.files.locks import wait_for_lock
 
 DEFAULT_SEGMENT_BYTES: Final = 64 * 1024 * 1024
 DEFAULT_SEGMENT_AGE_S: Final = 600.0
@@ -136,7 +136,7 @@ class _Segment:
     def __init__(self, path: Path, opened_at_s: float) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        wait_for_lock(self._descriptor)
         self._sync_lock = Lock()
         self._synced_bytes = 0
         self.written_bytes = 0

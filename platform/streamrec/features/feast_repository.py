@@ -19,18 +19,18 @@ from redis.exceptions import RedisError
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.contracts.progress import Progress
 from streamrec.features.feast_import import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
+from streamrec.features.names import (
+    ACTIVITY_VIEW,
+    FOLDER_VARIABLE,
+    PROFILE_VIEW,
+    PROJECT_VARIABLE,
+    REDIS_VARIABLE,
+)
 from streamrec.features.settings import SQLITE, FeatureSettings, redis_connection
 from streamrec.features.tables import FeatureTables, newest_rows
 
-FOLDER_VARIABLE: Final = "STREAMREC_FEATURES_FOLDER"
-PROJECT_VARIABLE: Final = "STREAMREC_FEATURES_PROJECT"
-REDIS_VARIABLE: Final = "STREAMREC_REDIS_CONNECTION"
-
 REGISTRY_FILE: Final = "registry.db"
 ONLINE_FILE: Final = "online.db"
-
-PROFILE_VIEW: Final = "user_profile"
-ACTIVITY_VIEW: Final = "user_activity"
 
 WRITE_ROWS: Final = 500
 """Rows written online at a time: bounds memory, and one round trip to Redis."""

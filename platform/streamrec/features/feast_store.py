@@ -29,16 +29,14 @@ import pyarrow.parquet as pq
 from streamrec.contracts.errors import InvalidInputError, NotFoundError, NotReadyError
 from streamrec.features.feast_import import EntityKey, FeastObjectNotFoundException, Value
 from streamrec.features.feast_import import FeatureStore as Feast
-from streamrec.features.feast_repository import ACTIVITY_VIEW, answering, online_connection, open_feast
+from streamrec.features.feast_repository import answering, online_connection, open_feast
 from streamrec.features.generation import GENERATION_FILE, read_generation
 from streamrec.features.item_tables import item_table_of
+from streamrec.features.names import ACTIVITY_VIEW, ITEM_CONTENT_VIEW, ITEM_POPULARITY_VIEW, ONLINE_SERVICE
 from streamrec.features.rules import check_user_id, checked_history, is_expired, unknown_user, utc_now
 from streamrec.features.settings import SQLITE, FeatureSettings
 from streamrec.features.store import ItemTable, UserFeatures
 from streamrec.features.tables import EVENT_TIMESTAMP
-
-ONLINE_SERVICE: Final = "gateway_v1"
-"""The feature service that `FeastFeatureStore.user_features` reads."""
 
 TRAINING_ROWS: Final = 20_000
 """Rows of an entity frame joined at a time. Feast joins each with every snapshot of its entity at once."""
@@ -139,7 +137,7 @@ class FeastFeatureStore:
         """
         opened = self._open()
         return item_table_of(
-            _offline(opened.feast, "item_content"), _offline(opened.feast, "item_popularity")
+            _offline(opened.feast, ITEM_CONTENT_VIEW), _offline(opened.feast, ITEM_POPULARITY_VIEW)
         )
 
     def training_frame(self, entity_frame: pd.DataFrame, feature_service: str) -> pd.DataFrame:

@@ -36,11 +36,10 @@ from streamrec.features.generation import (
     read_generation,
     write_generation,
 )
+from streamrec.features.names import OFFLINE_FOLDER
 from streamrec.features.rules import check_not_in_future, utc_now
 from streamrec.features.settings import FeatureSettings
 from streamrec.features.tables import FeatureTables, InteractionHistory, build_feature_tables, empty_tables
-
-OFFLINE_FOLDER: Final = "offline"
 
 _NEW_REGISTRY_FILE: Final = f"{REGISTRY_FILE}.new"
 

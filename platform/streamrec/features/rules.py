@@ -5,13 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from streamrec.contracts.conventions import HISTORY_LIMIT, MAXIMUM_CLOCK_SKEW, UNKNOWN
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.datasets.dataset import UNKNOWN
 from streamrec.features.store import UserFeatures
-from streamrec.features.tables import HISTORY_LIMIT
-
-FUTURE_TOLERANCE: Final = timedelta(minutes=5)
-"""How far a client's clock may run ahead. Beyond it a row would outlive every later, correct one."""
 
 MAX_USER_ID_CHARACTERS: Final = 256
 
@@ -37,7 +33,7 @@ def checked_history(
     check_user_id(user_id)
     if updated_at.tzinfo is None:
         raise InvalidInputError("updated_at", "has no time zone; pass UTC")
-    if updated_at > now + FUTURE_TOLERANCE:
+    if updated_at > now + MAXIMUM_CLOCK_SKEW:
         raise InvalidInputError(
             "updated_at", f"{updated_at.isoformat()} lies in the future; it would block every later event"
         )
@@ -50,7 +46,7 @@ def check_not_in_future(newest: datetime | None, now: datetime) -> None:
     Raises:
         InvalidInputError: The newest event lies in the future.
     """
-    if newest is not None and newest > now + FUTURE_TOLERANCE:
+    if newest is not None and newest > now + MAXIMUM_CLOCK_SKEW:
         raise InvalidInputError(
             "timestamp",
             f"the data's newest event, {newest.isoformat()}, lies in the future; a row from the future would "

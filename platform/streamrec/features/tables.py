@@ -22,11 +22,9 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
-
-HISTORY_LIMIT: Final = 4_096
-"""Items in a user's history, the newest ones. Long enough to filter everything that nearly every user saw."""
 
 SESSION_GAP_SECONDS: Final = 30 * 60
 """Two events further apart belong to two sessions."""

@@ -6,14 +6,12 @@ never asks the registry should not pay.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from urllib.parse import urlsplit
 
 from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError, NotFoundError
 from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature, ModelSpec, validate_model_name
+from streamrec.files.locks import only_holder
 from streamrec.registry.artifact_cache import ArtifactCache
 from streamrec.registry.formats import MLMODEL_FILE
 from streamrec.registry.manifest import write_manifest
@@ -282,16 +281,9 @@ class MlflowModelRegistry:
         if not uri.startswith(_SQLITE_PREFIX):
             yield
             return
-        with Path(f"{uri.removeprefix(_SQLITE_PREFIX)}.lock").open("ab") as file:
-            deadline_s = time.monotonic() + _SCHEMA_TIMEOUT_S
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline_s:
-                        raise
-                    time.sleep(0.05)
+        lock_file = Path(f"{uri.removeprefix(_SQLITE_PREFIX)}.lock")
+        waited = f"for {_SCHEMA_TIMEOUT_S:g} s another process has been opening the model registry {uri}"
+        with only_holder(lock_file, f"{waited}; try again", timeout_s=_SCHEMA_TIMEOUT_S):
             yield
 
     def _log_run(self, client: MlflowClient, spec: ModelSpec, staging: Path) -> tuple[str, str]:

@@ -102,17 +102,6 @@ class TtlCache(Generic[K, V]):
                 if fill.loads == 0 and self._fills.get(key) is fill:
                     del self._fills[key]
 
-    def get_or_load(self, key: K, load: Callable[[K], V]) -> V:
-        """Return the value of ``key``, from the cache or from ``load``, whose errors pass through."""
-        missing = object()
-        value = self.get(key, missing)
-        if value is not missing:
-            return value  # type: ignore[return-value]  # a sentinel's type cannot be told from V
-        with self.fill(key) as store:
-            loaded = load(key)
-            store(loaded)
-        return loaded
-
     def _store(self, key: K, value: V) -> None:
         self._entries[key] = (self._clock() + self._lifetime_s, value)
         self._entries.move_to_end(key)

@@ -38,8 +38,3 @@ class RecentIds:
             if len(self._ids) > self._maximum:
                 self._ids.popitem(last=False)
             return True
-
-    def discard(self, identifier: str) -> None:
-        """Forget an id whose event could not be written, so that sending it again works."""
-        with self._lock:
-            self._ids.pop(identifier, None)

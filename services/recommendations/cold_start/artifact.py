@@ -16,25 +16,18 @@ from numpy.typing import NDArray
 from services.recommendations.cold_start.canonical_basis import CanonicalBasis
 from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.prior import SegmentPrior
-from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import ATTRIBUTES, SegmentDesign
 from services.recommendations.item_index.index import ItemIndex
 from streamrec.contracts.errors import ArtifactError
 
 ARRAYS_FILE: Final = "cold_start.npz"
 SETTINGS_FILE: Final = "cold_start.json"
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 
 NOMINAL_COVERAGES: Final = (0.50, 0.60, 0.70, 0.80, 0.90, 0.95)
 """Nominal coverages of the predictive intervals whose widths are stored (`predictive`)."""
 
-_BLEND_FIELDS: Final = (
-    "click_weight",
-    "exploration",
-    "satisfaction_weight",
-    "segment_weight",
-    "taste_weight",
-)
+_BLEND_FIELDS: Final = ("click_weight", "exploration", "segment_weight", "taste_weight")
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,6 @@ class ColdStartParts:
     basis: CanonicalBasis
     prior: SegmentPrior
     popularity: LanguagePopularity
-    satisfaction: ItemSatisfaction
     interval_widths: NDArray[np.float64]
 
 
@@ -62,7 +54,6 @@ def save(
     basis: CanonicalBasis,
     prior: SegmentPrior,
     popularity: LanguagePopularity,
-    satisfaction: ItemSatisfaction,
     interval_widths: NDArray[np.float64],
     blend: Mapping[str, float],
 ) -> None:
@@ -80,7 +71,6 @@ def save(
         effect_covariance=prior.effect_covariance,
         spread_variance=prior.spread_variance,
         log_shares=popularity.log_shares,
-        log_satisfaction=satisfaction.log_satisfaction,
         interval_widths=interval_widths,
     )
     settings = {
@@ -88,7 +78,6 @@ def save(
         "index_sha256": index_digest(index),
         "levels": dict(zip(ATTRIBUTES, prior.design.levels, strict=True)),
         "languages": popularity.languages,
-        "satisfaction_pseudo_interactions": satisfaction.pseudo_interactions,
         "blend": dict(blend),
     }
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
@@ -104,7 +93,10 @@ def load(folder: Path, index: ItemIndex) -> tuple[ColdStartParts, dict[str, floa
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text())
         if settings["format"] != _FORMAT:
-            raise ArtifactError(f"{folder}: format {settings['format']}, but this release reads {_FORMAT}")
+            raise ArtifactError(
+                f"{folder}: format {settings['format']}, but this release reads {_FORMAT}; "
+                "train the model again"
+            )
         digest = settings["index_sha256"]
         design = SegmentDesign(tuple(tuple(settings["levels"][attribute]) for attribute in ATTRIBUTES))
         languages = tuple(settings["languages"])
@@ -124,8 +116,6 @@ def load(folder: Path, index: ItemIndex) -> tuple[ColdStartParts, dict[str, floa
             spread_variance=arrays["spread_variance"],
         )
         popularity = LanguagePopularity(languages, arrays["log_shares"])
-        pseudo = float(settings["satisfaction_pseudo_interactions"])
-        satisfaction = ItemSatisfaction(arrays["log_satisfaction"], pseudo)
         interval_widths = arrays["interval_widths"]
     except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{folder} does not hold a readable cold-start model: {error!r}") from error
@@ -140,9 +130,8 @@ def load(folder: Path, index: ItemIndex) -> tuple[ColdStartParts, dict[str, floa
         or len(prior.effect_mean) != width
         or popularity.log_shares.shape != (len(languages) + 1, len(index))
         or interval_widths.shape != (len(NOMINAL_COVERAGES), dimension)
-        or satisfaction.log_satisfaction.shape != (len(index),)
         or not all(np.isfinite(array).all() for array in arrays.values())
-        or not np.isfinite([pseudo, *blend.values()]).all()
+        or not np.isfinite(list(blend.values())).all()
     ):
         raise ArtifactError(f"{folder}: the arrays do not fit each other, or hold a value that is not finite")
-    return ColdStartParts(basis, prior, popularity, satisfaction, interval_widths), blend
+    return ColdStartParts(basis, prior, popularity, interval_widths), blend

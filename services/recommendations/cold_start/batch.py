@@ -80,7 +80,7 @@ class ColdStartBatch:
         near[users, taken] = -np.inf
         groups = np.array([model.popularity.group(segment.language) for segment in segments])
         chosen = np.zeros(near.shape, dtype=np.bool_)
-        np.put_along_axis(chosen, _top(near, count), values=True, axis=1)
+        np.put_along_axis(chosen, top_columns(near, count), values=True, axis=1)
         # Each user's own seen items are made up for among the leaders, as in the served path.
         depth = count + clicks
         leaders = model.leaders[groups, : int(depth.max())]
@@ -93,9 +93,9 @@ class ColdStartBatch:
         taste = linear.astype(np.float32) @ self._coordinates.T
         taste += quadratic.astype(np.float32) @ self._squares.T
         weights = np.array([model.blend.weight_after(int(n)) for n in clicks], dtype=np.float32)
-        scores = model.base_scores[groups] + weights[:, None] * taste
+        scores = model.popularity.log_shares[groups] + weights[:, None] * taste
         scores[~chosen] = -np.inf
-        best = _top(scores, count)
+        best = top_columns(scores, count)
         best_scores = np.take_along_axis(scores, best, axis=1)
         return np.where(np.isneginf(best_scores), -1, best), best_scores
 
@@ -125,11 +125,15 @@ class ColdStartBatch:
         return mean + drawn * (blend.exploration / np.sqrt(precision)), precision / left
 
 
-def _top(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Shape (n, count): columns of the highest scores, best first; ties by column within what is found."""
+def top_columns(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Shape (n, count): columns of each row's highest scores, best first; equal scores in column order."""
     if count < scores.shape[1]:
         found = np.argpartition(-scores, count - 1, axis=1)[:, :count]
         found.sort(axis=1)
+        # Of equal scores at the cut the partition takes any; these rows are sorted whole instead.
+        lowest = np.take_along_axis(scores, found, axis=1).min(axis=1)
+        cut = np.isfinite(lowest) & ((scores >= lowest[:, None]).sum(axis=1) > count)
+        found[cut] = np.sort(np.argsort(-scores[cut], axis=1, kind="stable")[:, :count], axis=1)
     else:
         found = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
     order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")

@@ -47,11 +47,9 @@ def fit_blend(
     0.7, and with it most of the gain over popularity).
 
     Args:
-        model: With the blend's ``exploration`` and ``satisfaction_weight`` to fit for; its other weights are
-            not looked at.
+        model: With the blend's ``exploration`` to fit for; its other weights are not looked at.
         cases: Short histories, and the item that each user took up next.
-        pool: The ranking is over this many items with the highest base scores in the user's language, and the
-            target.
+        pool: The ranking is over this many of the most popular items in the user's language, and the target.
         rng: Source of the draws; all weights see the same ones.
     """
     seed = int(rng.integers(2**32))
@@ -134,14 +132,14 @@ def _features(
     pool: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Base score and taste of the pool and, last, of the target; each of shape (u, pool + 1)."""
+    """Log popularity and taste of the pool and, last, of the target; each of shape (u, pool + 1)."""
     width = min(pool, model.leaders.shape[1])
     shares, tastes = np.empty((2, len(cases.users), width + 1), dtype=np.float32)
     for row, (user, target) in enumerate(zip(cases.users, cases.targets, strict=True)):
         posterior = model.posterior(user).explored(model.blend.exploration, rng)
         group = model.popularity.group(user.segment.language)
         rows = np.append(model.leaders[group, :width], target)
-        shares[row] = model.base_scores[group, rows]
+        shares[row] = model.popularity.log_shares[group, rows]
         tastes[row] = model.taste(posterior, rows)
         shares[row, :-1][np.isin(rows[:-1], cases.seen[row])] = _FILTERED
     return shares, tastes

@@ -15,9 +15,9 @@ from services.recommendations.cold_start import artifact
 from services.recommendations.cold_start.canonical_basis import CanonicalBasis
 from services.recommendations.cold_start.popularity import LanguagePopularity, highest
 from services.recommendations.cold_start.prior import SegmentPrior
-from services.recommendations.cold_start.satisfaction import ItemSatisfaction
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, UserState
+from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.item_index.index import ItemIndex
+from streamrec.contracts.conventions import HISTORY_LIMIT
 
 Floats = NDArray[np.float64]
 
@@ -26,14 +26,12 @@ Floats = NDArray[np.float64]
 class Blend:
     """How the evidence about a user and the popularity of the items add up to a score.
 
-    score(i) = log share(i) + w log [p(v_i | user) / p(v_i | population)] + s log satisfaction(i)
+    score(i) = log share(i) + w log [p(v_i | user) / p(v_i | population)]
     w = segment_weight + (taste_weight - segment_weight) n / (n + 1)    after n clicks
 
-    With w = 1 and s = 0 that is Bayes' rule for the next item when item vectors scatter around the user as
-    the two-covariance model says; they do so only roughly, so the weights are chosen on held-out items. With
-    s = 1 it is the log of the satisfaction that showing the item is expected to bring, up to a constant: how
-    likely it is taken up, times how well it then satisfies. Of a user of whom nothing is known, popularity
-    and satisfaction alone decide.
+    With w = 1 that is Bayes' rule for the next item when item vectors scatter around the user as the
+    two-covariance model says; they do so only roughly, so the weights are chosen on held-out items. For a
+    user of whom nothing is known, popularity alone decides.
 
     Attributes:
         segment_weight: Of the log likelihood ratio when the segment alone speaks for a user.
@@ -43,14 +41,12 @@ class Blend:
         exploration: Share of the posterior's standard deviation that a draw explores; what is left is
             integrated over. 1 is Thompson sampling as it is, 0 the posterior mean (Chapelle and Li 2011, "An
             empirical evaluation of Thompson sampling", sec. 3, on posterior reshaping).
-        satisfaction_weight: The exponent s of the expected satisfaction (`ItemSatisfaction`).
     """
 
     segment_weight: float
     taste_weight: float
     click_weight: float
     exploration: float
-    satisfaction_weight: float = 0.0
 
     def weight_after(self, clicks: int) -> float:
         """The weight w of the log likelihood ratio."""
@@ -86,18 +82,12 @@ class Posterior:
         covariance: Floats = (inverse.T / self.precision) @ inverse
         return covariance
 
-    def updated(self, item_vector: NDArray[np.floating]) -> Posterior:
-        """Return the posterior after a click on the item with this vector, shape (d,).
+    def observed(self, coordinate_sum: Floats, clicks: int) -> Posterior:
+        """Return the posterior after ``clicks`` clicks; the items' coordinates add up to ``coordinate_sum``.
 
         Normal likelihood with known noise (Gelman et al. 2013, "Bayesian Data Analysis", eq. 3.13):
         precisions add up, and the mean is weighted by them. The order of clicks does not matter.
         """
-        coordinates = np.asarray(item_vector, dtype=np.float64) @ self.basis.to_canonical
-        return self.observed(coordinates, 1)
-
-    def observed(self, coordinate_sum: Floats, clicks: int) -> Posterior:
-        """Return the posterior after ``clicks`` clicks; the items' coordinates add up to
-        ``coordinate_sum``."""
         precision = self.precision + self.click_weight * clicks
         weighted = self.precision * self.coordinates + self.click_weight * coordinate_sum
         return Posterior(self.basis, weighted / precision, precision, self.click_weight)
@@ -129,8 +119,7 @@ class ColdStartModel:
         basis: Canonical coordinates.
         prior: By segment.
         popularity: By user language.
-        blend: How taste, popularity and satisfaction add up.
-        satisfaction: By item.
+        blend: How taste and popularity add up.
         interval_widths: Shape (levels, d): half widths of the predictive intervals, in standard deviations,
             by nominal coverage (`artifact.NOMINAL_COVERAGES`).
     """
@@ -140,19 +129,12 @@ class ColdStartModel:
     prior: SegmentPrior
     popularity: LanguagePopularity
     blend: Blend
-    satisfaction: ItemSatisfaction
     interval_widths: Floats
 
     @cached_property
-    def base_scores(self) -> NDArray[np.float32]:
-        """Shape (languages + 1, n): what no user changes, popularity and satisfaction."""
-        weight = np.float32(self.blend.satisfaction_weight)
-        return self.popularity.log_shares + weight * self.satisfaction.log_satisfaction
-
-    @cached_property
     def leaders(self) -> NDArray[np.int64]:
-        """Shape (languages + 1, at most 5000): item rows with the highest base scores, best first."""
-        return highest(self.base_scores)
+        """Shape (languages + 1, at most 5000): the most popular item rows, best first."""
+        return highest(self.popularity.log_shares)
 
     @cached_property
     def item_coordinates(self) -> NDArray[np.float32]:
@@ -197,14 +179,14 @@ class ColdStartModel:
     def retrieve(self, user: UserState, count: int, rng: np.random.Generator) -> Candidates:
         """Return at most ``count`` items the user has not seen, by one posterior draw from ``rng``.
 
-        The draw is searched in the index; the items found and those with the highest base scores in the
-        user's language make a pool, which is scored as `Blend` says.
+        The draw is searched in the index; the items found and the most popular ones in the user's
+        language make a pool, which is scored as `Blend` says.
         """
         seen = self.known_rows(user.history)
         posterior = self._posterior(user, seen).explored(self.blend.exploration, rng)
         group = self.popularity.group(user.segment.language)
         pool = self._pool(posterior, group, count, seen)
-        scores = self.base_scores[group, pool]
+        scores = self.popularity.log_shares[group, pool]
         scores = scores + np.float32(self.blend.weight_after(len(seen))) * self.taste(posterior, pool)
         best = np.argsort(-scores, kind="stable")[:count]
         item_ids = self.index.item_ids
@@ -235,7 +217,6 @@ class ColdStartModel:
             basis=self.basis,
             prior=self.prior,
             popularity=self.popularity,
-            satisfaction=self.satisfaction,
             interval_widths=self.interval_widths,
             blend=asdict(self.blend),
         )
@@ -258,6 +239,5 @@ class ColdStartModel:
             parts.prior,
             parts.popularity,
             Blend(**blend),
-            parts.satisfaction,
             parts.interval_widths,
         )

@@ -11,7 +11,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import UNKNOWN
+from streamrec.contracts.conventions import UNKNOWN
 
 _SMOOTHING: Final = 0.5
 """Interactions that every item is credited with (Jeffreys): a new item has none and is not impossible."""

@@ -11,7 +11,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import UNKNOWN, Segment
+from services.recommendations.contracts.candidates import Segment
+from streamrec.contracts.conventions import UNKNOWN
 
 ATTRIBUTES: Final = ("country", "language", "age_band", "signup_channel")
 """Attributes of `Segment`, in the order of the design matrix."""

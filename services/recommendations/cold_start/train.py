@@ -18,7 +18,6 @@ from services.recommendations.cold_start.model import Blend, ColdStartModel
 from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.predictive import coverage, fit_interval_widths, gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
-from services.recommendations.cold_start.satisfaction import ItemSatisfaction, satisfaction_of
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.contracts.stages import MODEL_NAMES
@@ -44,9 +43,6 @@ class ColdStartSettings:
         maximum_levels: Most values of one attribute that have an effect; bounds the cost of a step.
         chains, tune, draws, target_accept: Of NUTS.
         exploration: See `Blend`. 0.3 of the standard deviation is about a tenth of the variance.
-        satisfaction_weight: See `Blend`. No held-out item can choose it, because what is taken up is not what
-            satisfies; in the simulated closed loop it makes no difference beside taste
-            (`evaluation.closed_loop_arms`), so that it is off where nobody asks for it.
         pseudo_interactions: Weight of everybody's popularity in a language's own, in interactions.
         minimum_language_interactions: A user language with fewer has everybody's popularity.
         maximum_languages: Most user languages with a popularity of their own.
@@ -64,7 +60,6 @@ class ColdStartSettings:
     draws: int = 750
     target_accept: float = 0.8
     exploration: float = 0.3
-    satisfaction_weight: float = 0.0
     pseudo_interactions: float = 2000.0
     minimum_language_interactions: int = 500
     maximum_languages: int = 64
@@ -74,12 +69,10 @@ class ColdStartSettings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name not in ("exploration", "satisfaction_weight", "target_accept") and value < 1:
+            if name not in ("exploration", "target_accept") and value < 1:
                 raise InvalidInputError(f"cold_start.{name}", "must be 1 or more")
         if not 0.0 <= self.exploration <= 1.0:
             raise InvalidInputError("cold_start.exploration", "must be in 0..1")
-        if not 0.0 <= self.satisfaction_weight <= 10.0:
-            raise InvalidInputError("cold_start.satisfaction_weight", "must be in 0..10")
         if not 0.0 < self.target_accept < 1.0:
             raise InvalidInputError("cold_start.target_accept", "must be between 0 and 1")
 
@@ -123,8 +116,7 @@ def train(
             f"the training data has {len(active)}"
         )
     segments, histories = [segments[user] for user in active], [histories[user] for user in active]
-    satisfaction = satisfaction_of(training.dataset, split.train, index_row, len(index))
-    model, metrics = _fit(training, settings, index, segments, histories, satisfaction)
+    model, metrics = _fit(training, settings, index, segments, histories)
     model = _with_blend(training, settings, model)
     test = held_out_cases(training.dataset, split, index, settings.assessed_users, under_test=True)
     training.progress.start("cold start: assessing", 1)
@@ -154,7 +146,6 @@ def _fit(
     index: ItemIndex,
     segments: list[Segment],
     histories: list[NDArray[np.int64]],
-    satisfaction: ItemSatisfaction,
 ) -> tuple[ColdStartModel, dict[str, float]]:
     """Basis, prior and popularity from the training users; blend and interval widths are first guesses."""
     design = SegmentDesign.from_segments(
@@ -176,15 +167,9 @@ def _fit(
         minimum_interactions=settings.minimum_language_interactions,
         maximum_languages=settings.maximum_languages,
     )
-    blend = Blend(
-        segment_weight=0.1,
-        taste_weight=0.3,
-        click_weight=1.0,
-        exploration=settings.exploration,
-        satisfaction_weight=settings.satisfaction_weight,
-    )
+    blend = Blend(segment_weight=0.1, taste_weight=0.3, click_weight=1.0, exploration=settings.exploration)
     widths = gaussian_widths(index.dimension)
-    return ColdStartModel(index, basis, prior, popularity, blend, satisfaction, widths), metrics
+    return ColdStartModel(index, basis, prior, popularity, blend, widths), metrics
 
 
 def _sample(

@@ -110,13 +110,13 @@ def _catalogue(place: Workspace) -> Catalogue:
 
 def _controller(place: Workspace, target_gini: float | None, minimum_requests: int) -> ExposureController:
     """Begin with the prices of the champion, and never press harder than its validation allows."""
-    from services.recommendations.contracts.candidates import UNKNOWN
     from services.recommendations.contracts.stages import MODEL_NAMES
     from services.recommendations.exposure_control.controller import ControlledTraffic, ExposureController
     from services.recommendations.exposure_control.file_price_source import FilePricePublisher
     from services.recommendations.exposure_control.step import ControlSettings, initial_state
     from services.recommendations.reranking.model import DiversityReranker
     from streamrec.command_line.composition import open_registry
+    from streamrec.contracts.conventions import UNKNOWN
     from streamrec.events.reader import FileEventReader
 
     registry = open_registry(place)

@@ -10,11 +10,7 @@ from typing import Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-UNKNOWN: Final = "unknown"
-"""The value of a segment attribute that is not known."""
-
-HISTORY_LIMIT: Final = 4096
-"""Most items of a user's history that any part of the system keeps or accepts; older ones are dropped."""
+from streamrec.contracts.conventions import UNKNOWN
 
 CANDIDATE_COUNT: Final = 500
 """Candidates that retrieval and cold start hand to ranking."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from services.recommendations.evaluation.closed_loop_policy import PipelinePolicy, PolicyModels
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.pipeline import PipelineSettings
+from services.recommendations.reranking.relevance_order import RelevanceOrder
 from services.recommendations.world.closed_loop import Run, observable_catalogue, run_arm, run_best_known
 from services.recommendations.world.policies import PopularityThenRelevance
 from services.recommendations.world.settings import WorldSettings
@@ -24,6 +25,7 @@ from services.recommendations.world.summary import RunSummary
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
+from streamrec.features.store import ItemTable
 from streamrec.stats.intervals import Interval
 from streamrec.training.splits import user_sequences
 
@@ -55,7 +57,6 @@ class Arm:
 
 _GREEDY_BLEND: Final = {"exploration": 0.0}
 _NO_TASTE: Final = {**_GREEDY_BLEND, "segment_weight": 0.0, "taste_weight": 0.0}
-_SATISFACTION: Final = {"satisfaction_weight": 1.0}
 
 LADDER: Final = (
     Arm("popular in the language", _NO_TASTE, False, False),
@@ -67,11 +68,7 @@ LADDER: Final = (
 )
 """Each adds one ingredient to the one before; the last is what is served."""
 
-VARIANTS: Final = (
-    Arm("popular in the language, expected satisfaction", {**_NO_TASTE, **_SATISFACTION}, False, False),
-    Arm("taste from clicks, expected satisfaction", {**_GREEDY_BLEND, **_SATISFACTION}, False, False),
-    Arm("pipeline with whole posterior draws", {"exploration": 1.0}),
-)
+VARIANTS: Final = (Arm("pipeline with whole posterior draws", {"exploration": 1.0}),)
 """What was tried beside it."""
 
 ARM_NAMES: Final = (OLD, *(arm.name for arm in (*LADDER, *VARIANTS)), BEST_KNOWN)
@@ -163,11 +160,19 @@ def arm_policy(
 ) -> PipelinePolicy:
     """The policy of an arm."""
     cold_start = replace(models.cold_start, blend=replace(models.cold_start.blend, **arm.blend))
+    reranking = models.reranking if arm.reranked else RelevanceOrder()
     return PipelinePolicy(
-        replace(models, cold_start=cold_start, reranking=models.reranking if arm.reranked else None),
-        dataset.catalogue.item_ids,
+        replace(models, cold_start=cold_start, reranking=reranking),
+        _item_table(dataset),
         pipeline if arm.handed_over else replace(pipeline, hand_over=_NEVER),
     )
+
+
+def _item_table(dataset: Dataset) -> ItemTable:
+    """The items with their popularity in the whole log."""
+    items = user_sequences(dataset).items
+    counts = np.bincount(items, minlength=len(dataset.catalogue)).astype(np.int64)
+    return ItemTable(dataset.catalogue, counts, revision=dataset.fingerprint)
 
 
 def _result(name: str, runs: Mapping[str, tuple[Run, RunSummary]]) -> ArmResult:

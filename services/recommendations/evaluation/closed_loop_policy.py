@@ -1,8 +1,7 @@
 """The recommendation pipeline as a policy of the simulated world: many users at once, observables only.
 
-The stages are the served ones. Cold start and retrieval, which every page needs, are computed for all users
-of a moment by matrix products; merging, ranking, pooling and re-ranking are the functions that the gateway
-calls, one user at a time. What it shows is tested to be what `OfflinePipeline` answers.
+Each page is an answer of `OfflinePipeline`. Its cold start and retrieval, which every page needs, are
+computed beforehand for all users of a moment (`batched_stages`); all else runs for one user at a time.
 
 A page after the first of a session is the next part of one longer list, as a client asks for that scrolls on:
 k grows by what the session has shown, and what was shown is left out.
@@ -17,19 +16,23 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.cold_start.batch import ColdStartBatch
 from services.recommendations.cold_start.model import ColdStartModel
-from services.recommendations.contracts.candidates import Candidates, Ranker, Reranker, UserState
-from services.recommendations.contracts.stages import COLD_START
-from services.recommendations.pipeline.hand_over import merge, pooled_scores
-from services.recommendations.pipeline.local_stages import LocalModels
+from services.recommendations.contracts.candidates import Ranker, Reranker, UserState
+from services.recommendations.contracts.stages import COLD_START, Stages
+from services.recommendations.evaluation.batched_stages import BatchedColdStart, BatchedRetrieval
+from services.recommendations.pipeline.local_stages import LocalModels, LocalRanking, LocalReranking
+from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.pipeline.pipeline import PipelineSettings
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.world.policies import DayLog, Observation
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.stats.random_state import generator_for
+from streamrec.features.store import ItemTable
 
 _CHUNK_USERS: Final = 256
+"""Users whose answers are computed together: bounds the memory at a few arrays of this many rows."""
+
+_UNREGISTERED: Final = 0
+"""Version of a model whose version no answer depends on."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,14 @@ class PolicyModels:
         cold_start_version: Its version, which a posterior draw depends on.
         retrieval: Finds candidates beside cold start.
         ranking: Ranks them.
-        reranking: Chooses the slate; None leaves the order of relevance.
+        reranking: Chooses the slate.
     """
 
     cold_start: ColdStartModel
     cold_start_version: int
     retrieval: TwoTowerRetriever
     ranking: Ranker
-    reranking: Reranker | None
+    reranking: Reranker
 
     @classmethod
     def of(cls, models: LocalModels) -> Self:
@@ -72,7 +75,7 @@ class PipelinePolicy:
 
     Args:
         models: What it serves with; all of them know the items of the world, by its ids.
-        item_ids: Ids of the world's items, in its row order.
+        items: The world's items, in its row order.
         settings: As the gateway has them.
 
     Raises:
@@ -80,17 +83,27 @@ class PipelinePolicy:
     """
 
     def __init__(
-        self, models: PolicyModels, item_ids: tuple[str, ...], settings: PipelineSettings | None = None
+        self, models: PolicyModels, items: ItemTable, settings: PipelineSettings | None = None
     ) -> None:
+        self.item_ids = items.catalogue.item_ids
         for name, index in (
             ("cold_start", models.cold_start.index),
             ("retrieval", models.retrieval.index),
         ):
-            if index.item_ids != item_ids:
+            if index.item_ids != self.item_ids:
                 raise InvalidInputError(name, "was not trained on the catalogue of this world")
-        self.models, self.item_ids = models, item_ids
-        self.settings = settings or PipelineSettings()
-        self._batch = ColdStartBatch(models.cold_start)
+        settings = settings or PipelineSettings()
+        self._row_of = items.catalogue.row_of
+        self._candidate_count = settings.candidate_count
+        self._cold_start = BatchedColdStart(models.cold_start, models.cold_start_version)
+        self._retrieval = BatchedRetrieval(models.retrieval, _UNREGISTERED)
+        stages = Stages(
+            retrieval=self._retrieval,
+            cold_start=self._cold_start,
+            ranking=LocalRanking(models.ranking, _UNREGISTERED),
+            reranking=LocalReranking(models.reranking, _UNREGISTERED),
+        )
+        self._pipeline = OfflinePipeline(stages, items, settings)
 
     def end_of_day(self, day: DayLog) -> None:
         """Ignore the day: the models are those of the day that they were trained on."""
@@ -120,96 +133,25 @@ class PipelinePolicy:
 
     def _pages(self, observation: Observation, rows: NDArray[np.int64], count: int) -> NDArray[np.int32]:
         users = [self.user_state(observation, row) for row in rows.tolist()]
+        request_id = self.request_id(observation)
         # Only pages of this very session are left out, and every user of a moment has seen as many.
         wanted = count + observation.shown.shape[1]
-        depth = max(wanted, self.settings.candidate_count)
-        weights = np.array([self.settings.hand_over.weight(len(set(user.history))) for user in users])
-        lists = self._found(observation, rows, users, weights, depth)
+        self._prepare(users, observation.histories[rows], wanted, request_id)
         pages = np.full((len(rows), count), -1, dtype=np.int32)
-        row_of = self.models.cold_start.index.row_of
-        for place, (user, (cold, found)) in enumerate(zip(users, lists, strict=True)):
-            ordered = self._ordered(user, cold, found, float(weights[place]), depth)
-            if self.models.reranking is not None and len(ordered):
-                ordered = self.models.reranking.rerank(ordered, user, 0.0, slate_length=wanted)
+        for place, user in enumerate(users):
+            answer = self._pipeline.recommend(user, wanted, request_id)
             shown = set(observation.shown[rows[place]].tolist())
-            best = [row_of[item_id] for item_id in ordered.item_ids[:wanted]]
+            best = [self._row_of[item_id] for item_id in answer.item_ids]
             page = [row for row in best if row not in shown][:count]
             pages[place, : len(page)] = page
         return pages
 
-    def _found(
-        self,
-        observation: Observation,
-        rows: NDArray[np.int64],
-        users: Sequence[UserState],
-        weights: NDArray[np.float64],
-        depth: int,
-    ) -> list[tuple[Candidates | None, Candidates | None]]:
-        """What cold start and retrieval find, each only where it has weight."""
-        histories = observation.histories[rows]
-        cold = self._cold(observation, histories, users, np.flatnonzero(weights > 0.0), depth)
-        found = self._retrieved(histories, users, np.flatnonzero(weights < 1.0), depth)
-        return [(cold.get(place), found.get(place)) for place in range(len(users))]
-
-    def _cold(
-        self,
-        observation: Observation,
-        histories: NDArray[np.int32],
-        users: Sequence[UserState],
-        places: NDArray[np.int64],
-        depth: int,
-    ) -> dict[int, Candidates]:
-        if len(places) == 0:
-            return {}
-        version, request_id = str(self.models.cold_start_version), self.request_id(observation)
-        chosen = [users[place] for place in places.tolist()]
-        items, scores = self._batch.retrieve(
-            [user.segment for user in chosen],
-            histories[places],
-            depth,
-            [generator_for(user.user_id, request_id, version) for user in chosen],
-        )
-        return {place: self._candidates(items[i], scores[i]) for i, place in enumerate(places.tolist())}
-
-    def _retrieved(
-        self,
-        histories: NDArray[np.int32],
-        users: Sequence[UserState],
-        places: NDArray[np.int64],
-        depth: int,
-    ) -> dict[int, Candidates]:
-        if len(places) == 0:
-            return {}
-        retrieval = self.models.retrieval
-        vectors = np.array([retrieval.user_vector(users[place]) for place in places.tolist()])
-        scores = vectors @ retrieval.index.vectors.T
-        own = histories[places]
-        row, column = np.nonzero(own >= 0)
-        scores[row, own[row, column]] = -np.inf
-        depth = min(depth, scores.shape[1])
-        top = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-        top.sort(axis=1)
-        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
-        top = np.take_along_axis(top, order, axis=1)
-        best = np.take_along_axis(scores, top, axis=1)
-        return {place: self._candidates(top[i], best[i]) for i, place in enumerate(places.tolist())}
-
-    def _ordered(
-        self, user: UserState, cold: Candidates | None, found: Candidates | None, weight: float, depth: int
-    ) -> Candidates:
-        if cold is None:
-            if found is None:
-                raise InvalidInputError("weight", f"nobody answers at {weight}")
-            return self.models.ranking.rank(user, found)
-        if found is None:
-            return cold
-        item_ids = merge(cold, found, weight, depth)
-        ranked = self.models.ranking.rank(user, Candidates(item_ids, np.zeros(len(item_ids), np.float32)))
-        return pooled_scores(ranked.item_ids, cold, ranked, weight)
-
-    def _candidates(self, items: NDArray[np.int64], scores: NDArray[np.float32]) -> Candidates:
-        known = np.isfinite(scores)
-        return Candidates(
-            tuple(self.item_ids[item] for item in items[known].tolist()),
-            np.ascontiguousarray(scores[known], dtype=np.float32),
-        )
+    def _prepare(
+        self, users: Sequence[UserState], histories: NDArray[np.int32], wanted: int, request_id: str
+    ) -> None:
+        """Compute what the pipeline will ask of cold start and retrieval, each only where it has weight."""
+        weights = np.array([self._pipeline.cold_start_weight(user) for user in users])
+        depth = max(wanted, self._candidate_count)
+        new, known = np.flatnonzero(weights > 0.0).tolist(), np.flatnonzero(weights < 1.0).tolist()
+        self._cold_start.prepare([users[place] for place in new], histories[new], depth, request_id)
+        self._retrieval.prepare([users[place] for place in known], histories[known], depth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from services.recommendations.evaluation.call_latency import latency_json
 from services.recommendations.evaluation.distillation import Distillation
@@ -15,8 +15,6 @@ from services.recommendations.evaluation.learning_curves import CurvePoint
 from services.recommendations.evaluation.short_histories import ShortHistories
 from services.recommendations.evaluation.slate_exposure import SlateComparison
 from streamrec.training.model_card import CallLatency
-
-_NO_FRONTIER: Final[Mapping[str, Any]] = {"frontier": None, "advantages": [], "gini_bound": None}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, ColdStarter, Segment, UserState
+from services.recommendations.contracts.candidates import ColdStarter, Segment, UserState
 from services.recommendations.evaluation.held_out_users import HeldOutUser
 from services.recommendations.evaluation.interval_arithmetic import interval_json, shifted
 from services.recommendations.training.histories import segments_by_user
+from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset

@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import UNKNOWN, Candidates, Reranker, UserState
+from services.recommendations.contracts.candidates import Candidates, Reranker, UserState
 from services.recommendations.evaluation.interval_arithmetic import interval_json, shifted
 from services.recommendations.evaluation.request_sample import RequestSample
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.stats.exposure import GroupExposure, group_exposure

@@ -34,7 +34,6 @@ def observe(
     *,
     after: datetime,
     until: datetime,
-    relevance_loss: float | None = None,
 ) -> ExposureWindow:
     """Count what was shown; every position counts 1, and every rung of the ladder, since users saw it.
 
@@ -42,14 +41,13 @@ def observe(
         impressions: Each once.
         language_of: Creator language by item id; other items are not counted.
         after, until: The window: served later than ``after`` and not later than ``until``.
-        relevance_loss: As in `ExposureWindow`.
     """
     requests, shown = 0, Counter[str]()
     for impression in impressions:
         if after < impression.served_at <= until:
             requests += 1
             shown.update(language_of[item] for item in impression.item_ids if item in language_of)
-    return ExposureWindow(requests, {name: float(count) for name, count in shown.items()}, relevance_loss)
+    return ExposureWindow(requests, {name: float(count) for name, count in shown.items()})
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,10 @@ class ControlledTraffic:
     Attributes:
         reader: The event log.
         language_of: Creator language by item id.
-        relevance_loss: Measures the loss of a window, where something can; called with its bounds.
     """
 
     reader: EventReader
     language_of: Mapping[str, str]
-    relevance_loss: Callable[[datetime, datetime], float | None] = lambda _after, _until: None
 
 
 class ExposureController:
@@ -122,7 +118,6 @@ class ExposureController:
             self._traffic.language_of,
             after=self._window_start,
             until=now,
-            relevance_loss=self._traffic.relevance_loss(self._window_start, now),
         )
         outcome = step(self._settings, self._state, window)
         if outcome.decision is Decision.HELD_TOO_LITTLE_EVIDENCE:

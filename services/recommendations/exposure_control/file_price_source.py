@@ -12,7 +12,7 @@ from services.recommendations.exposure_control.price_document import (
 )
 from services.recommendations.exposure_control.price_source import PolledPriceSource, check_newer
 from streamrec.contracts.errors import DependencyError, InvalidInputError
-from streamrec.events.durable_files import make_folder, write_atomically
+from streamrec.files.durable_files import make_folder, write_atomically
 
 
 class FilePriceSource(PolledPriceSource):

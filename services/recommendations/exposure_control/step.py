@@ -29,10 +29,7 @@ class ControlSettings:
         pattern_step: Step of `streamrec.stats.exposure.next_pattern`.
         minimum_requests: A window with fewer requests is too little evidence: nothing changes.
         minimum_strength, maximum_strength: Bounds of the strength, in NDCG, above 0. The upper one is what
-            limits the relevance loss where it is not measured online.
-        maximum_relevance_loss: Where the loss is measured, the strength yields above this, whatever the Gini.
-        relevance_gain: Change of the logarithm of the strength per share of the relevance bound that is left.
-            The loss grows with about the 1.7th power of the strength: 0.4 mends two thirds of an error.
+            limits the relevance loss, which nothing measures online.
     """
 
     target_gini: float = 0.30
@@ -42,14 +39,11 @@ class ControlSettings:
     minimum_requests: int = 500
     minimum_strength: float = 1e-4
     maximum_strength: float = 0.02
-    maximum_relevance_loss: float = 0.02
-    relevance_gain: float = 0.4
 
     def __post_init__(self) -> None:
-        for name in ("target_gini", "maximum_relevance_loss"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InvalidInputError(name, "must be in 0..1")
-        for name in ("gain", "maximum_log_step", "pattern_step", "relevance_gain"):
+        if not 0.0 <= self.target_gini <= 1.0:
+            raise InvalidInputError("target_gini", "must be in 0..1")
+        for name in ("gain", "maximum_log_step", "pattern_step"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise InvalidInputError(name, "must be finite and above 0")
@@ -67,12 +61,10 @@ class ExposureWindow:
     Attributes:
         requests: Answers in it.
         exposure: Slate places by language; languages that the controller does not price are not counted.
-        relevance_loss: Share of the expected NDCG that re-ranking cost; None where nobody measured it.
     """
 
     requests: int
     exposure: Mapping[str, float]
-    relevance_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +93,6 @@ class Decision(StrEnum):
 
     ADJUSTED = "adjusted"
     HELD_TOO_LITTLE_EVIDENCE = "held_too_little_evidence"
-    LIMITED_BY_RELEVANCE = "limited_by_relevance"
     LIMITED_BY_STRENGTH = "limited_by_strength"
 
 
@@ -153,7 +144,6 @@ def step(settings: ControlSettings, state: ControlState, window: ExposureWindow)
 
     Integral action alone: it has no steady-state error, and what it integrates is bounded (the pattern lies
     in a permutohedron, the strength in an interval), so it cannot wind up beyond what it could ever use.
-    Two such loops, one for the Gini and one for the relevance bound, and the milder one acts.
     """
     exposure = np.array([window.exposure.get(name, 0.0) for name in state.languages], dtype=np.float64)
     usable = bool(np.isfinite(exposure).all() and (exposure >= 0.0).all() and exposure.sum() > 0.0)
@@ -162,24 +152,10 @@ def step(settings: ControlSettings, state: ControlState, window: ExposureWindow)
     shares = exposure / exposure.sum()
     inequality = gini(shares)
     largest = settings.maximum_log_step
-    wanted = min(settings.gain * (inequality - settings.target_gini), largest)
-    allowed = _allowed_change(settings, window.relevance_loss)
-    decision = Decision.LIMITED_BY_RELEVANCE if allowed < wanted else Decision.ADJUSTED
-    strength = state.strength * math.exp(max(min(wanted, allowed), -largest))
+    change = settings.gain * (inequality - settings.target_gini)
+    strength = state.strength * math.exp(max(min(change, largest), -largest))
     bounded = min(max(strength, settings.minimum_strength), settings.maximum_strength)
-    if decision is Decision.ADJUSTED and strength > settings.maximum_strength:
-        decision = Decision.LIMITED_BY_STRENGTH
+    limited = strength > settings.maximum_strength
+    decision = Decision.LIMITED_BY_STRENGTH if limited else Decision.ADJUSTED
     pattern = next_pattern(state.pattern, shares, settings.pattern_step)
     return Step(replace(state, pattern=pattern, strength=bounded), decision, inequality)
-
-
-def _allowed_change(settings: ControlSettings, loss: float | None) -> float:
-    """Most that the log of the strength may grow at this relevance loss: none at the limit, less beyond it.
-
-    What cannot be believed counts as too costly: pressure is only for those who know what it costs.
-    """
-    if loss is None:
-        return math.inf
-    if not math.isfinite(loss):
-        return -settings.maximum_log_step
-    return settings.relevance_gain * (1.0 - loss / max(settings.maximum_relevance_loss, 1e-9))

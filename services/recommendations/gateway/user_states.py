@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, TypeVar
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, UNKNOWN, Segment, UserState
+from services.recommendations.contracts.candidates import Segment, UserState
+from streamrec.contracts.conventions import HISTORY_LIMIT, UNKNOWN
 from streamrec.contracts.errors import DependencyError, OverloadedError
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.serving.caches import TtlCache

@@ -98,35 +98,6 @@ class ItemIndex:
         unit = _unit_vectors(item_ids, vectors)
         return cls(tuple(item_ids), unit, settings, _build_index(unit, settings))
 
-    def with_items(self, item_ids: tuple[str, ...], vectors: NDArray[np.float32]) -> Self:
-        """Return an index that holds these items too, after the ones here; nothing is trained again.
-
-        An index of lists or a graph takes new items as they come. Where they are many, or of a kind that
-        was not there before, the lists no longer fit them and `build` finds more of them again.
-
-        Args:
-            item_ids: Length m; none of them here yet. Empty: the index itself is returned.
-            vectors: Shape (m, d), finite.
-
-        Raises:
-            InvalidInputError: An item is here already or stands there twice, another shape, or a vector that
-                is not finite.
-        """
-        if not item_ids:
-            return self
-        known = next((item_id for item_id in item_ids if item_id in self.row_of), None)
-        if known is not None:
-            raise InvalidInputError("item_ids", f"the item {known!r} is in the index already")
-        unit = _unit_vectors(item_ids, vectors)
-        if unit.shape[1] != self.dimension:
-            raise InvalidInputError("vectors", f"must have {self.dimension} columns, not {unit.shape[1]}")
-        index = faiss.clone_index(self._index)
-        faiss.omp_set_num_threads(self.settings.thread_count)
-        index.add(unit)
-        return type(self)(
-            self.item_ids + tuple(item_ids), np.concatenate((self.vectors, unit)), self.settings, index
-        )
-
     def searched_with(self, settings: IndexSettings) -> Self:
         """Return the same index, searched with other settings.
 
@@ -178,17 +149,6 @@ class ItemIndex:
         rows, scores = self.search_rows(vector, count, excluded)
         item_ids = self.item_ids
         return Candidates(item_ids=tuple(item_ids[row] for row in rows.tolist()), scores=scores)
-
-    def search_batch(
-        self, vectors: NDArray[np.float32], count: int, exclude: Sequence[Collection[str]] | None = None
-    ) -> list[Candidates]:
-        """`search` for each row of ``vectors``, shape (b, d); ``exclude`` has one collection a query."""
-        excluded: Sequence[Collection[str]] = exclude if exclude is not None else [()] * len(vectors)
-        if len(excluded) != len(vectors):
-            raise InvalidInputError("exclude", f"{len(vectors)} queries but {len(excluded)} collections")
-        return [
-            self.search(vector, count, without) for vector, without in zip(vectors, excluded, strict=True)
-        ]
 
     def search_rows(
         self, vector: NDArray[np.float32], count: int, excluded_rows: NDArray[np.integer]

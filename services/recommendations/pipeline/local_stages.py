@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from services.recommendations.contracts.candidates import (
     Candidates,
     ColdStarter,
@@ -24,14 +26,19 @@ from services.recommendations.contracts.stages import (
 from streamrec.stats.random_state import generator_for
 
 
-def draw_from_posterior(
-    model: ColdStarter, version: int, user: UserState, count: int, request_id: str
-) -> Candidates:
-    """Answer for a new user with the one draw that belongs to user, request and version.
+def posterior_generator(user: UserState, request_id: str, version: int) -> np.random.Generator:
+    """The generator of the one posterior draw that belongs to user, request and version of cold start.
 
     All three are in the impression, so that anybody can make the same draw again.
     """
-    return model.retrieve(user, count, generator_for(user.user_id, request_id, str(version)))
+    return generator_for(user.user_id, request_id, str(version))
+
+
+def draw_from_posterior(
+    model: ColdStarter, version: int, user: UserState, count: int, request_id: str
+) -> Candidates:
+    """Answer for a new user with the draw of `posterior_generator`."""
+    return model.retrieve(user, count, posterior_generator(user, request_id, version))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.stages import Stages
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.pipeline import (
     PipelineAnswer,
@@ -32,17 +33,27 @@ class OfflinePipeline:
     """Answers as the gateway would if nothing were late: no clock, no retry, and any failure is an error."""
 
     def __init__(
-        self, models: LocalModels, items: ItemTable, settings: PipelineSettings | None = None
+        self, models: LocalModels | Stages, items: ItemTable, settings: PipelineSettings | None = None
     ) -> None:
-        """Compose the pipeline of the four models over the items that the gateway would serve."""
+        """Compose the pipeline over the items that the gateway would serve.
+
+        Args:
+            models: The four models, or stages that answer at once.
+            items: What can be recommended.
+            settings: As the gateway has them.
+        """
         self.items = items
         self._pipeline = RecommendationPipeline(
-            stages=models.as_stages(),
+            stages=models.as_stages() if isinstance(models, LocalModels) else models,
             ladder=FallbackLadder.from_item_table(items),
             known_items=items.catalogue.row_of,
             calls=PlainCalls(),
             settings=settings,
         )
+
+    def cold_start_weight(self, user: UserState) -> float:
+        """See `RecommendationPipeline.cold_start_weight`."""
+        return self._pipeline.cold_start_weight(user)
 
     def recommend(
         self, user: UserState, k: int, request_id: str, *, slate_length: int | None = None
@@ -64,34 +75,6 @@ class OfflinePipeline:
         # The clock stands still: no stage may answer differently because the machine was busy.
         standing = Deadline.after_ms(_BUDGET_MS, clock=lambda: 0.0)
         return _run_to_end(self._pipeline.recommend(user, k, request_id, standing, slate_length=slate_length))
-
-    def slate_propensities(
-        self, user: UserState, answer: PipelineAnswer, draws: int, salt: str = "propensity"
-    ) -> NDArray[np.float64]:
-        """Estimate how likely each item of an answer was to be in the slate, over all posterior draws.
-
-        Monte Carlo with add-one smoothing, so that no item that was served gets probability zero:
-        (1 + draws that have it in the slate) / (1 + draws).
-
-        Args:
-            user: As the answer was made for.
-            answer: What was served.
-            draws: Other draws to make, 1 or more.
-            salt: Distinguishes the draws from those of real requests.
-
-        Returns:
-            Shape (items in the answer,). All ones for a user for whom cold start has nothing to say.
-        """
-        if draws < 1:
-            raise InvalidInputError("draws", "must be 1 or more")
-        if self._pipeline.cold_start_weight(user) == 0.0 or not answer.item_ids:
-            return np.ones(len(answer.item_ids))
-        served = np.ones(len(answer.item_ids))
-        for draw in range(draws):
-            slate = frozenset(self.recommend(user, len(answer.item_ids), f"{salt}-{draw}").item_ids)
-            served += [item_id in slate for item_id in answer.item_ids]
-        result: NDArray[np.float64] = served / (1 + draws)
-        return result
 
 
 @dataclass(frozen=True)

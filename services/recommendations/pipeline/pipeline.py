@@ -19,13 +19,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import (
-    CANDIDATE_COUNT,
-    HISTORY_LIMIT,
-    UNKNOWN,
-    Candidates,
-    UserState,
-)
+from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, UserState
 from services.recommendations.contracts.stages import (
     COLD_START,
     LANGUAGE_PRICES,
@@ -44,6 +38,7 @@ from services.recommendations.pipeline.stage_calls import (
     check_found,
     check_reordered,
 )
+from streamrec.contracts.conventions import HISTORY_LIMIT, UNKNOWN
 from streamrec.contracts.events import Rung
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.ladder import FallbackLadder
@@ -71,8 +66,7 @@ class PipelineAnswer:
         scores: Same length, finite: what the last stage that scored gave each item. Re-ranking may show an
             item above one with a higher score.
         propensities: Same length. Given the user, the request id and the versions every stage is
-            deterministic, the posterior draw included, so each is 1.0; the chance over all draws is
-            estimated by `OfflinePipeline.slate_propensities`, which makes other draws for the same user.
+            deterministic, the posterior draw included, so each is 1.0.
         rung: The step of the ladder. A new user whom the ranker does not apply to is served as intended:
             `RANKED`.
         cold_start: Whether cold start had at least half of the weight.

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from services.recommendations.contracts.candidates import UNKNOWN, Segment
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.item_tables import (
     co_visitation,
     transition_probabilities,
     weighted_rows,
 )
 from services.recommendations.ranking.settings import FeatureSettings
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.training.splits import UserHistories
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from streamrec.files.durable_files import make_folder, replace_with
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
 
@@ -79,7 +80,7 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint in one step: a kill at any moment leaves the old one or the new one."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         path = self._folder / CHECKPOINT_FILE
         written = path.with_suffix(".partial")
         tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
@@ -90,9 +91,7 @@ class Checkpoints:
             _DIGEST_KEY: _digest(state, tensors),
         }
         save_file(tensors, written, metadata=metadata)
-        with written.open("rb") as file:
-            os.fsync(file.fileno())
-        written.replace(path)
+        replace_with(path, written)
 
     def clear(self) -> None:
         """Remove what was written: the run is over."""

@@ -8,11 +8,24 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from streamrec.contracts.conventions import HISTORY_LIMIT
+from streamrec.contracts.models import ModelSignature, TensorSpec
+from streamrec.datasets.dataset import SEGMENT_COLUMNS
 
 _GAP_TO_UNKNOWN: Final = 1.0
 """How far below the lowest known candidate an unknown one is scored."""
 _UNKNOWN_ROW: Final = -1
+
+SIGNATURE: Final = ModelSignature(
+    inputs=(
+        TensorSpec("history", "str", (-1,)),
+        TensorSpec("segment", "str", (len(SEGMENT_COLUMNS),)),
+        TensorSpec("candidates", "str", (-1,)),
+    ),
+    outputs=(TensorSpec("scores", "float32", (-1,)),),
+)
+"""What every ranker takes and gives, the teacher as well as the student."""
 
 
 class Scorer(Protocol):

@@ -10,7 +10,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import UNKNOWN, Segment
+from services.recommendations.contracts.candidates import Segment
+from streamrec.contracts.conventions import UNKNOWN
 
 ATTRIBUTES: Final = tuple(attribute.name for attribute in fields(Segment))
 

@@ -34,6 +34,7 @@ from services.recommendations.ranking.combination import (
     without_newest,
 )
 from services.recommendations.ranking.content import ContentTable
+from services.recommendations.ranking.full_ranking import SIGNATURE
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.network import SequenceNetwork
 from services.recommendations.ranking.optimisation import EpochFigures, NetworkTraining
@@ -41,6 +42,7 @@ from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import RankingSettings
 from services.recommendations.ranking.validation import NetworkValidation
 from services.recommendations.training.checks import check_columns, check_features
+from services.recommendations.training.held_out_metrics import held_out_metrics
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import (
     RANKING_TEACHER,
@@ -48,10 +50,8 @@ from services.recommendations.training.input import (
     TrainingInput,
     settings_fingerprint,
 )
-from streamrec.contracts.errors import InvalidInputError, PermanentError
-from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
-from streamrec.datasets.dataset import SEGMENT_COLUMNS
-from streamrec.training.evaluation import HeldOut, evaluate
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.models import ModelSpec
 
 __all__ = ["LEARNING_CURVE_FILE", "RankingSettings", "train"]
 
@@ -60,7 +60,6 @@ LEARNING_CURVE_FILE: Final = "learning_curve.json"
 
 _EVALUATED_USERS: Final = 1000
 """Most users that the figures of the registered version are measured on; the full report measures all."""
-_HELD_OUT: Final[tuple[HeldOut, ...]] = ("validation", "test")
 
 
 def train(training: TrainingInput, settings: RankingSettings, output: Path) -> ModelSpec:
@@ -89,10 +88,12 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
     _write_learning_curve(learning.curve, output)
     return ModelSpec(
         name=TRAINED_MODEL_NAMES[RANKING_TEACHER],
-        signature=_signature(),
+        signature=SIGNATURE,
         data_fingerprint=training.dataset.fingerprint,
         settings_fingerprint=settings_fingerprint(settings, training.seed),
-        metrics=_metrics(model, training, segments),
+        metrics=held_out_metrics(
+            RankerAsCatalogueRanker(model, segments), training, "ranker", _EVALUATED_USERS
+        ),
         parameters={
             **asdict(settings),
             "seed": training.seed,
@@ -223,30 +224,3 @@ def _weigh(
     combination = fit_combination(inputs, log_counts[:made], sizes[:made], settings.combination.l2)
     training.progress.finish(note=f"weights fitted on {made} held-out items")
     return combination
-
-
-def _metrics(model: RankingModel, training: TrainingInput, segments: dict[str, Segment]) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    top_items = RankerAsCatalogueRanker(model, segments)
-    training.progress.start("ranker: evaluation", len(_HELD_OUT))
-    for on in _HELD_OUT:
-        result = evaluate(top_items, training.split, seed=training.seed, on=on, max_users=_EVALUATED_USERS)
-        for metric, interval in result.metrics.items():
-            value = interval.value
-            if not np.isfinite(value):
-                raise PermanentError(f"{on} {metric} is not finite")
-            metrics[f"{on}_{metric.replace('@', '_at_')}"] = value
-        training.progress.advance(note=f"{on} NDCG@10 {metrics[f'{on}_ndcg_at_10']:.4f}")
-    training.progress.finish(note=f"test NDCG@10 {metrics['test_ndcg_at_10']:.4f}")
-    return metrics
-
-
-def _signature() -> ModelSignature:
-    return ModelSignature(
-        inputs=(
-            TensorSpec("history", "str", (-1,)),
-            TensorSpec("segment", "str", (len(SEGMENT_COLUMNS),)),
-            TensorSpec("candidates", "str", (-1,)),
-        ),
-        outputs=(TensorSpec("scores", "float32", (-1,)),),
-    )

@@ -126,18 +126,6 @@ class RequestBatch:
         columns = np.arange(self.slate_length)
         return self._slates(np.broadcast_to(columns, (len(self), self.slate_length)))
 
-    def subset(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> RequestBatch:
-        """Return some of the requests."""
-        return RequestBatch(
-            self.slate_length,
-            self.positions[rows],
-            self.relevance[rows],
-            self.values[rows],
-            self.codes[rows],
-            self.foreign[rows],
-            self.held_out[rows],
-        )
-
     def slates_of(self, columns: Integers) -> Slates:
         """What another algorithm showed: columns of the batch in the order shown, shape (r, k)."""
         return self._slates(columns)

@@ -16,9 +16,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import UNKNOWN, Candidates, UserState
+from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.reranking.calibration import Calibration, ListCalibration
 from services.recommendations.reranking.selection import Request, best_exchange
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 
 SKIP_ABOVE_MS: Final = 85.0

@@ -122,13 +122,6 @@ def best_exchange(request: Request, prices: Floats, slate_length: int, explorati
     )
 
 
-def slate_after(exchange: Exchange, slate_length: int) -> Integers:
-    """Candidate positions of the slate after every exchange, in order of relevance; shape (slate_length,)."""
-    kept = np.ones(slate_length, dtype=np.bool_)
-    kept[exchange.outgoing] = False
-    return np.sort(np.concatenate([np.flatnonzero(kept), exchange.incoming]))
-
-
 def _largest(gains: Floats, count: int) -> Integers:
     """Positions of the ``count`` largest gains; ties go to the more relevant candidate."""
     return np.argsort(-gains, kind="stable")[:count]

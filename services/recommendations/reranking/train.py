@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import UNKNOWN, Candidates, UserState
+from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.reranking.batch import NOT_A_CANDIDATE, RequestBatch
 from services.recommendations.reranking.calibration import Calibration, fit_calibration
@@ -17,6 +17,7 @@ from services.recommendations.reranking.model import DiversityReranker
 from services.recommendations.reranking.price_fit import BISECTIONS, Traffic, fit_prices
 from services.recommendations.training.checks import check_columns, check_features
 from services.recommendations.training.input import TrainingInput, settings_fingerprint
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import InvalidInputError, NotReadyError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from services.recommendations.contracts.candidates import UNKNOWN, Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.content import ContentVocabulary
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 
@@ -132,25 +133,6 @@ class TwoTowerRetriever:
         vectors[known] = self.index.vectors[[row_of[catalogue.item_ids[item]] for item in known]]
         result: NDArray[np.float32] = vectors.astype(np.float32)
         return result
-
-    def with_catalogue(self, catalogue: Catalogue) -> TwoTowerRetriever:
-        """Return the same model over another catalogue: its items and no others are retrievable.
-
-        The index is built anew. For a few more items `with_new_items` takes milliseconds instead.
-        """
-        index = ItemIndex.build(catalogue.item_ids, self.item_vectors(catalogue), self.index.settings)
-        return TwoTowerRetriever(self.weights, index)
-
-    def with_new_items(self, catalogue: Catalogue) -> TwoTowerRetriever:
-        """Return the same model with the items of ``catalogue`` that it lacks, found by their content.
-
-        The index is patched, not built: an item published a minute ago is retrievable a moment later.
-        """
-        row_of = self.index.row_of
-        new = [item for item, item_id in enumerate(catalogue.item_ids) if item_id not in row_of]
-        item_ids = tuple(catalogue.item_ids[item] for item in new)
-        index = self.index.with_items(item_ids, self.item_vectors(catalogue)[new])
-        return TwoTowerRetriever(self.weights, index)
 
     def _newest_known(self, history: Sequence[str]) -> list[int]:
         limit = self.weights.recency.shape[1]

@@ -24,11 +24,12 @@ from services.recommendations.retrieval.model import SEGMENT_ATTRIBUTES, TwoTowe
 from services.recommendations.retrieval.settings import RetrievalSettings
 from services.recommendations.retrieval.towers import TwoTowers
 from services.recommendations.training.checks import check_columns
+from services.recommendations.training.held_out_metrics import held_out_metrics
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import TrainingInput, settings_fingerprint
 from streamrec.contracts.errors import PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
-from streamrec.training.evaluation import HeldOut, ModelEvaluation, evaluate
+from streamrec.training.evaluation import evaluate
 from streamrec.training.ranking_metrics import LIST_LENGTH, ndcg_at
 
 __all__ = ["RetrievalSettings", "train"]
@@ -55,17 +56,13 @@ def train(training: TrainingInput, settings: RetrievalSettings, output: Path) ->
     segments = segments_by_user(training.dataset)
     best, epochs = _fit(training, settings, segments)
     best.save(output)
-    metrics: dict[str, float] = {}
-    for on in ("validation", "test"):
-        result = _evaluate(best, training, segments, settings, on)
-        for metric, interval in result.metrics.items():
-            metrics[f"{on}_{metric.replace('@', '_at_')}"] = interval.value
+    ranker = RetrieverAsCatalogueRanker(best, training.split.catalogue, segments)
     return ModelSpec(
         name=MODEL_NAMES["retrieval"],
         signature=_signature(settings),
         data_fingerprint=training.dataset.fingerprint,
         settings_fingerprint=settings_fingerprint(settings, training.seed),
-        metrics=metrics,
+        metrics=held_out_metrics(ranker, training, "retriever", settings.validation_users),
         parameters={**asdict(settings), "seed": training.seed, "best_epoch": epochs},
     )
 
@@ -113,7 +110,14 @@ def _fit(
             raise PermanentError(f"the loss of epoch {epoch} is not finite; lower retrieval.learning_rate")
         weights, vectors = towers.export()
         retriever = TwoTowerRetriever(weights, ItemIndex.build(catalogue.item_ids, vectors, settings.index))
-        result = _evaluate(retriever, training, segments, settings, "validation")
+        result = evaluate(
+            RetrieverAsCatalogueRanker(retriever, catalogue, segments),
+            training.split,
+            seed=training.seed,
+            on="validation",
+            max_users=settings.validation_users,
+            resamples=200,
+        )
         ndcg = float(ndcg_at(result.ranks, LIST_LENGTH).mean())
         if best is None or ndcg > best[0]:
             best = (ndcg, retriever, epoch)
@@ -149,19 +153,6 @@ def _segment_rows(segments: Sequence[Segment], values: Mapping[str, tuple[str, .
 def _rate(step: int, step_count: int) -> float:
     warm_up = min(1.0, (step + 1) / min(_WARM_UP_STEPS, step_count))
     return warm_up * (_LAST_RATE + (1.0 - _LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * step / step_count)))
-
-
-def _evaluate(
-    retriever: TwoTowerRetriever,
-    training: TrainingInput,
-    segments: dict[str, Segment],
-    settings: RetrievalSettings,
-    on: HeldOut,
-) -> ModelEvaluation:
-    model = RetrieverAsCatalogueRanker(retriever, training.split.catalogue, segments)
-    return evaluate(
-        model, training.split, seed=training.seed, on=on, max_users=settings.validation_users, resamples=200
-    )
 
 
 def _signature(settings: RetrievalSettings) -> ModelSignature:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from services.recommendations.contracts.candidates import UNKNOWN
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.datasets.catalogue import Catalogue
 
 MAXIMUM_TOPICS: Final = 8

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Segment, UserState
+from services.recommendations.contracts.candidates import Segment, UserState
+from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
 from streamrec.training.splits import UserHistories
 

@@ -39,7 +39,7 @@ from streamrec.contracts.progress import Progress
 
 _Number = TypeVar("_Number", bound=np.generic)
 
-HISTORY_LIMIT: Final = 256
+VISIBLE_HISTORY_ITEMS: Final = 256
 """Items of a history that policies see; older ones are dropped."""
 
 FOLLOW_UP_DAYS: Final = 7
@@ -131,7 +131,7 @@ class Simulation:
         self._satisfaction = np.full(count, self._retention.initial_satisfaction, dtype=np.float32)
         self._habit = np.where(known, self._retention.past_sessions, 0)
         self._left = np.zeros(count, dtype=np.bool_)
-        self._histories = np.full((count, HISTORY_LIMIT), NOTHING, dtype=np.int32)
+        self._histories = np.full((count, VISIBLE_HISTORY_ITEMS), NOTHING, dtype=np.int32)
         self._lengths = np.zeros(count, dtype=np.int64)
         self._seen = SeenFilter(count)
         self._catalogue_search = Search(self._scene, START_SECONDS + first_tick * TICK_SECONDS)
@@ -299,7 +299,7 @@ class Simulation:
         distinct, counts = np.unique(users, return_counts=True)
         order = np.argsort(users, kind="stable")
         users, items = users[order], items[order]
-        overflow = self._lengths[distinct] + counts - HISTORY_LIMIT
+        overflow = self._lengths[distinct] + counts - VISIBLE_HISTORY_ITEMS
         for user, excess in zip(distinct[overflow > 0], overflow[overflow > 0], strict=True):
             self._histories[user] = np.concatenate(
                 [self._histories[user, excess:], np.full(excess, NOTHING, dtype=np.int32)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,7 @@ from services.recommendations.world.simulation import Run
 from services.recommendations.world.users import UserTable
 from streamrec.contracts.errors import DataFolderError
 from streamrec.datasets.dataset import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE
+from streamrec.files.durable_files import make_folder, replace_with, write_atomically
 
 SUMMARY_FILE: Final = "world.json"
 
@@ -46,14 +46,12 @@ def write_world(
     summary_path = folder / SUMMARY_FILE
     text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False) + "\n"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         summary_path.unlink(missing_ok=True)
         _write_table(folder / ITEMS_FILE, items_table(catalogue))
         _write_table(folder / USERS_FILE, users_table(users))
         _write_table(folder / INTERACTIONS_FILE, interactions_table(run, users, catalogue))
-        temporary = summary_path.with_suffix(".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        _publish(temporary, summary_path)
+        write_atomically(summary_path, text.encode())
     except OSError as error:
         raise DataFolderError(
             folder, None, f"cannot be written ({error}); choose a folder with room and write access"
@@ -115,10 +113,4 @@ def _times(seconds: NDArray[np.int64]) -> pa.Array:
 def _write_table(path: Path, table: pa.Table) -> None:
     temporary = path.with_suffix(".tmp")
     pq.write_table(table, temporary, compression="zstd")
-    _publish(temporary, path)
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_with(path, temporary)

@@ -72,7 +72,7 @@ assert refused > 10
 COMPACTOR = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-from streamrec.events import durable_files
+from streamrec.files import durable_files
 from streamrec.events.compaction import compact
 from streamrec.events.compacted_state import load_state
 from streamrec.events.reader import FileEventReader

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob, TrainingSettings
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.training.input import RANKING_TEACHER
+from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset

@@ -125,16 +125,16 @@ def test_training_builds_what_was_chosen_for_the_workspace(tmp_path: Path):
 
 
 def write_folder(folder: Path, dataset: Dataset) -> None:
-    from streamrec.datasets.writer import INTERACTIONS_SCHEMA, ITEMS_SCHEMA, write_dataset
+    from streamrec.datasets.writer import INTERACTIONS_SCHEMA, ITEMS_SCHEMA, dataset_writer
 
     catalogue, frame = dataset.catalogue, dataset.interactions
     items = [catalogue.item_ids, catalogue.titles, catalogue.creator_ids, catalogue.creator_languages]
     times = pa.array(frame["timestamp"]).cast(INTERACTIONS_SCHEMA.field("timestamp").type)
-    write_dataset(
-        folder,
-        pa.table([list(frame["user_id"]), list(frame["item_id"]), times], schema=INTERACTIONS_SCHEMA),
-        pa.table([*map(list, items), [[]] * ITEMS, [None] * ITEMS], schema=ITEMS_SCHEMA),
-    )
+    with dataset_writer(folder) as writer:
+        writer.write_items(pa.table([*map(list, items), [[]] * ITEMS, [None] * ITEMS], schema=ITEMS_SCHEMA))
+        writer.append_interactions(
+            pa.table([list(frame["user_id"]), list(frame["item_id"]), times], schema=INTERACTIONS_SCHEMA)
+        )
 
 
 def test_the_command_needs_a_champion_and_a_plot_with_a_known_ending(case, tmp_path: Path):

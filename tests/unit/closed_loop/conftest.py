@@ -10,7 +10,6 @@ from services.recommendations.cold_start.model import Blend, ColdStartModel
 from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.predictive import gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
-from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.contracts.candidates import Candidates
 from services.recommendations.item_index.index import ItemIndex
@@ -70,8 +69,7 @@ def cold_start(index: ItemIndex) -> ColdStartModel:
         CanonicalBasis(np.eye(DIMENSION), np.eye(DIMENSION), np.zeros(DIMENSION), np.full(DIMENSION, 0.7)),
         prior,
         popularity,
-        Blend(0.3, 0.8, 1.0, 0.5, satisfaction_weight=0.5),
-        ItemSatisfaction(rng.normal(scale=0.2, size=items).astype(np.float32), 4.0),
+        Blend(0.3, 0.8, 1.0, 0.5),
         gaussian_widths(DIMENSION),
     )
 

@@ -59,8 +59,9 @@ class Compared:
 
 def test_what_it_shows_is_what_the_pipeline_answers(models):
     item_ids = observable_catalogue(SETTINGS).item_ids
-    policy = PipelinePolicy(PolicyModels.of(models), item_ids, PIPELINE)
-    compared = Compared(policy, OfflinePipeline(models, item_table(item_ids), PIPELINE))
+    items = item_table(item_ids)
+    policy = PipelinePolicy(PolicyModels.of(models), items, PIPELINE)
+    compared = Compared(policy, OfflinePipeline(models, items, PIPELINE))
     run, summary = run_arm(SETTINGS, compared, 60, SilentProgress())
     # Histories on both sides of the hand-over's end, and first as well as later pages, were compared.
     assert compared.lengths == set(range(7))
@@ -70,18 +71,18 @@ def test_what_it_shows_is_what_the_pipeline_answers(models):
 
 
 def test_it_shows_the_same_again_and_a_draw_shows_something_else(models):
-    item_ids = observable_catalogue(SETTINGS).item_ids
+    items = item_table(observable_catalogue(SETTINGS).item_ids)
     seen = []
     for version in (3, 3, 4):
         changed = replace(PolicyModels.of(models), cold_start_version=version)
-        run, _ = run_arm(SETTINGS, PipelinePolicy(changed, item_ids, PIPELINE), 30, SilentProgress())
+        run, _ = run_arm(SETTINGS, PipelinePolicy(changed, items, PIPELINE), 30, SilentProgress())
         seen.append(run.exposures.tolist())
     assert seen[0] == seen[1] != seen[2]
 
 
 def test_models_of_another_catalogue_are_refused(models):
     with pytest.raises(InvalidInputError, match="cold_start"):
-        PipelinePolicy(PolicyModels.of(models), ("other",), PIPELINE)
+        PipelinePolicy(PolicyModels.of(models), item_table(("other",)), PIPELINE)
 
 
 def test_stand_ins_are_refused_by_name(models):

@@ -8,7 +8,6 @@ from services.recommendations.cold_start.model import Blend, ColdStartModel
 from services.recommendations.cold_start.popularity import LanguagePopularity
 from services.recommendations.cold_start.predictive import gaussian_widths
 from services.recommendations.cold_start.prior import SegmentPrior
-from services.recommendations.cold_start.satisfaction import ItemSatisfaction
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.item_index.index import ItemIndex
 
@@ -47,6 +46,5 @@ def model() -> ColdStartModel:
         minimum_interactions=100,
         maximum_languages=8,
     )
-    satisfaction = ItemSatisfaction(rng.normal(scale=0.2, size=ITEMS).astype(np.float32), 4.0)
-    blend = Blend(0.2, 0.5, 1.0, 0.3, satisfaction_weight=0.0)
-    return ColdStartModel(index, basis, prior, popularity, blend, satisfaction, gaussian_widths(DIMENSION))
+    blend = Blend(0.2, 0.5, 1.0, 0.3)
+    return ColdStartModel(index, basis, prior, popularity, blend, gaussian_widths(DIMENSION))

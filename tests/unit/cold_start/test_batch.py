@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.recommendations.cold_start.batch import CHUNK_USERS, ColdStartBatch
+from services.recommendations.cold_start.batch import CHUNK_USERS, ColdStartBatch, top_columns
 from services.recommendations.contracts.candidates import Segment, UserState
 from streamrec.stats.random_state import generator_for
 
@@ -23,7 +23,7 @@ def cases(model, users):
 @pytest.mark.parametrize("exploration", [0.0, 0.6])
 @pytest.mark.parametrize("count", [1, 10, 120])
 def test_many_users_at_once_get_the_answers_that_each_gets_alone(model, exploration, count):
-    model = replace(model, blend=replace(model.blend, exploration=exploration, satisfaction_weight=0.7))
+    model = replace(model, blend=replace(model.blend, exploration=exploration))
     histories, segments = cases(model, users := CHUNK_USERS + 20)
     rngs = [generator_for(str(user)) for user in range(users)]
     rows, scores = ColdStartBatch(model).retrieve(segments, histories, count, rngs)
@@ -43,3 +43,10 @@ def test_a_user_who_has_seen_nearly_everything_gets_what_is_left(model):
     assert set(rows[0, :3].tolist()) == {items - 3, items - 2, items - 1}
     assert (rows[0, 3:] == -1).all()
     assert np.isneginf(scores[0, 3:]).all()
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 8])
+def test_equal_scores_are_taken_in_column_order_at_the_cut_too(count):
+    scores = np.random.default_rng(0).integers(3, size=(200, 8)).astype(np.float32)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    assert top_columns(scores, count).tolist() == expected.tolist()

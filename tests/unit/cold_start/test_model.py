@@ -32,7 +32,7 @@ def test_posterior_is_that_of_numerical_integration(click_weight):
     clicks = rng(1).normal(size=(3, 2))
     posterior = prior
     for click in clicks:
-        posterior = posterior.updated(click)
+        posterior = posterior.observed(click @ basis.to_canonical, 1)
     axis = np.linspace(-6.0, 6.0, 601)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
     # Unit noise in the basis is W = T^-T T^-1 in the embedding space.
@@ -55,7 +55,8 @@ def test_order_of_clicks_does_not_matter_and_neither_does_one_by_one_or_all_at_o
     for order in permutations(items):
         stepwise = model.posterior(user(language="fi"))
         for item in order:
-            stepwise = stepwise.updated(model.index.vectors[model.index.row_of[item]])
+            coordinates = model.item_coordinates[model.index.row_of[item]]
+            stepwise = stepwise.observed(coordinates.astype(np.float64), 1)
         np.testing.assert_allclose(stepwise.mean, at_once.mean, atol=1e-5)
         np.testing.assert_allclose(stepwise.covariance, at_once.covariance, atol=1e-6)
 

@@ -38,7 +38,7 @@ def test_a_users_posterior_is_the_one_that_pymc_samples():
     basis = CanonicalBasis(np.eye(2), np.eye(2), np.zeros(2), np.ones(2))
     closed = Posterior(basis, prior_mean, 1.0 / prior_variance)
     for click in clicks:
-        closed = closed.updated(click)
+        closed = closed.observed(click @ basis.to_canonical, 1)
     with pymc.Model() as model:
         user = pymc.Normal("user", mu=prior_mean, sigma=np.sqrt(prior_variance), shape=2)
         pymc.Normal("clicks", mu=user, sigma=1.0, observed=clicks)

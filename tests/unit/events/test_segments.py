@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from streamrec.contracts.errors import DependencyError, InvalidInputError
+from streamrec.contracts.errors import InvalidInputError, OverloadedError
 from streamrec.contracts.events import EventKind, Outcome
 from streamrec.events.compaction import compact
 from streamrec.events.reader import FileEventReader
 from streamrec.events.records import MAXIMUM_RECORD_BYTES, QuarantinedEvent, QuarantineReason
 from streamrec.events.segments import frame, read_segment, seal_abandoned, segments_folder
+from streamrec.files.locks import only_holder
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -109,10 +109,11 @@ def test_parquet_files_that_no_state_names_are_not_read_and_are_removed(segment,
 
 def test_a_second_compaction_at_the_same_time_is_refused(segment, tmp_path):
     segment.write_bytes(LINES[0])
-    with (tmp_path / "compaction.lock").open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DependencyError, match="another compaction"):
-            compact(tmp_path)
+    with (
+        only_holder(tmp_path / "compaction.lock", "held by the test"),
+        pytest.raises(OverloadedError, match="another compaction"),
+    ):
+        compact(tmp_path)
     assert compact(tmp_path).records == 1
 
 

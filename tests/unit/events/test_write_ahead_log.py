@@ -12,10 +12,11 @@ import pytest
 
 from streamrec.contracts.errors import DependencyError
 from streamrec.contracts.events import EventKind, Outcome
-from streamrec.events import durable_files, write_ahead_log
+from streamrec.events import write_ahead_log
 from streamrec.events.reader import FileEventReader
 from streamrec.events.segments import seal_abandoned
 from streamrec.events.write_ahead_log import WriteAheadLog
+from streamrec.files import durable_files
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

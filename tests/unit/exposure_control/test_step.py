@@ -61,21 +61,6 @@ def test_it_holds_still_on_too_little_evidence(window):
     assert outcome.gini is None
 
 
-@pytest.mark.parametrize("loss", [0.02, 0.021, 0.1, 1.0, float("nan"), float("inf")])
-def test_relevance_comes_first(loss):
-    outcome = step(SETTINGS, START, ExposureWindow(1000, UNEVEN, relevance_loss=loss))
-    assert outcome.decision is Decision.LIMITED_BY_RELEVANCE
-    assert (outcome.state.strength < START.strength) is (loss != 0.02)
-    assert outcome.state.strength <= START.strength
-    assert outcome.state.strength >= START.strength * np.exp(-SETTINGS.maximum_log_step) - 1e-12
-
-
-@pytest.mark.parametrize("loss", [None, -0.01, 0.0, 0.002])
-def test_within_the_relevance_bound_the_target_decides(loss):
-    outcome = step(SETTINGS, START, ExposureWindow(1000, UNEVEN, relevance_loss=loss))
-    assert outcome.decision is Decision.ADJUSTED
-
-
 def test_no_window_changes_the_strength_by_more_than_the_bound():
     for exposure in (UNEVEN, EVEN, {"en": 1.0}):
         outcome = step(SETTINGS, START, ExposureWindow(10**6, exposure))
@@ -102,7 +87,6 @@ windows = st.builds(
     ExposureWindow,
     st.integers(0, 10**7),
     st.dictionaries(st.sampled_from(["de", "en", "sw", "fi"]), st.floats(-1, 1e12), max_size=4),
-    st.one_of(st.none(), st.floats(allow_nan=True)),
 )
 
 
@@ -139,7 +123,6 @@ def test_what_cannot_be_balanced_is_refused():
         ("maximum_log_step", float("inf")),
         ("minimum_requests", 0),
         ("maximum_strength", 0.9),
-        ("maximum_relevance_loss", -0.1),
     ],
 )
 def test_settings_out_of_range_are_refused(field, value):

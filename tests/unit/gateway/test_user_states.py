@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Segment
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.gateway.user_states import UserStates, UserStateSettings
+from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.errors import DependencyError, OverloadedError
 from streamrec.features.store import UserFeatures
 

@@ -133,38 +133,6 @@ def test_a_saved_index_answers_the_same(settings: IndexSettings, tmp_path: Path)
         np.testing.assert_array_equal(first.scores, second.scores)
 
 
-@pytest.mark.parametrize("settings", EVERY_KIND, ids=lambda settings: settings.kind)
-def test_an_item_added_to_an_index_is_found_and_the_old_index_stays_as_it_was(
-    settings: IndexSettings, tmp_path: Path
-) -> None:
-    vectors = vectors_of(2002)
-    index = ItemIndex.build(names(2000), vectors[:2000], settings)
-    query = vectors[2000]
-    before = index.search(query, 20)
-    patched = index.with_items(("new-a", "new-b"), 3.0 * vectors[2000:])
-    assert patched.search(query, 1).item_ids == ("new-a",)
-    assert patched.search(query, 20, exclude=("new-a", "new-b")).item_ids[:5] == before.item_ids[:5]
-    assert len(index) == 2000
-    assert len(patched) == 2002
-    assert index.search(query, 20).item_ids == before.item_ids
-    np.testing.assert_array_equal(patched.vectors[:2000], index.vectors)
-    patched.save(tmp_path)
-    assert ItemIndex.load(tmp_path).search(query, 20).item_ids == patched.search(query, 20).item_ids
-    assert index.with_items((), vectors[:0]) is index
-
-
-def test_what_cannot_be_added_is_refused() -> None:
-    index = ItemIndex.build(names(3), vectors_of(3))
-    with pytest.raises(InvalidInputError, match="'item-00001' is in the index"):
-        index.with_items(("new", "item-00001"), vectors_of(2))
-    with pytest.raises(InvalidInputError, match="more than one row"):
-        index.with_items(("new", "new"), vectors_of(2))
-    with pytest.raises(InvalidInputError, match="16 columns"):
-        index.with_items(("new",), vectors_of(1, dimension=15))
-    with pytest.raises(InvalidInputError, match="'new' is not finite"):
-        index.with_items(("new",), np.full((1, 16), np.inf, dtype=np.float32))
-
-
 def test_a_graph_that_does_not_reach_an_item_still_returns_all_that_is_asked_for() -> None:
     # Copies of one vector make a graph fall apart: FAISS then returns fewer items than there are.
     vectors = np.vstack([np.tile(vectors_of(1), (400, 1)), vectors_of(200, seed=7)])
@@ -197,16 +165,6 @@ def test_building_twice_gives_the_same_index() -> None:
     first, second = (ItemIndex.build(names(2000), vectors_of(2000), LISTS) for _ in range(2))
     for query in vectors_of(5, seed=3):
         assert first.search(query, 50).item_ids == second.search(query, 50).item_ids
-
-
-def test_a_batch_is_one_search_after_the_other() -> None:
-    index = ItemIndex.build(names(300), vectors_of(300))
-    queries = vectors_of(3, seed=8)
-    exclude = [("item-00001",), (), index.item_ids[:100]]
-    for query, without, found in zip(queries, exclude, index.search_batch(queries, 9, exclude), strict=True):
-        assert found.item_ids == index.search(query, 9, without).item_ids
-    with pytest.raises(InvalidInputError, match="exclude"):
-        index.search_batch(queries, 9, exclude[:2])
 
 
 def test_what_cannot_be_indexed_is_refused() -> None:

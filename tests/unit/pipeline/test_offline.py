@@ -128,17 +128,6 @@ def test_a_broken_model_is_an_error_not_a_degraded_answer(models, item_table):
         broken.recommend(KNOWN, 5, "r")
 
 
-def test_propensities_of_a_uniform_draw_are_the_slates_share_of_the_catalogue(models, item_table):
-    offline = OfflinePipeline(models, item_table, AT_ONCE)
-    new = UserState("new")
-    answer = offline.recommend(new, 6, "r")
-    propensities = offline.slate_propensities(new, answer, draws=2000)
-    # Six of thirty items: 0.2, with a standard error of 0.009.
-    assert np.abs(propensities - 0.2).max() < 0.04
-    known = offline.recommend(KNOWN, 6, "r")
-    assert offline.slate_propensities(KNOWN, known, draws=10).tolist() == [1.0] * 6
-
-
 def test_evaluation_adapter_returns_unseen_catalogue_rows(models, item_table, catalogue):
     offline = OfflinePipeline(models, item_table, AT_ONCE)
     histories = UserHistories(

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.ranking.candidate_features import FEATURES
 from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.combination import LOGITS
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.training.input import TrainingInput
+from streamrec.contracts.conventions import HISTORY_LIMIT
 
 HISTORY = ("i03", "i04", "i05")
 

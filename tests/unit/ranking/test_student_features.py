@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.item_tables import weighted_rows
 from services.recommendations.ranking.model import RankingModel
@@ -26,6 +26,7 @@ from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
 from services.recommendations.training.input import TrainingInput
+from streamrec.contracts.conventions import HISTORY_LIMIT
 
 STATIC = ("log_popularity", "log_age")
 PERSONAL = tuple(name for name in FEATURES if name not in STATIC)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.student.artifact import ITEMS_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from services.recommendations.ranking.student.model import StudentRanker
@@ -23,6 +23,7 @@ from services.recommendations.ranking.student.settings import (
 )
 from services.recommendations.ranking.student.train import train
 from services.recommendations.training.input import TrainingInput
+from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.contracts.models import ModelRef, ModelSpec
 from streamrec.registry.formats import check_formats

@@ -9,9 +9,9 @@ from services.recommendations.reranking.selection import (
     Request,
     best_exchange,
     position_discounts,
-    slate_after,
     slate_values,
 )
+from tests.unit.reranking.slates import slate_after
 
 
 def a_request(rng, candidates=9, languages=3, consumed=None):

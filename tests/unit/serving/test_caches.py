@@ -51,19 +51,15 @@ def test_the_least_recently_used_goes_first(cache):
 
 
 def test_none_is_a_value(cache):
-    calls = []
-    for _ in range(2):
-        assert cache.get_or_load("u", lambda key: calls.append(key)) is None
-    assert calls == ["u"]
+    with cache.fill("u") as store:
+        assert store(None) is True
+    assert cache.get("u", "nothing") is None
 
 
-def test_an_error_is_not_cached(cache):
-    def fail(_key):
+def test_a_load_that_fails_stores_nothing(cache):
+    with pytest.raises(RuntimeError), cache.fill("u"):
         raise RuntimeError("down")
-
-    with pytest.raises(RuntimeError):
-        cache.get_or_load("u", fail)
-    assert cache.get_or_load("u", lambda _: 5) == 5
+    assert cache.get("u", "nothing") == "nothing"
 
 
 def test_a_read_that_overlaps_an_invalidation_is_not_stored(cache):
@@ -107,7 +103,10 @@ def test_many_threads_keep_the_bound():
     def work(offset):
         try:
             for number in range(2000):
-                assert cache.get_or_load((number * offset) % 97, lambda key: key) == (number * offset) % 97
+                key = (number * offset) % 97
+                assert cache.get(key, key) == key
+                with cache.fill(key) as store:
+                    store(key)
                 cache.invalidate(number % 13)
         except AssertionError as error:
             errors.append(error)

@@ -29,14 +29,6 @@ def test_a_repetition_keeps_an_id_fresh():
     assert ("a" in recent, "b" in recent) == (True, False)
 
 
-def test_a_discarded_id_is_new_again():
-    recent = RecentIds(2)
-    recent.add("a")
-    recent.discard("a")
-    recent.discard("never seen")
-    assert recent.add("a") is True
-
-
 def test_of_many_threads_one_is_first():
     recent = RecentIds(1000)
     firsts = []

@@ -6,7 +6,7 @@ import pytest
 from services.recommendations.world.closed_loop import run_known_users, run_new_users, run_window
 from services.recommendations.world.policies import DayLog, Observation
 from services.recommendations.world.settings import START_SECONDS, WorldSettings
-from services.recommendations.world.simulation import HISTORY_LIMIT, Run, Simulation, check_slate
+from services.recommendations.world.simulation import VISIBLE_HISTORY_ITEMS, Run, Simulation, check_slate
 from services.recommendations.world.world import Past, World, build_world
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import SilentProgress
@@ -88,7 +88,7 @@ def test_a_history_is_what_the_log_says_in_its_order(world: World):
 
 
 def test_a_long_history_keeps_its_newest_items(world: World):
-    count = HISTORY_LIMIT + 40
+    count = VISIBLE_HISTORY_ITEMS + 40
     past = Past(np.zeros(count, dtype=np.int64), np.arange(count, dtype=np.int32))
     policy = FirstUnseen()
     simulation = Simulation(world, world.users, world.user_truth, policy, np.random.default_rng(0), past=past)
@@ -96,7 +96,7 @@ def test_a_long_history_keeps_its_newest_items(world: World):
     found = [o.histories[o.users == 0][0] for o in policy.observations if 0 in o.users]
     assert found
     assert found[0][-1] >= count - 1
-    assert len(found[0]) == HISTORY_LIMIT
+    assert len(found[0]) == VISIBLE_HISTORY_ITEMS
     assert 0 not in found[0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from streamrec.datasets.dataset import UNKNOWN
+from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW, UNKNOWN
 from streamrec.datasets.quarantine import Reason, Triage
 
 MAX_ID_CHARACTERS: Final = 256
@@ -19,9 +19,6 @@ MAX_TEXT_CHARACTERS: Final = 1_024
 """Bound of a title."""
 
 MAX_TOPICS: Final = 64
-
-CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-"""How far a timestamp may lie ahead of our clock before it counts as the future."""
 
 EARLIEST_YEAR: Final = 1800
 LATEST_YEAR: Final = 2200
@@ -154,7 +151,7 @@ def language_or_unknown(text: str | None) -> str:
 
 def latest_timestamp(now: datetime | None) -> datetime:
     """The latest time that an event may carry, given the clock (default: the machine's)."""
-    return (now or datetime.now(UTC)) + CLOCK_TOLERANCE
+    return (now or datetime.now(UTC)) + MAXIMUM_CLOCK_SKEW
 
 
 def _micros(moment: datetime) -> int:

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DataFolderError
 from streamrec.contracts.progress import Progress
-from streamrec.datasets.dataset import UNKNOWN
 from streamrec.datasets.importers import checks
 from streamrec.datasets.importers.delimited import CSV, Chunk, DelimitedFormat, read_delimited, read_header
 from streamrec.datasets.importers.repeated_rows import DuplicateRows, repeated_ids

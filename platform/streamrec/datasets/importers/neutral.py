@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DataFolderError
 from streamrec.contracts.progress import Progress
-from streamrec.datasets.dataset import INTERACTIONS_FILE, ITEMS_FILE, SEGMENT_COLUMNS, UNKNOWN, USERS_FILE
+from streamrec.datasets.dataset import INTERACTIONS_FILE, ITEMS_FILE, SEGMENT_COLUMNS, USERS_FILE
 from streamrec.datasets.importers import checks
 from streamrec.datasets.importers.checks import Objects
 from streamrec.datasets.importers.columns import (

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT
 from services.recommendations.ranking.candidate_features import FEATURES
 from services.recommendations.ranking.student.features import FeatureTables, SparseRows
+from streamrec.contracts.conventions import HISTORY_LIMIT
 
 _PREFIX: Final = "features."
 _SPARSE: Final = ("transitions", "co_visitation", "topics")

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from services.recommendations.contracts.candidates import HISTORY_LIMIT, Segment
+from services.recommendations.contracts.candidates import Segment
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
+from streamrec.contracts.conventions import HISTORY_LIMIT
 
 _LAST_HALF_LIFE: Final = 1.0
 _LAST_LENGTH: Final = 20

@@ -13,6 +13,7 @@ import torch
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
+from services.recommendations.ranking.full_ranking import SIGNATURE
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student.distillation import distil
 from services.recommendations.ranking.student.export import serving_weights
@@ -22,18 +23,16 @@ from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.ranking.student.network import StudentNetwork
 from services.recommendations.ranking.student.settings import StudentSettings
 from services.recommendations.training.checks import check_columns
+from services.recommendations.training.held_out_metrics import HELD_OUT, held_out_metrics
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import TrainingInput, settings_fingerprint
-from streamrec.contracts.errors import InvalidInputError, PermanentError
-from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
-from streamrec.datasets.dataset import SEGMENT_COLUMNS
-from streamrec.training.evaluation import HeldOut, evaluate
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.models import ModelRef, ModelSpec
 
 __all__ = ["StudentSettings", "train"]
 
 _EVALUATED_USERS: Final = 1000
 """Most users that the figures of the registered version are measured on, the same as for the teacher."""
-_HELD_OUT: Final[tuple[HeldOut, ...]] = ("validation", "test")
 
 
 def train(
@@ -72,16 +71,16 @@ def train(
         model, divergence = distil_student(training, settings, teacher, segments)
     model.save(output)
     metrics = {
-        **_metrics(model, training, segments),
+        **held_out_metrics(RankerAsCatalogueRanker(model, segments), training, "student", _EVALUATED_USERS),
         "divergence_from_teacher": divergence,
     }
-    for on in _HELD_OUT:
+    for on in HELD_OUT:
         teachers = teacher_metrics.get(f"{on}_ndcg_at_10", 0.0)
         if teachers > 0.0:
             metrics[f"{on}_ndcg_at_10_share_of_teacher"] = metrics[f"{on}_ndcg_at_10"] / teachers
     return ModelSpec(
         name=MODEL_NAMES["ranking"],
-        signature=_signature(),
+        signature=SIGNATURE,
         data_fingerprint=training.dataset.fingerprint,
         settings_fingerprint=settings_fingerprint(settings, training.seed),
         metrics=metrics,
@@ -136,31 +135,3 @@ def distil_student(
         teacher.item_ids, settings.network, serving_weights(network), segment_table, features
     )
     return model, divergence
-
-
-def _metrics(
-    model: StudentRanker, training: TrainingInput, segments: Mapping[str, Segment]
-) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    top_items = RankerAsCatalogueRanker(model, segments)
-    training.progress.start("student: evaluation", len(_HELD_OUT))
-    for on in _HELD_OUT:
-        result = evaluate(top_items, training.split, seed=training.seed, on=on, max_users=_EVALUATED_USERS)
-        for metric, interval in result.metrics.items():
-            if not np.isfinite(interval.value):
-                raise PermanentError(f"{on} {metric} of the student is not finite")
-            metrics[f"{on}_{metric.replace('@', '_at_')}"] = interval.value
-        training.progress.advance(note=f"{on} NDCG@10 {metrics[f'{on}_ndcg_at_10']:.4f}")
-    training.progress.finish(note=f"test NDCG@10 {metrics['test_ndcg_at_10']:.4f}")
-    return metrics
-
-
-def _signature() -> ModelSignature:
-    return ModelSignature(
-        inputs=(
-            TensorSpec("history", "str", (-1,)),
-            TensorSpec("segment", "str", (len(SEGMENT_COLUMNS),)),
-            TensorSpec("candidates", "str", (-1,)),
-        ),
-        outputs=(TensorSpec("scores", "float32", (-1,)),),
-    )

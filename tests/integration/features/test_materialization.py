@@ -27,7 +27,7 @@ from streamrec.contracts.errors import (
 )
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
-from streamrec.features import service
+from streamrec.features import materialization
 from streamrec.features.feast_store import FeastFeatureStore
 from streamrec.features.settings import FeatureSettings
 
@@ -64,7 +64,7 @@ def settings(tmp_path: Path) -> FeatureSettings:
 
 @pytest.fixture
 def store(settings: FeatureSettings) -> Iterator[FeastFeatureStore]:
-    opened = service.open_feature_store(settings)
+    opened = materialization.open_feature_store(settings)
     yield opened
     opened.close()
 
@@ -73,7 +73,7 @@ def test_a_training_frame_never_sees_an_event_at_or_after_its_time(
     settings: FeatureSettings, store: FeastFeatureStore
 ):
     dataset = dataset_of(users=6, items=20, events_per_user=60)
-    service.materialize(settings, dataset)
+    materialization.materialize(settings, dataset)
     events = dataset.interactions
     frame = events.sample(120, random_state=1).rename(columns={"timestamp": "event_timestamp"})
     frame["event_timestamp"] = frame["event_timestamp"].where(
@@ -108,7 +108,7 @@ def test_a_training_frame_never_sees_an_event_at_or_after_its_time(
 def test_a_row_before_everything_comes_back_without_features(
     settings: FeatureSettings, store: FeastFeatureStore
 ):
-    service.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
+    materialization.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
     entities = pd.DataFrame(
         {
             "user_id": ["u00001", "stranger"],
@@ -124,7 +124,7 @@ def test_a_row_before_everything_comes_back_without_features(
 def test_an_entity_frame_that_cannot_be_joined_is_refused(
     settings: FeatureSettings, store: FeastFeatureStore
 ):
-    service.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
+    materialization.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
     entities = pd.DataFrame({"user_id": ["u00000"], "event_timestamp": [START]})
     with pytest.raises(NotFoundError, match="ranking_v1"):
         store.training_frame(entities, "nothing_v1")
@@ -137,24 +137,24 @@ def test_an_entity_frame_that_cannot_be_joined_is_refused(
 
 
 def test_apply_alone_registers_and_keeps_what_is_there(settings: FeatureSettings, store: FeastFeatureStore):
-    names = service.apply(settings)
+    names = materialization.apply(settings)
     assert {"gateway_v1", "ranking_v1", "user_activity", "item"} <= set(names)
     assert store.user_features("u00000") is None
     with pytest.raises(NotReadyError, match="no items"):
         store.item_table()
-    service.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
-    assert service.apply(settings) == names
+    materialization.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
+    assert materialization.apply(settings) == names
     assert store.user_features("u00000") is not None
 
 
 def test_materialising_again_replaces_users_of_an_earlier_data_set(
     settings: FeatureSettings, store: FeastFeatureStore
 ):
-    service.materialize(settings, dataset_of(users=9, items=3, events_per_user=5))
+    materialization.materialize(settings, dataset_of(users=9, items=3, events_per_user=5))
     store.write_history("u00001", ("i00000",) * 3, datetime.now(UTC))
     assert store.user_features("u00008") is not None
     smaller = dataset_of(users=2, items=3, events_per_user=5)
-    service.materialize(settings, smaller)
+    materialization.materialize(settings, smaller)
     assert store.user_features("u00008") is None
     row = store.user_features("u00001")
     assert row is not None
@@ -165,10 +165,10 @@ def test_a_reader_held_up_while_its_generation_is_replaced_reads_the_new_one(
     settings: FeatureSettings, store: FeastFeatureStore, monkeypatch: pytest.MonkeyPatch
 ):
     datasets = [dataset_of(users=20, items=10, events_per_user=5, seed=seed) for seed in (1, 2)]
-    service.materialize(settings, datasets[0])
+    materialization.materialize(settings, datasets[0])
     held_up = [store._open()]
     for turn in range(3):
-        service.materialize(settings, datasets[(turn + 1) % 2])
+        materialization.materialize(settings, datasets[(turn + 1) % 2])
     held_up[0].feast.refresh_registry()  # as Feast does by itself when its cache is too old
     current = store._open
     monkeypatch.setattr(store, "_open", lambda: held_up.pop() if held_up else current())
@@ -186,7 +186,7 @@ def test_readers_go_on_while_features_are_materialised_anew(
         {user: tuple(rows["item_id"]) for user, rows in dataset.interactions.groupby("user_id")}
         for dataset in datasets
     ]
-    service.materialize(settings, datasets[0])
+    materialization.materialize(settings, datasets[0])
     done = threading.Event()
 
     def read() -> int:
@@ -202,7 +202,7 @@ def test_readers_go_on_while_features_are_materialised_anew(
     with ThreadPoolExecutor(3) as pool:
         readers = [pool.submit(read) for _ in range(3)]
         for turn in range(4):
-            service.materialize(settings, datasets[(turn + 1) % 2])
+            materialization.materialize(settings, datasets[(turn + 1) % 2])
         done.set()
         assert min(reader.result() for reader in readers) > 0
 
@@ -234,7 +234,7 @@ def _write_and_read(settings: FeatureSettings, process: int, results: Queue[str]
 
 
 def test_threads_of_several_processes_write_and_read_one_sqlite_file(settings: FeatureSettings):
-    service.materialize(settings, dataset_of(users=5, items=3, events_per_user=5))
+    materialization.materialize(settings, dataset_of(users=5, items=3, events_per_user=5))
     context = multiprocessing.get_context("spawn")
     results: Queue[str] = context.Queue()
     workers = [context.Process(target=_write_and_read, args=(settings, n, results)) for n in range(2)]
@@ -252,7 +252,9 @@ def test_a_data_set_from_the_future_is_refused(settings: FeatureSettings, store:
         timestamp=dataset.interactions["timestamp"] + pd.Timedelta(days=36_500)
     )
     with pytest.raises(InvalidInputError, match="future"):
-        service.materialize(settings, Dataset(dataset.folder, dataset.catalogue, ahead, dataset.users))
+        materialization.materialize(
+            settings, Dataset(dataset.folder, dataset.catalogue, ahead, dataset.users)
+        )
     with pytest.raises(NotReadyError):
         store.user_features("u00000")
 
@@ -261,12 +263,12 @@ def test_foreign_files_are_not_replaced(settings: FeatureSettings):
     settings.folder.mkdir()
     (settings.folder / "thesis.tex").touch()
     with pytest.raises(DataFolderError, match=r"thesis\.tex"):
-        service.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
+        materialization.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
 
 
 def test_a_folder_without_declarations_is_named(settings: FeatureSettings, tmp_path: Path):
     with pytest.raises(NotReadyError, match=r"feature_store\.yaml"):
-        service.apply(FeatureSettings(settings.folder, tmp_path))
+        materialization.apply(FeatureSettings(settings.folder, tmp_path))
     assert not settings.folder.exists()
 
 
@@ -274,7 +276,7 @@ def test_an_old_history_is_not_served_where_the_view_has_a_ttl(
     settings: FeatureSettings, store: FeastFeatureStore, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("STREAMREC_HISTORY_TTL_DAYS", "1")
-    service.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
+    materialization.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
     row = store.user_features("u00001")
     assert row is not None
     assert (row.country, row.history, row.updated_at) == ("FR", (), None)
@@ -287,8 +289,8 @@ def test_an_old_history_is_not_served_where_the_view_has_a_ttl(
 @pytest.mark.redis
 def test_a_redis_that_is_down_is_an_error_within_100_ms(settings: FeatureSettings, redis_server):
     remote = FeatureSettings(settings.folder, REPOSITORY, redis_server.url)
-    service.materialize(remote, dataset_of(users=2, items=3, events_per_user=5))
-    store = service.open_feature_store(remote)
+    materialization.materialize(remote, dataset_of(users=2, items=3, events_per_user=5))
+    store = materialization.open_feature_store(remote)
     assert store.user_features("u00001") is not None
     redis_server.freeze()
     for _ in range(3):
@@ -310,12 +312,12 @@ def test_a_redis_that_is_down_is_an_error_within_100_ms(settings: FeatureSetting
 @pytest.mark.redis
 def test_redis_keeps_the_rows_of_one_generation_only(settings: FeatureSettings, redis_server):
     remote = FeatureSettings(settings.folder, REPOSITORY, redis_server.url, redis_read_timeout_ms=2_000)
-    service.materialize(remote, dataset_of(users=9, items=3, events_per_user=5))
+    materialization.materialize(remote, dataset_of(users=9, items=3, events_per_user=5))
     assert redis_server.key_count() == 9
-    store = service.open_feature_store(remote)
+    store = materialization.open_feature_store(remote)
     store.write_history("u00001", ("i00000",) * 7, datetime.now(UTC))
     smaller = dataset_of(users=4, items=3, events_per_user=5)
-    service.materialize(remote, smaller)
+    materialization.materialize(remote, smaller)
     assert redis_server.key_count() == 4
     row = store.user_features("u00001")
     assert row is not None
@@ -324,7 +326,7 @@ def test_redis_keeps_the_rows_of_one_generation_only(settings: FeatureSettings, 
 
 @pytest.mark.parametrize("yaml", ["feature_store.yaml", "feature_store.redis.yaml"])
 def test_plain_feast_applies_the_repository(settings: FeatureSettings, yaml: str, tmp_path: Path):
-    service.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
+    materialization.materialize(settings, dataset_of(users=2, items=3, events_per_user=5))
     environment = {
         **os.environ,
         "STREAMREC_FEATURES_FOLDER": str(settings.folder),

@@ -1,4 +1,4 @@
-"""The few file operations that durability rests on: what is done, and when it is on the disk."""
+"""File operations that say when something is on the disk, and replacements that are never seen half done."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Return when every file and folder below ``folder``, and ``folder`` itself, are on the disk."""
+    for directory, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            with (Path(directory) / name).open("rb") as file:
+                fsync_file(file.fileno())
+        fsync_folder(Path(directory))
 
 
 def make_folder(folder: Path) -> None:
@@ -41,10 +50,20 @@ def remove(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file: a reader, and a machine that loses power, sees the old content or the new."""
+    """Replace a file: a reader, and a machine that loses power, sees the old content or the new.
+
+    One writer at a time: two that write the same path at once may mix their contents.
+    """
     temporary = path.with_name(f"{path.name}.temporary")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
         fsync_file(file.fileno())
     rename(temporary, path)
+
+
+def replace_with(path: Path, written: Path) -> None:
+    """Replace a file by one in the same folder that a library has written, as `write_atomically` does."""
+    with written.open("rb") as file:
+        fsync_file(file.fileno())
+    rename(written, path)
