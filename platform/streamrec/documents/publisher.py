@@ -21,9 +21,9 @@ T = TypeVar("T")
 class DocumentPublisher(Generic[T]):
     """Publishes one document. Any number of processes may publish the same one: each revision has one winner.
 
-    The revision is the time of publication in seconds since 1970, or one more than the revision before where
-    that is higher. So it rises also above what replicas remember of a document that was lost, was damaged, or
-    came back from an old backup, as long as there is less than one publication a second.
+    The revision is the time of publication in milliseconds since 1970, or one more than the revision before
+    where that is higher. So it rises also above what replicas remember of a document that was lost, was
+    damaged, or came back from an old backup.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DocumentPublisher(Generic[T]):
                 f"revision {expected_revision} of {self._store} was to be followed, "
                 f"but {f'revision {found}' if found else 'none that is good'} lies there; read it again"
             )
-        document = self._signed(body, max(found + 1, int(self._clock())))
+        document = self._signed(body, max(found + 1, int(1_000 * self._clock())))
         self._store.replace(document.content, None if isinstance(stored, NoContent) else stored.tag)
         return document
 

@@ -83,7 +83,7 @@ def control(
     place = Workspace(workspace)
     console = stdout_console()
     stop = threading.Event()
-    with sigterm_interrupts(), only_run_in(place.language_prices.parent):
+    with sigterm_interrupts(), only_run_in(place.exposure_prices.parent):
         controller = _controller(place, target_gini, minimum_requests)
         while True:
             try:
@@ -113,7 +113,7 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
     from services.recommendations.contracts.candidates import UNKNOWN
     from services.recommendations.contracts.stages import MODEL_NAMES
     from services.recommendations.exposure_control.controller import ControlledTraffic, ExposureController
-    from services.recommendations.exposure_control.file_price_source import FilePricePublisher
+    from services.recommendations.exposure_control.price_files import open_price_publisher
     from services.recommendations.exposure_control.step import ControlSettings, initial_state
     from services.recommendations.reranking.model import DiversityReranker
     from streamrec.command_line.composition import open_registry
@@ -138,7 +138,7 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
             FileEventReader(place.events),
             dict(zip(catalogue.item_ids, catalogue.creator_languages, strict=True)),
         ),
-        FilePricePublisher(place.language_prices),
+        open_price_publisher(place.exposure_prices, place.keys),
         settings,
         initial_state(prices, settings, strength),
         since=version.created_at,

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from services.cli.main import app
 from services.recommendations.contracts.stages import MODEL_NAMES
-from services.recommendations.exposure_control.price_document import parse_price_document
+from services.recommendations.exposure_control.price_files import open_price_publisher
 from services.recommendations.reranking.model import DiversityReranker
 from streamrec.command_line import composition
 from streamrec.contracts.events import Impression, Rung
@@ -92,7 +92,8 @@ def test_published_prices_are_bounded_by_the_validated_strength(workspace):
     shown = control(workspace, 20)
     assert shown.exit_code == 0, shown.output
     assert "limited_by_strength" in shown.stdout
-    document = parse_price_document((workspace / "exposure" / "language_prices.json").read_bytes())
+    path = workspace / "exposure" / "exposure_prices.json"
+    document = open_price_publisher(path, workspace / "keys").published().value
     assert document.strength == pytest.approx(0.0031)
     assert document.target_gini == 0.25
     assert set(document.prices) == {"de", "en", "sw"}
@@ -100,7 +101,7 @@ def test_published_prices_are_bounded_by_the_validated_strength(workspace):
 
 
 def test_too_little_evidence_publishes_nothing_and_each_window_is_decided_once(workspace):
-    path = workspace / "exposure" / "language_prices.json"
+    path = workspace / "exposure" / "exposure_prices.json"
     serve(workspace, 19, datetime.now(UTC))
     assert "held_too_little_evidence" in control(workspace, 20).stdout
     assert not path.exists()

@@ -11,7 +11,9 @@ from streamrec.documents.publisher import DocumentPublisher
 from streamrec.documents.signed_form import HIGHEST_REVISION
 from streamrec.documents.signing import SigningKey
 
-NOW = 1_000
+NOW_S = 1_000.0
+NOW = 1_000_000
+"""The revision of what is published then."""
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_of_two_that_read_the_same_revision_the_second_is_told(store, publisher,
 def test_what_every_replica_refuses_is_replaced_with_a_revision_above_any_before(
     store, kind, keys, content, caplog
 ):
-    publisher = DocumentPublisher(store, kind, keys, clock=lambda: NOW)
+    publisher = DocumentPublisher(store, kind, keys, clock=lambda: NOW_S)
     before = publisher.publish({"text": "good"}, expected_revision=0)
     assert before.revision == NOW
     store.overwrite(content)
@@ -72,27 +74,27 @@ def test_what_every_replica_refuses_is_replaced_with_a_revision_above_any_before
         publisher.published()
     with pytest.raises(ConflictError, match="none that is good"):
         publisher.publish({"text": "next"}, expected_revision=NOW)
-    later = DocumentPublisher(store, kind, keys, clock=lambda: NOW + 1)
+    later = DocumentPublisher(store, kind, keys, clock=lambda: NOW_S + 0.001)
     with caplog.at_level(logging.WARNING):
         assert later.publish({"text": "next"}, expected_revision=0).revision == NOW + 1
     assert "is replaced" in caplog.text
 
 
 def test_a_document_that_came_back_from_an_old_backup_is_followed_by_a_newer_one_than_any(store, kind, keys):
-    backup = DocumentPublisher(store, kind, keys, clock=lambda: NOW).publish(
+    backup = DocumentPublisher(store, kind, keys, clock=lambda: NOW_S).publish(
         {"text": "a"}, expected_revision=0
     )
     for number in range(3):
-        DocumentPublisher(store, kind, keys, clock=lambda: NOW).publish(
+        DocumentPublisher(store, kind, keys, clock=lambda: NOW_S).publish(
             {"text": "b"}, expected_revision=NOW + number
         )
     store.overwrite(backup.content)
-    after = DocumentPublisher(store, kind, keys, clock=lambda: NOW + 60.5)
-    assert after.publish({"text": "c"}, expected_revision=NOW).revision == NOW + 60
+    after = DocumentPublisher(store, kind, keys, clock=lambda: NOW_S + 60.5)
+    assert after.publish({"text": "c"}, expected_revision=NOW).revision == NOW + 60_500
 
 
 def test_a_clock_that_goes_back_does_not_stop_revisions_from_rising(store, kind, keys):
-    DocumentPublisher(store, kind, keys, clock=lambda: NOW).publish({"text": "a"}, expected_revision=0)
+    DocumentPublisher(store, kind, keys, clock=lambda: NOW_S).publish({"text": "a"}, expected_revision=0)
     back = DocumentPublisher(store, kind, keys, clock=lambda: -5.0)
     assert back.publish({"text": "b"}, expected_revision=NOW).revision == NOW + 1
 
@@ -134,7 +136,7 @@ def test_a_key_that_replicas_do_not_trust_signs_nothing(publisher, keys, monkeyp
 
 def test_after_the_highest_revision_there_is_none(store, kind, keys, signed):
     store.overwrite(signed(HIGHEST_REVISION))
-    publisher = DocumentPublisher(store, kind, keys, clock=lambda: NOW)
+    publisher = DocumentPublisher(store, kind, keys, clock=lambda: NOW_S)
     with pytest.raises(InvalidInputError, match="revision"):
         publisher.publish({"text": "x"}, expected_revision=HIGHEST_REVISION)
 
