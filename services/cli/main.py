@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from services.cli import data, events, features, models
+from services.cli import data, events, features, keys, models
 from services.cli.demo import command as demo
 from services.recommendations.commands import evaluate, exposure, hand_over, index, serve, train, world
 from streamrec.contracts.errors import StreamRecError
@@ -28,6 +28,7 @@ _ORDER: Final = (
     "serve",
     "events",
     "exposure",
+    "keys",
 )
 _OWN_PACKAGES: Final = ("streamrec", "services")
 
@@ -85,6 +86,7 @@ app.add_typer(models.app, name="models")
 app.command("serve")(serve.serve)
 app.add_typer(events.app, name="events")
 app.add_typer(exposure.app, name="exposure")
+app.add_typer(keys.app, name="keys")
 app.command("demo")(demo.demo)
 
 
