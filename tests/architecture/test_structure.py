@@ -31,6 +31,7 @@ VENDOR_HOMES = {
         "platform/streamrec/monitoring/metrics.py",
         "platform/streamrec/features/feast_import.py",  # undoes what importing Feast does to it
     },
+    "filelock": {"platform/streamrec/documents/durable_files.py"},
     "ray": {"services/recommendations/serving"},
     "rfc8785": {"platform/streamrec/contracts/canonical_json.py"},
 }

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from streamrec.contracts.errors import ConflictError, DependencyError
+from streamrec.contracts.errors import ConflictError, DependencyError, OverloadedError
 from streamrec.documents.durable_files import only_writer_of
 from streamrec.documents.file_store import FileDocumentStore
 from streamrec.documents.memory_store import MemoryDocumentStore
@@ -158,9 +158,9 @@ def test_a_disk_that_fails_leaves_the_old_version(path, monkeypatch):
     store.replace(b"second", stored.tag)
 
 
-def test_a_lock_that_is_held_too_long_is_a_conflict(path, monkeypatch):
+def test_a_lock_that_is_held_too_long_is_a_temporary_error(path, monkeypatch):
     monkeypatch.setattr("streamrec.documents.durable_files._LOCK_TIMEOUT_S", 0.05)
     path.parent.mkdir()
-    with only_writer_of(path), pytest.raises(ConflictError, match="another process"):
+    with only_writer_of(path), pytest.raises(OverloadedError, match="another process"):
         FileDocumentStore(path).replace(b"first", None)
     FileDocumentStore(path).replace(b"first", None)

@@ -106,6 +106,11 @@ def test_a_folder_in_which_others_could_replace_keys_is_refused(folder):
     with pytest.raises(InvalidInputError, match=f"chmod 700 {folder}"):
         KeyFolder(folder).signing_key()
     assert list(folder.iterdir()) == []
+    folder.chmod(0o755)
+    KeyFolder(folder).signing_key()
+    folder.chmod(0o757)
+    with pytest.raises(InvalidInputError, match=f"chmod 700 {folder}"):
+        KeyFolder(folder).signing_key()
 
 
 def test_a_damaged_private_key_is_refused_and_not_replaced(folder):

@@ -10,7 +10,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from streamrec.contracts.errors import ConflictError, DependencyError
+from streamrec.contracts.errors import OverloadedError
 
 LOCK_SUFFIX: Final = ".lock"
 
@@ -72,23 +72,20 @@ def only_writer_of(path: Path) -> Iterator[None]:
     """Hold the lock of ``path`` during the body; its folder exists.
 
     Raises:
-        ConflictError: Another process holds it for longer than writing can take.
-        DependencyError: There can be no lock there.
+        OverloadedError: Another process holds it for longer than writing can take.
+        OSError: The lock file cannot be opened.
     """
     lock = FileLock(
         path.with_name(path.name + LOCK_SUFFIX),
         timeout=_LOCK_TIMEOUT_S,
         poll_interval=_LOCK_POLL_INTERVAL_S,
-        fallback_to_soft=False,  # a lock that outlives a killed process would have to be removed by hand
     )
     try:
         lock.acquire()
     except Timeout as error:
-        raise ConflictError(
+        raise OverloadedError(
             f"another process has been writing {path} for more than {_LOCK_TIMEOUT_S:g} s; try again"
         ) from error
-    except OSError as error:
-        raise DependencyError(f"{lock.lock_file} cannot be locked: {error.strerror or error}") from error
     try:
         yield
     finally:

@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 from streamrec.contracts.errors import (
     ConflictError,
-    DependencyError,
     DocumentRefusedError,
     InvalidInputError,
     TemporaryError,
@@ -174,7 +173,7 @@ class DocumentFollower(Generic[T]):
                 copy.replace(current.content, stored.tag)
         except ConflictError:
             return  # another replica on this machine has just written it
-        except (DependencyError, InvalidInputError) as error:
+        except (TemporaryError, InvalidInputError) as error:
             if str(error) != self._copy_problem:
                 self._copy_problem = str(error)
                 _LOG.warning("%s: no copy could be kept for the next start: %s", self._kind.schema, error)

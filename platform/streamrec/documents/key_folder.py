@@ -102,6 +102,7 @@ class KeyFolder:
         with _errors_named(self._private):
             key = _read_signing_key(self._private)
             if key is not None:
+                self._check_folder()
                 return key
         with self._changing():
             # Another process may have been first.
@@ -135,14 +136,16 @@ class KeyFolder:
     def _changing(self) -> Iterator[None]:
         with _errors_named(self._folder):
             make_folder(self._folder, mode=0o700)
-            if stat.S_IMODE(self._folder.stat().st_mode) & 0o022:
-                raise InvalidInputError(
-                    str(self._folder),
-                    "others could replace the keys in it; run: chmod 700 " + str(self._folder),
-                )
+            self._check_folder()
             make_folder(self.public_folder)
             with only_writer_of(self._private):
                 yield
+
+    def _check_folder(self) -> None:
+        if stat.S_IMODE(self._folder.stat().st_mode) & 0o022:
+            raise InvalidInputError(
+                str(self._folder), f"others could replace the keys in it; run: chmod 700 {self._folder}"
+            )
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class KeyRing(KeyReader, Protocol):
 
         Raises:
             InvalidInputError: The key is damaged, or others can read it.
+            OverloadedError: Another process is changing the keys for too long.
             DependencyError: It cannot be read or made.
         """
         ...
@@ -43,6 +44,7 @@ class KeyRing(KeyReader, Protocol):
 
         Raises:
             InvalidInputError: There are `MAXIMUM_KEYS` already.
+            OverloadedError: Another process is changing the keys for too long; nothing was done.
             DependencyError: It cannot be written; the old one still signs.
         """
         ...
@@ -53,6 +55,7 @@ class KeyRing(KeyReader, Protocol):
         Raises:
             InvalidInputError: It is no key id, or that of the key that signs now: rotate first.
             NotFoundError: There is no such key.
+            OverloadedError: Another process is changing the keys for too long; nothing was done.
             DependencyError: The revocation cannot be written; nothing has changed.
         """
         ...

@@ -67,6 +67,7 @@ class DocumentPublisher(Generic[T]):
         Raises:
             ConflictError: Somebody else published first. Nothing was done; read again, decide again.
             InvalidInputError: A replica would refuse the document, or the keys cannot be used.
+            OverloadedError: Others are writing there for too long; nothing was done.
             DependencyError: It could not be written, or the keys cannot be read; the old one stays.
         """
         stored = self._store.read(self._kind.maximum_bytes)

@@ -59,6 +59,7 @@ class DocumentStore(DocumentSource, Protocol):
 
         Raises:
             ConflictError: Something else lies there by now; it stays.
+            OverloadedError: Others are writing there for too long; nothing was done.
             DependencyError: It cannot be written; the old version stays.
         """
         ...

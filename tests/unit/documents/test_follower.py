@@ -35,6 +35,13 @@ def copy(tmp_path):
     return FileDocumentStore(tmp_path / "copies" / "document.json")
 
 
+class SwitchedKeys:
+    """A key reader whose keys come, go and break while a follower uses it."""
+
+    def __init__(self, trusted):
+        self.trusted = trusted
+
+
 @pytest.fixture
 def follower(source, kind, keys):
     return DocumentFollower(source.store, kind, keys)
@@ -189,14 +196,13 @@ def test_a_defect_in_reading_one_document_does_not_end_the_following_of_the_next
 
 
 def test_a_document_that_comes_before_its_key_is_accepted_once_the_key_is_there(source, kind, keys):
-    follower = DocumentFollower(source.store, kind, keys)
-    key = SigningKey.generate()
-    source.put(sign({"schema": kind.schema, "revision": 1, "text": "early"}, key))
-    assert follower.refresh() is False
+    reader = SwitchedKeys(MemoryKeyRing().trusted)
+    follower = DocumentFollower(source.store, kind, reader)
+    source.put(sign({"schema": kind.schema, "revision": 1, "text": "early"}, keys.signing_key()))
+    for _ in range(2):
+        assert follower.refresh() is False
     assert follower.refusals == {Refusal.UNKNOWN_KEY: 1}
-    late = MemoryKeyRing(lambda: key)
-    late.signing_key()
-    follower._keys = late
+    reader.trusted = keys.trusted
     assert follower.refresh() is True
 
 
@@ -242,11 +248,7 @@ def test_a_revocation_after_the_next_publication_withdraws_nothing(follower, sou
 
 
 def test_keys_that_are_gone_or_damaged_withdraw_nothing(source, kind, keys, signed):
-    class Reader:
-        def __init__(self):
-            self.trusted = keys.trusted
-
-    reader = Reader()
+    reader = SwitchedKeys(keys.trusted)
     follower = DocumentFollower(source.store, kind, reader)
     source.put(signed(1))
     follower.refresh()
@@ -366,12 +368,13 @@ def test_a_copy_that_cannot_be_written_stops_nothing_and_is_tried_again(tmp_path
 
 def test_a_copy_that_could_not_be_read_at_the_start_counts_as_soon_as_it_can(copy, kind, keys, signed):
     copy.replace(signed(4), None)
-    late = MemoryKeyRing()
+    reader = SwitchedKeys(MemoryKeyRing().trusted)
     store = MemoryDocumentStore()
     store.overwrite(signed(3, "old"))
-    follower = DocumentFollower(store, kind, late, copy=copy)
+    follower = DocumentFollower(store, kind, reader, copy=copy)
+    assert follower.refresh() is False
     assert follower.current is None
-    follower._keys = keys
+    reader.trusted = keys.trusted
     assert follower.refresh() is True
     assert in_force(follower) == (4, "good")
 
