@@ -132,7 +132,7 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
         maximum_strength=limit or defaults.maximum_strength,
         minimum_strength=min(defaults.minimum_strength, limit or defaults.minimum_strength),
     )
-    prices = {name: reranker.language_prices.get(name, 0.0) for name in reranker.languages if name != UNKNOWN}
+    prices = {name: reranker.exposure_prices.get(name, 0.0) for name in reranker.languages if name != UNKNOWN}
     return ExposureController(
         ControlledTraffic(
             FileEventReader(place.events),

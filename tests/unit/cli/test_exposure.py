@@ -56,7 +56,7 @@ def serve(folder, count, served_at):
 def workspace(tmp_path, monkeypatch):
     language_of = dict(zip(CATALOGUE.item_ids, LANGUAGES, strict=True))
     prices = {"de": 0.001, "en": 0.0, "sw": 0.002}
-    DiversityReranker(0.25, language_of=language_of, language_prices=prices).save(tmp_path / "artifact")
+    DiversityReranker(0.25, language_of=language_of, exposure_prices=prices).save(tmp_path / "artifact")
     registry = MemoryModelRegistry(tmp_path / "cache")
     tensor = TensorSpec("scores", "float32", (-1,))
     spec = ModelSpec(

@@ -25,7 +25,7 @@ CANDIDATES = Candidates.from_scores(ITEMS, -np.arange(60.0) / 20.0)
 
 @pytest.fixture
 def source(tmp_path):
-    DiversityReranker(language_of=LANGUAGE_OF, language_prices={}).save(tmp_path / "artifact")
+    DiversityReranker(language_of=LANGUAGE_OF, exposure_prices={}).save(tmp_path / "artifact")
     registry = MemoryModelRegistry(tmp_path / "cache")
     tensor = TensorSpec("scores", "float32", (-1,))
     spec = ModelSpec(NAME, ModelSignature((tensor,), (tensor,)), "data", "settings")

@@ -49,7 +49,7 @@ def languages_shown(model):
 def test_the_model_serves_under_the_newest_good_prices():
     board = Board()
     live = LivePrices(board.follower)
-    model = DiversityReranker(language_of=LANGUAGE_OF, language_prices={})
+    model = DiversityReranker(language_of=LANGUAGE_OF, exposure_prices={})
     assert live.applied(model) is model
     assert model.price_revision == 0
     before = languages_shown(model)
@@ -73,7 +73,7 @@ def test_the_model_serves_under_the_newest_good_prices():
     board.follower.refresh()
     assert live.applied(model) is priced
 
-    other = DiversityReranker(language_of=LANGUAGE_OF, language_prices={}, slate_length=5)
+    other = DiversityReranker(language_of=LANGUAGE_OF, exposure_prices={}, slate_length=5)
     assert live.applied(other).slate_length == 5
     assert live.applied(other).price_revision == 5
 
@@ -82,7 +82,7 @@ def test_what_was_published_before_the_start_is_served_at_once():
     board = Board()
     board.publish(2, {"de": 0.1})
     live = LivePrices(board.follower)
-    assert live.applied(DiversityReranker(language_of=LANGUAGE_OF)).language_prices == {"de": 0.1}
+    assert live.applied(DiversityReranker(language_of=LANGUAGE_OF)).exposure_prices == {"de": 0.1}
 
 
 def test_prices_whose_key_was_revoked_give_way_to_the_models_own():
@@ -96,7 +96,7 @@ def test_prices_whose_key_was_revoked_give_way_to_the_models_own():
     assert live.applied(model) is model
     board.publish(2, {"sw": 0.2})
     board.follower.refresh()
-    assert live.applied(model).language_prices == {"sw": 0.2}
+    assert live.applied(model).exposure_prices == {"sw": 0.2}
 
 
 def test_it_polls_until_it_is_stopped(monkeypatch):
