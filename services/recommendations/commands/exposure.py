@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from streamrec.datasets.catalogue import Catalogue
 
 app = typer.Typer(help="Exposure of creators and languages: report it, control it.", no_args_is_help=True)
+
+
+_UNSIGNED_PRICES_FILE: Final = "language_prices.json"
+"""Where earlier releases published prices, which they did not sign."""
 
 
 @app.command("report")
@@ -85,6 +89,12 @@ def control(
     stop = threading.Event()
     with sigterm_interrupts(), only_run_in(place.exposure_prices.parent):
         controller = _controller(place, target_gini, minimum_requests)
+        unsigned = place.exposure_prices.with_name(_UNSIGNED_PRICES_FILE)
+        if unsigned.exists():
+            typer.echo(
+                f"{unsigned} is not signed and does not serve; prices are published again with the next "
+                "decision; remove the file"
+            )
         while True:
             try:
                 outcome = controller.run_once()

@@ -11,7 +11,8 @@ from streamrec.documents.follower import DocumentFollower
 from streamrec.documents.polling import Poller
 
 POLL_INTERVAL_S: Final = 5.0
-"""A window of the controller lasts minutes; a poll of an unchanged file is one system call."""
+"""A window of the controller lasts minutes; a poll where nothing changed is one system call for the file and
+one for the keys."""
 
 
 class LivePrices:

@@ -115,3 +115,12 @@ def test_too_little_evidence_publishes_nothing_and_each_window_is_decided_once(w
 def test_impressions_from_before_the_champion_do_not_count(workspace):
     serve(workspace, 20, datetime.now(UTC) - timedelta(hours=1))
     assert "held_too_little_evidence" in control(workspace, 20).stdout
+
+
+def test_unsigned_prices_of_an_earlier_release_do_not_serve_and_are_named(workspace):
+    assert "not signed" not in control(workspace, 20).stdout
+    old = workspace / "exposure" / "language_prices.json"
+    old.write_text('{"format": 1, "revision": 7, "prices": {"de": 0.5}}')
+    shown = control(workspace, 20)
+    assert shown.exit_code == 0, shown.output
+    assert f"{old} is not signed and does not serve; prices are published again" in shown.stdout

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
+import ssl
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from streamrec.contracts.errors import DependencyError, InvalidInputError
 from streamrec.documents.follower import DocumentFollower
@@ -187,6 +193,63 @@ def test_a_server_that_is_not_there_leaves_the_last_good_document(server, kind, 
         assert follower.refresh() is False
     assert follower.current.revision == 1
     assert follower.refusals == {Refusal.UNREADABLE: 1}
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A file with a certificate for this machine, signed by itself, and its key."""
+    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, None)
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        signed.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return path
+
+
+@pytest.fixture
+def secured(server, certificate):
+    """The server's URL once it speaks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    return server.url.replace("http://", "https://")
+
+
+def test_a_server_with_a_trusted_certificate_is_read(server, secured, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server.publish(b"first", '"1"')
+    assert HttpDocumentSource(secured).read(LIMIT).content == b"first"
+
+
+def test_a_server_whose_certificate_nobody_vouches_for_is_not_read(server, secured):
+    server.publish(b"first", '"1"')
+    with pytest.raises(DependencyError, match="certificate verify failed"):
+        HttpDocumentSource(secured).read(LIMIT)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("answer", [drip, say_nothing])
+def test_a_secured_server_that_takes_too_long_is_hung_up_on(
+    server, secured, certificate, answer, monkeypatch
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server.answer = answer
+    with pytest.raises(DependencyError, match=r"no whole answer within 0\.5 s|timed out"):
+        HttpDocumentSource(secured, timeout_s=0.5).read(10_000)
 
 
 @pytest.mark.parametrize(
