@@ -95,7 +95,7 @@ class DocumentFollower(Generic[T]):
                 self._guarded(_Place.COPY, self._start_with_copy)
             self._guarded(_Place.SOURCE, self._follow)
             if not self._is_copied:
-                self._save_copy()
+                self._guarded(_Place.COPY, self._save_copy)
             return self._current is not before
 
     def _start_with_copy(self) -> None:

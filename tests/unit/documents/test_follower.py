@@ -192,6 +192,22 @@ def test_a_defect_in_reading_one_document_does_not_end_the_following_of_the_next
     assert caplog.text.count("Traceback") == 1
 
 
+def test_a_copy_that_cannot_be_read_because_of_a_defect_stops_nothing(copy, keys):
+    kind = DocumentKind("streamrec.example.v1", lambda document: 1 / document["divisor"])
+
+    def signed(revision, divisor):
+        return sign({"schema": kind.schema, "revision": revision, "divisor": divisor}, keys.signing_key())
+
+    copy.replace(signed(1, 0), None)
+    store = MemoryDocumentStore()
+    store.overwrite(signed(2, 4))
+    follower = DocumentFollower(store, kind, keys, copy=copy)
+    for _ in range(3):
+        follower.refresh()
+    assert in_force(follower) == (2, 0.25)
+    assert follower.refusals == {Refusal.DEFECT: 1}
+
+
 # The keys.
 
 
