@@ -110,7 +110,7 @@ def test_a_file_changed_by_hand_is_a_new_version(path):
 def test_a_folder_holds_the_document_and_its_lock_and_nothing_else(path):
     store = FileDocumentStore(path)
     path.parent.mkdir()
-    (path.parent / f".{path.name}.temporary").write_bytes(b"left behind by a process that was killed")
+    (path.parent / f"{path.name}.temporary").write_bytes(b"left behind by a process that was killed")
     store.replace(b"first", None)
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.lock"]
 

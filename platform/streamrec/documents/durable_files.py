@@ -49,7 +49,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         content: All of it.
         mode: Permissions of the new file, before the umask.
     """
-    temporary = path.with_name(f".{path.name}.temporary")
+    temporary = path.with_name(f"{path.name}.temporary")
     temporary.unlink(missing_ok=True)  # left behind by a process that was killed
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
