@@ -34,7 +34,7 @@ def main() -> None:
         ("every place exchanged", strong, usual),
         (f"history of {HISTORY_LIMIT}", strong, longest),
     ):
-        reranker = DiversityReranker(language_of=language_of, language_prices=prices, calibration=CALIBRATION)
+        reranker = DiversityReranker(language_of=language_of, exposure_prices=prices, calibration=CALIBRATION)
         elapsed, busy = np.empty((2, REQUESTS))
         for request in range(REQUESTS):
             rows = rng.choice(ITEMS, size=CANDIDATE_COUNT, replace=False)

@@ -48,9 +48,22 @@ class Workspace:
         return self.root / "registry"
 
     @property
-    def language_prices(self) -> Path:
-        """The exposure prices that a controller publishes and re-ranking replicas poll."""
-        return self.root / "exposure" / "language_prices.json"
+    def keys(self) -> Path:
+        """The keys that sign documents, and those whose signatures count (`streamrec keys`)."""
+        return self.root / "keys"
+
+    @property
+    def exposure_prices(self) -> Path:
+        """The bonus that an item's score gets for its creator's language, as a signed document.
+
+        A controller publishes it and re-ranking replicas follow it.
+        """
+        return self.root / "exposure" / "exposure_prices.json"
+
+    @property
+    def exposure_prices_copy(self) -> Path:
+        """The last good `exposure_prices`, kept by the replicas of this machine for their next start."""
+        return self.root / "exposure" / "exposure_prices.last_good.json"
 
     @property
     def training(self) -> Path:

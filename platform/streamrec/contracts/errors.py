@@ -4,11 +4,13 @@ StreamRecError
 ├── TemporaryError              a retry may help
 │   ├── DeadlineExceededError   the answer would come too late
 │   ├── OverloadedError         refused at once, nothing was done
+│   ├── ConflictError           somebody else changed it first
 │   └── DependencyError         a store, server or replica did not answer
 └── PermanentError              a retry cannot help
     ├── InvalidInputError       a caller's field is wrong
     ├── DataFolderError         a data folder cannot be used; names file and column
     ├── NotFoundError           the named thing does not exist
+    ├── DocumentRefusedError    a published document is damaged, not signed, or not to be trusted
     ├── ArtifactError           an artifact is damaged, incomplete or of a refused format
     └── NotReadyError           something that must exist at start is missing or empty
 """
@@ -41,6 +43,10 @@ class DeadlineExceededError(TemporaryError):
 
 class OverloadedError(TemporaryError):
     """Refused at once because a queue is full; nothing was done."""
+
+
+class ConflictError(TemporaryError):
+    """Somebody else changed it first, nothing was done; read what is there now and try again."""
 
 
 class DependencyError(TemporaryError):
@@ -80,6 +86,20 @@ class DataFolderError(PermanentError):
 
 class NotFoundError(PermanentError):
     """The named thing does not exist."""
+
+
+class DocumentRefusedError(PermanentError):
+    """A published document is damaged, not signed, or not to be trusted.
+
+    Attributes:
+        code: The reason for programs, out of a short closed list (`streamrec.documents.refusals.Refusal`).
+        problem: What is wrong and what to do about it.
+    """
+
+    def __init__(self, code: str, problem: str) -> None:
+        super().__init__(problem)
+        self.code = code
+        self.problem = problem
 
 
 class ArtifactError(PermanentError):

@@ -29,12 +29,17 @@ def fsync_tree(folder: Path) -> None:
         fsync_folder(Path(directory))
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, each on the disk when this returns."""
+def make_folder(folder: Path, *, mode: int = 0o777) -> None:
+    """Create a folder and its parents, each on the disk when this returns.
+
+    Args:
+        folder: The folder; one that is there stays as it is.
+        mode: Permissions of the last folder, before the umask.
+    """
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=mode, exist_ok=True)
     fsync_folder(folder.parent)
 
 
@@ -49,16 +54,32 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Replace a file: a reader, and a machine that loses power, sees the old content or the new.
 
-    One writer at a time: two that write the same path at once may mix their contents.
+    Its time of modification is later than that of the file it replaces, also where both are written within
+    one tick of the file system's clock, so that readers can tell them apart by it.
+
+    Args:
+        path: The file. Its folder exists, and one process writes it at a time (`locks.only_writer_of`): two
+            that write the same path at once may mix their contents.
+        content: All of it.
+        mode: Permissions of the new file, before the umask.
     """
     temporary = path.with_name(f"{path.name}.temporary")
-    with temporary.open("wb") as file:
+    temporary.unlink(missing_ok=True)  # left behind by a process that was killed
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        fsync_file(file.fileno())
+        written_ns = os.fstat(descriptor).st_mtime_ns
+        try:
+            replaced_ns = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            replaced_ns = 0
+        if written_ns <= replaced_ns:
+            os.utime(descriptor, ns=(replaced_ns + 1, replaced_ns + 1))
+        fsync_file(descriptor)
     rename(temporary, path)
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout, lock_descriptor
 
 from streamrec.contracts.errors import OverloadedError
 
-_POLL_INTERVAL_S = 0.01
+LOCK_SUFFIX: Final = ".lock"
+
+_POLL_INTERVAL_S: Final = 0.01
+
+_WRITER_TIMEOUT_S: Final = 10.0
+"""Whoever writes a small file holds its lock for an instant; one that is killed lets go of it at once."""
 
 
 @contextmanager
@@ -35,6 +41,19 @@ def only_holder(path: Path, held: str, *, timeout_s: float = 0.0) -> Iterator[No
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def only_writer_of(path: Path) -> Iterator[None]:
+    """Hold the lock of the file ``path`` during the body; its folder exists.
+
+    Raises:
+        OverloadedError: Another process holds it for longer than writing can take.
+        OSError: The lock file cannot be opened.
+    """
+    held = f"another process has been writing {path} for more than {_WRITER_TIMEOUT_S:g} s; try again"
+    with only_holder(path.with_name(path.name + LOCK_SUFFIX), held, timeout_s=_WRITER_TIMEOUT_S):
+        yield
 
 
 def try_lock(descriptor: int) -> bool:

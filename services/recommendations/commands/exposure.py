@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from streamrec.datasets.catalogue import Catalogue
 
 app = typer.Typer(help="Exposure of creators and languages: report it, control it.", no_args_is_help=True)
+
+
+_UNSIGNED_PRICES_FILE: Final = "language_prices.json"
+"""Where earlier releases published prices, which they did not sign."""
 
 
 @app.command("report")
@@ -83,8 +87,14 @@ def control(
     place = Workspace(workspace)
     console = stdout_console()
     stop = threading.Event()
-    with sigterm_interrupts(), only_run_in(place.language_prices.parent):
+    with sigterm_interrupts(), only_run_in(place.exposure_prices.parent):
         controller = _controller(place, target_gini, minimum_requests)
+        unsigned = place.exposure_prices.with_name(_UNSIGNED_PRICES_FILE)
+        if unsigned.exists():
+            typer.echo(
+                f"{unsigned} is not signed and does not serve; prices are published again with the next "
+                "decision; remove the file"
+            )
         while True:
             try:
                 outcome = controller.run_once()
@@ -112,7 +122,7 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
     """Begin with the prices of the champion, and never press harder than its validation allows."""
     from services.recommendations.contracts.stages import MODEL_NAMES
     from services.recommendations.exposure_control.controller import ControlledTraffic, ExposureController
-    from services.recommendations.exposure_control.file_price_source import FilePricePublisher
+    from services.recommendations.exposure_control.price_files import open_price_publisher
     from services.recommendations.exposure_control.step import ControlSettings, initial_state
     from services.recommendations.reranking.model import DiversityReranker
     from streamrec.command_line.composition import open_registry
@@ -132,13 +142,13 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
         maximum_strength=limit or defaults.maximum_strength,
         minimum_strength=min(defaults.minimum_strength, limit or defaults.minimum_strength),
     )
-    prices = {name: reranker.language_prices.get(name, 0.0) for name in reranker.languages if name != UNKNOWN}
+    prices = {name: reranker.exposure_prices.get(name, 0.0) for name in reranker.languages if name != UNKNOWN}
     return ExposureController(
         ControlledTraffic(
             FileEventReader(place.events),
             dict(zip(catalogue.item_ids, catalogue.creator_languages, strict=True)),
         ),
-        FilePricePublisher(place.language_prices),
+        open_price_publisher(place.exposure_prices, place.keys),
         settings,
         initial_state(prices, settings, strength),
         since=version.created_at,

@@ -22,9 +22,11 @@ def serve(
 ) -> None:
     """Serve the champions of WORKSPACE over HTTP until Ctrl-C."""
     from services.recommendations.commands.composition import gateway_parts
+    from services.recommendations.exposure_control.price_files import PriceFiles
     from services.recommendations.serving.application import GraphSettings
     from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
     from streamrec.command_line.composition import registry_settings
+    from streamrec.documents.key_folder import KeyFolder
 
     place = Workspace(workspace.resolve())  # replicas run in a folder of their own
 
@@ -37,9 +39,13 @@ def serve(
         typer.echo(f"  API page  {service.url}/docs\n  metrics   {service.url}/metrics\n  stop with Ctrl-C")
 
     typer.echo(f"starting the service on http://{host}:{port}")
-    graph = GraphSettings(language_prices=place.language_prices)
+    prices = PriceFiles(
+        document=place.exposure_prices,
+        last_good_copy=place.exposure_prices_copy,
+        public_keys=KeyFolder(place.keys).public_folder,
+    )
     serve_forever(
-        LocalServeSettings(host=host, port=port, graph=graph),
+        LocalServeSettings(host=host, port=port, graph=GraphSettings(exposure_prices=prices)),
         registry_settings(place),
         gateway_parts(place),
         announce,

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from services.recommendations.exposure_control.price_document import PriceDocument
-from services.recommendations.exposure_control.price_source import PricePublisher
+from services.recommendations.exposure_control.exposure_prices import ExposurePrices
 from services.recommendations.exposure_control.step import (
     ControlSettings,
     ControlState,
@@ -20,8 +19,10 @@ from services.recommendations.exposure_control.step import (
     Step,
     step,
 )
-from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.errors import ConflictError, DocumentRefusedError
 from streamrec.contracts.events import Impression
+from streamrec.documents.document_kind import VerifiedDocument
+from streamrec.documents.publisher import DocumentPublisher
 from streamrec.events.event_log import EventReader
 from streamrec.stats.exposure import gini_weights, project_onto_permutohedron
 
@@ -72,7 +73,7 @@ class ExposureController:
     def __init__(
         self,
         traffic: ControlledTraffic,
-        publisher: PricePublisher,
+        publisher: DocumentPublisher[ExposurePrices],
         settings: ControlSettings,
         fitted: ControlState,
         *,
@@ -91,13 +92,14 @@ class ExposureController:
             clock: Now, UTC.
 
         Raises:
-            DependencyError: The published document cannot be read.
+            InvalidInputError: The trusted keys are damaged.
+            DependencyError: The published document, or the trusted keys, cannot be read.
         """
         self._traffic, self._publisher, self._settings, self._clock = traffic, publisher, settings, clock
-        published = _published(publisher)
-        self._revision = published.revision if published else 0
-        self._state = resumed_state(fitted, published, settings)
-        self._window_start = published.published_at if published else since or clock()
+        self._fitted, self._state = fitted, fitted
+        self._window_start = since or clock()
+        self._revision = 0
+        self._resume()
 
     @property
     def state(self) -> ControlState:
@@ -110,6 +112,9 @@ class ExposureController:
         A window with too little evidence is not over: it goes on until it holds enough.
 
         Raises:
+            ConflictError: Another controller has published, or the document was damaged; nothing was
+                published, and the next call goes on from what lies there.
+            InvalidInputError: The prices cannot be signed.
             DependencyError: The log cannot be read, or the prices cannot be written; nothing has changed.
         """
         now = self._clock()
@@ -123,9 +128,12 @@ class ExposureController:
         if outcome.decision is Decision.HELD_TOO_LITTLE_EVIDENCE:
             _LOG.info("exposure prices held: %d requests so far", window.requests)
             return outcome
-        # Also above what a lost or damaged document might have held: replicas never go back.
-        revision = max(self._revision + 1, int(now.timestamp()))
-        self._publisher.publish(document_of(outcome.state, self._settings, revision, now))
+        body = prices_to_publish(outcome.state, self._settings, now).to_body()
+        try:
+            revision = self._publisher.publish(body, expected_revision=self._revision).revision
+        except ConflictError:
+            self._resume()
+            raise
         self._state, self._revision, self._window_start = outcome.state, revision, now
         _LOG.info(
             "exposure Gini %.3f over %d requests, target %.3f: %s, strength %.5f, revision %d",
@@ -138,13 +146,19 @@ class ExposureController:
         )
         return outcome
 
+    def _resume(self) -> None:
+        """Go on from what is published, or from where this controller is if nothing good is."""
+        published = _published(self._publisher)
+        if published is None:
+            self._revision = 0
+            return
+        self._revision, self._window_start = published.revision, published.value.published_at
+        self._state = resumed_state(self._fitted, published.value, self._settings)
 
-def document_of(
-    state: ControlState, settings: ControlSettings, revision: int, now: datetime
-) -> PriceDocument:
+
+def prices_to_publish(state: ControlState, settings: ControlSettings, now: datetime) -> ExposurePrices:
     """Return what replicas and a restarted controller need to know."""
-    return PriceDocument(
-        revision=revision,
+    return ExposurePrices(
         published_at=now,
         target_gini=settings.target_gini,
         strength=state.strength,
@@ -153,11 +167,9 @@ def document_of(
     )
 
 
-def resumed_state(
-    fitted: ControlState, published: PriceDocument | None, settings: ControlSettings
-) -> ControlState:
+def resumed_state(fitted: ControlState, published: ExposurePrices, settings: ControlSettings) -> ControlState:
     """Go on from what is published; a language that is new since then starts where it was fitted."""
-    if published is None or published.strength == 0.0:
+    if published.strength == 0.0:
         return fitted
     known = dict(zip(fitted.languages, fitted.pattern.tolist(), strict=True)) | dict(published.pattern)
     pattern = np.array([known[name] for name in fitted.languages])
@@ -167,9 +179,11 @@ def resumed_state(
     )
 
 
-def _published(publisher: PricePublisher) -> PriceDocument | None:
+def _published(
+    publisher: DocumentPublisher[ExposurePrices],
+) -> VerifiedDocument[ExposurePrices] | None:
     try:
         return publisher.published()
-    except InvalidInputError as error:
-        _LOG.warning("the published prices are damaged, starting from the fitted ones: %s", error)
+    except DocumentRefusedError as error:
+        _LOG.warning("the published prices are not used, and are replaced with the next decision: %s", error)
         return None

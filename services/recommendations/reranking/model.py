@@ -35,6 +35,9 @@ SETTINGS_FILE: Final = "reranking.json"
 ARRAYS_FILE: Final = "reranking.npz"
 _FORMAT: Final = 2
 
+_EARLIER_PRICES: Final = "language_prices"
+"""What artifacts of earlier releases call their exposure prices."""
+
 
 class DiversityReranker:
     """Gives creators of under-exposed languages more of the slate, at a bounded cost in relevance.
@@ -53,7 +56,7 @@ class DiversityReranker:
         fallback_mode: bool = True,
         *,
         language_of: Mapping[str, str] = MappingProxyType({}),
-        language_prices: Mapping[str, float] | None = None,
+        exposure_prices: Mapping[str, float] | None = None,
         calibration: Calibration = Calibration(),  # noqa: B008 - frozen
         slate_length: int = 10,
         exploration_share: float = 0.1,
@@ -68,9 +71,10 @@ class DiversityReranker:
             diversity_weight: Factor on every price: 0 keeps the relevance order.
             fallback_mode: Whether a request that is already late is left as it is (`SKIP_ABOVE_MS`).
             language_of: Creator language by item id; items that are not in it have no price.
-            language_prices: What one shown item of each language is worth, in NDCG; a language without a
-                price is worth nothing. When None, by catalogue: the language with most items is worth
-                nothing, the one with fewest `UNFITTED_PRICE`, the others in between by rank.
+            exposure_prices: The bonus that an item's score gets for its creator's language: what one shown
+                item of each language is worth, in NDCG; a language without a price is worth nothing. When
+                None, by catalogue: the language with most items is worth nothing, the one with fewest
+                `UNFITTED_PRICE`, the others in between by rank.
             calibration: From the ranker's scores to probabilities.
             slate_length: How many items are shown: only they are chosen.
             exploration_share: Most of the slate that prices may fill with languages the user does not
@@ -96,29 +100,29 @@ class DiversityReranker:
         self.exploration_share = exploration_share
         self.price_revision = price_revision
         self.languages = tuple(sorted(set(language_of.values())))
-        if language_prices is None:
-            language_prices = _prices_by_catalogue(language_of)
+        if exposure_prices is None:
+            exposure_prices = _prices_by_catalogue(language_of)
         self._clock = clock
         self._code_of_language = {language: code for code, language in enumerate(self.languages)}
         self._code_of_item = {item: self._code_of_language[name] for item, name in language_of.items()}
-        self._set_prices(language_prices)
+        self._set_prices(exposure_prices)
 
-    def _set_prices(self, language_prices: Mapping[str, float]) -> None:
-        for language, price in language_prices.items():
-            _require(f"language_prices.{language}", price, 0.0, np.inf)
-        self.language_prices = MappingProxyType(dict(language_prices))
+    def _set_prices(self, exposure_prices: Mapping[str, float]) -> None:
+        for language, price in exposure_prices.items():
+            _require(f"exposure_prices.{language}", price, 0.0, np.inf)
+        self.exposure_prices = MappingProxyType(dict(exposure_prices))
         # One code more for items whose language is not known; what is not known cannot be under-exposed.
-        prices = [0.0 if name == UNKNOWN else language_prices.get(name, 0.0) for name in self.languages]
+        prices = [0.0 if name == UNKNOWN else exposure_prices.get(name, 0.0) for name in self.languages]
         self._prices = self.diversity_weight * np.array([*prices, 0.0])
 
-    def with_prices(self, language_prices: Mapping[str, float], price_revision: int) -> Self:
+    def with_prices(self, exposure_prices: Mapping[str, float], price_revision: int) -> Self:
         """Return the same re-ranker under newly published prices; the large tables are shared.
 
         Raises:
             InvalidInputError: A price is negative or not finite.
         """
         other = copy.copy(self)
-        other._set_prices(language_prices)
+        other._set_prices(exposure_prices)
         other.price_revision = price_revision
         return other
 
@@ -211,7 +215,7 @@ class DiversityReranker:
             "slate_length": self.slate_length,
             "exploration_share": self.exploration_share,
             "languages": self.languages,
-            "language_prices": dict(self.language_prices),
+            "exposure_prices": dict(self.exposure_prices),
         }
         (folder / SETTINGS_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
 
@@ -222,7 +226,7 @@ class DiversityReranker:
         Args:
             folder: The artifact.
             changed: Arguments of the constructor that replace what the artifact says, for example newer
-                ``language_prices`` or a ``slate_length``.
+                ``exposure_prices`` or a ``slate_length``.
 
         Raises:
             ArtifactError: A file is missing, damaged, of another format, or holds a setting out of range.
@@ -231,6 +235,8 @@ class DiversityReranker:
             document = json.loads((folder / SETTINGS_FILE).read_text())
             if document.pop("format") != _FORMAT:
                 raise ArtifactError(f"{folder}: not in format {_FORMAT}, the one that this release reads")
+            if _EARLIER_PRICES in document:
+                document["exposure_prices"] = document.pop(_EARLIER_PRICES)
             languages = document.pop("languages")
             groups = document.pop("calibration")
             document["calibration"] = Calibration(tuple(ListCalibration(**group) for group in groups))

@@ -70,7 +70,7 @@ def train(
     held_out: Sequence[str],
     weights: Sequence[float] | None = None,
 ) -> ModelSpec:
-    """Fit the calibration and the language prices, and write the artifact into ``output``.
+    """Fit the calibration and the exposure prices, and write the artifact into ``output``.
 
     Args:
         training: Data, split, seed and progress.
@@ -99,7 +99,7 @@ def train(
             diversity_weight=settings.diversity_weight,
             fallback_mode=settings.fallback_mode,
             language_of=language_of,
-            language_prices=prices,
+            exposure_prices=prices,
             calibration=calibration,
             slate_length=settings.slate_length,
             exploration_share=settings.exploration_share,
@@ -114,7 +114,7 @@ def train(
     )
     unpriced = reranker({}, calibration)
     traffic = traffic_of(unpriced, sample.ranked, sample.places, sample.weights)
-    training.progress.start("re-ranking: fitting language prices", BISECTIONS)
+    training.progress.start("re-ranking: fitting exposure prices", BISECTIONS)
     fit = fit_prices(
         traffic,
         target_gini=settings.target_gini - settings.gini_margin,

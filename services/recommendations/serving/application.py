@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from services.recommendations.contracts.stages import (
@@ -15,6 +14,7 @@ from services.recommendations.contracts.stages import (
     RERANKING,
     RETRIEVAL,
 )
+from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
 from services.recommendations.pipeline.pipeline import PipelineSettings
 from services.recommendations.serving.model_source import ModelSource
@@ -95,13 +95,14 @@ class GraphSettings:
     Attributes:
         gateway: How the gateway answers.
         replicas: By stage name, and `GATEWAY`.
-        language_prices: File that a controller of exposure publishes; re-ranking serves under the model's own
-            prices while there is none, and always where None.
+        exposure_prices: Where a controller publishes exposure prices, the bonus that an item's score gets for
+            its creator's language; re-ranking serves under the model's own prices while there are none, and
+            always where None.
     """
 
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     replicas: Mapping[str, ReplicaSettings] = field(default_factory=_default_replicas)
-    language_prices: Path | None = None
+    exposure_prices: PriceFiles | None = None
 
     def effective_gateway(self) -> GatewaySettings:
         """Return the gateway's settings; several gateways must not cache users.
@@ -144,7 +145,7 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
         RANKING: RankingDeployment,
         RERANKING: RerankingDeployment,
     }
-    more: dict[str, dict[str, Any]] = {RERANKING: {"price_file": settings.language_prices}}
+    more: dict[str, dict[str, Any]] = {RERANKING: {"price_files": settings.exposure_prices}}
     bound = {
         stage: serve.deployment(replica, name=stage, **settings.replicas[stage].as_options()).bind(
             models, MODEL_NAMES[stage], **more.get(stage, {})

@@ -6,7 +6,6 @@ add a hand-over, so models run on the event loop.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from services.recommendations.contracts.candidates import (
     UserState,
 )
 from services.recommendations.contracts.stages import RETRIEVAL, WARM_UP_USER, StageReply
-from services.recommendations.exposure_control.file_price_source import FilePriceSource
+from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.pipeline.local_stages import draw_from_posterior
 from services.recommendations.reranking.live_prices import LivePrices
 from services.recommendations.reranking.model import DiversityReranker
@@ -118,15 +117,16 @@ def _warm_up_ranking(model: Ranker) -> None:
 class RerankingDeployment(StageReplica[DiversityReranker]):
     """Implements `RerankingStage`. The re-ranker stops at its own budget, so it runs on the event loop."""
 
-    def __init__(self, source: ModelSource, model_name: str, price_file: Path | None = None) -> None:
+    def __init__(self, source: ModelSource, model_name: str, price_files: PriceFiles | None = None) -> None:
         """Load the champion.
 
         Args:
             source: Where the model is.
             model_name: Its registered name.
-            price_file: Where a controller publishes prices; the model's own are served while there is none.
+            price_files: Where a controller publishes exposure prices; the model's own serve while there are
+                none.
         """
-        self._live_prices = None if price_file is None else LivePrices(FilePriceSource(price_file))
+        self._live_prices = None if price_files is None else LivePrices(price_files.open_follower())
         super().__init__(source, model_name, load_reranker, _warm_up_reranking)
         if self._live_prices is not None:
             self._live_prices.start()

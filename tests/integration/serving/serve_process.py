@@ -9,7 +9,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.gateway.settings import GatewayParts
+from services.recommendations.serving.application import GraphSettings
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
 from streamrec.events.write_ahead_log import WriteAheadLog
 from streamrec.features.materialization import open_feature_store
@@ -20,8 +22,15 @@ from streamrec.registry.mlflow_registry import RegistrySettings
 def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
     features = FeatureSettings(folder / "features", Path(__file__).resolve().parents[3] / "feature_repo")
     parts = GatewayParts(partial(open_feature_store, features), partial(WriteAheadLog, folder / "events"))
+    prices = PriceFiles(
+        document=folder / "exposure_prices.json",
+        last_good_copy=folder / "exposure_prices.last_good.json",
+        public_keys=folder / "keys" / "public",
+    )
     serve_forever(
-        LocalServeSettings(port=port, wait_for_models=wait_for_models),
+        LocalServeSettings(
+            port=port, wait_for_models=wait_for_models, graph=GraphSettings(exposure_prices=prices)
+        ),
         RegistrySettings.embedded(folder / "registry"),
         parts,
         lambda service: print(f"ready at {service.url} after {service.startup_s:.1f} s", flush=True),

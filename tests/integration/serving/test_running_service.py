@@ -6,12 +6,15 @@ import os
 import signal
 import time
 import uuid
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.stages import MODEL_NAMES
+from services.recommendations.exposure_control.exposure_prices import ExposurePrices
+from services.recommendations.exposure_control.price_files import open_price_publisher
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.training.histories import user_states
@@ -210,3 +213,19 @@ def test_killed_ranking_replica_costs_nobody_an_answer(service, client):
     # While the replica's successor loads, a busy machine may be late for retrieval too: lower, but no error.
     assert rungs >= {"retrieval_order", "ranked"}
     undegraded(client, "user-43")
+
+
+def test_published_prices_reach_the_replica_and_damaged_ones_do_not(client, workspace):
+    """The last test of this module: prices change what the others compare."""
+    path = workspace.folder / "exposure_prices.json"
+    copy = workspace.folder / "exposure_prices.last_good.json"
+    publisher = open_price_publisher(path, workspace.folder / "keys")
+    body = ExposurePrices(datetime(2026, 11, 21, tzinfo=UTC), 0.3, 0.0, {}, {"fi": 0.5}).to_body()
+    document = publisher.publish(body, expected_revision=0)
+    deadline_s = time.monotonic() + 60.0
+    while not copy.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    assert copy.read_bytes() == document.content, "the replica verified it and keeps it for its next start"
+    path.write_bytes(document.content.replace(b"0.5", b"0.6"))
+    assert len(undegraded(client, "user-43")["items"]) == 10
+    assert copy.read_bytes() == document.content

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.recommendations.exposure_control.price_document import MAXIMUM_PRICE
+from services.recommendations.exposure_control.exposure_prices import MAXIMUM_PRICE
 from services.recommendations.exposure_control.step import (
     ControlSettings,
     Decision,

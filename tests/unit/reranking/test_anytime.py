@@ -54,7 +54,7 @@ def test_no_user_is_pushed_languages_beyond_the_exploration_share(case, share, s
     candidates, user, prices = case
     reranker = DiversityReranker(
         language_of=LANGUAGE_OF,
-        language_prices=prices,
+        exposure_prices=prices,
         exploration_share=share,
         calibration=CALIBRATION,
     )
@@ -76,14 +76,14 @@ def test_quality_rises_with_the_budget_and_every_stop_is_a_valid_slate(case):
     values = []
     for looks in range(15):
         reranker = DiversityReranker(
-            language_of=LANGUAGE_OF, language_prices=prices, exploration_share=0.5, clock=BudgetClock(looks)
+            language_of=LANGUAGE_OF, exposure_prices=prices, exploration_share=0.5, clock=BudgetClock(looks)
         )
         answer = reranker.rerank(candidates, user, 0.0)
         assert sorted(answer.item_ids) == sorted(candidates.item_ids)
         assert (np.diff(answer.scores) <= 0).all()
         values.append(objective(reranker, candidates, user, answer, prices))
     assert (np.diff(values) >= -1e-12).all()
-    unhurried = DiversityReranker(language_of=LANGUAGE_OF, language_prices=prices, exploration_share=0.5)
+    unhurried = DiversityReranker(language_of=LANGUAGE_OF, exposure_prices=prices, exploration_share=0.5)
     whole = unhurried.rerank(candidates, user, 0.0)
     assert values[-1] == pytest.approx(objective(unhurried, candidates, user, whole, prices))
 
@@ -110,7 +110,7 @@ def test_it_stops_at_its_budget(budget_ms):
     user = UserState("u", history=ITEMS[:10])
     prices = {"ar": 0.0, "de": 0.5, "en": 0.0, "fi": 0.5, "sw": 0.5}
     reranker = DiversityReranker(
-        language_of=LANGUAGE_OF, language_prices=prices, latency_budget_ms=budget_ms, clock=clock
+        language_of=LANGUAGE_OF, exposure_prices=prices, latency_budget_ms=budget_ms, clock=clock
     )
     answer = reranker.rerank(candidates, user, 0.0)
     assert len(looks) == (2 if budget_ms == 0.0 else 5)

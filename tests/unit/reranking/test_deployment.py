@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates, UserState
-from services.recommendations.exposure_control.file_price_source import FilePricePublisher
-from services.recommendations.exposure_control.price_document import PriceDocument
+from services.recommendations.exposure_control.exposure_prices import ExposurePrices
+from services.recommendations.exposure_control.price_files import PriceFiles, open_price_publisher
 from services.recommendations.reranking.model import DiversityReranker
 from services.recommendations.serving.stage_deployments import RerankingDeployment
 from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
@@ -24,12 +25,16 @@ CANDIDATES = Candidates.from_scores(ITEMS, -np.arange(60.0) / 20.0)
 
 @pytest.fixture
 def source(tmp_path):
-    DiversityReranker(language_of=LANGUAGE_OF, language_prices={}).save(tmp_path / "artifact")
+    DiversityReranker(language_of=LANGUAGE_OF, exposure_prices={}).save(tmp_path / "artifact")
     registry = MemoryModelRegistry(tmp_path / "cache")
     tensor = TensorSpec("scores", "float32", (-1,))
     spec = ModelSpec(NAME, ModelSignature((tensor,), (tensor,)), "data", "settings")
     registry.set_alias(registry.register(spec, tmp_path / "artifact").ref, CHAMPION)
     return SimpleNamespace(open=lambda: registry)
+
+
+def files_in(folder):
+    return PriceFiles(folder / "prices.json", folder / "prices.last_good.json", folder / "keys" / "public")
 
 
 def ask(replica):
@@ -38,16 +43,18 @@ def ask(replica):
 
 
 def test_without_a_controller_the_models_own_prices_serve(source, tmp_path):
-    for price_file in (None, tmp_path / "nothing.json"):
-        reply, languages = ask(RerankingDeployment(source, NAME, price_file))
+    for price_files in (None, files_in(tmp_path)):
+        reply, languages = ask(RerankingDeployment(source, NAME, price_files))
         assert (reply.version, reply.price_revision) == (1, 0)
         assert languages == [LANGUAGE_OF[item] for item in ITEMS[:10]]
 
 
 def test_published_prices_serve_and_the_reply_says_which(source, tmp_path):
-    path = tmp_path / "prices.json"
-    now = datetime(2026, 11, 21, tzinfo=UTC)
-    FilePricePublisher(path).publish(PriceDocument(7, now, 0.3, 0.01, {}, {"sw": 0.5}))
-    reply, languages = ask(RerankingDeployment(source, NAME, path))
-    assert (reply.version, reply.price_revision) == (1, 7)
+    files = files_in(tmp_path)
+    prices = ExposurePrices(datetime(2026, 11, 21, tzinfo=UTC), 0.3, 0.01, {}, {"sw": 0.5})
+    publisher = open_price_publisher(files.document, tmp_path / "keys")
+    revision = publisher.publish(prices.to_body(), expected_revision=0).revision
+    sent = pickle.loads(pickle.dumps(files))  # as it reaches a replica's process
+    reply, languages = ask(RerankingDeployment(source, NAME, sent))
+    assert (reply.version, reply.price_revision) == (1, revision)
     assert languages == ["sw"] * 10

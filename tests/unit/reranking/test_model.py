@@ -26,7 +26,7 @@ def candidates_of(count, seed=0):
 
 def a_reranker(**settings):
     prices = {"de": 0.02, "en": 0.02, "fi": 0.02}
-    return DiversityReranker(**{"language_of": LANGUAGE_OF, "language_prices": prices, **settings})
+    return DiversityReranker(**{"language_of": LANGUAGE_OF, "exposure_prices": prices, **settings})
 
 
 class SteppingClock:
@@ -105,7 +105,7 @@ def test_within_the_slate_items_keep_their_order_of_relevance():
 def test_exposure_evens_out_as_the_weight_grows():
     ginis = []
     for weight in (0.0, 0.01, 0.03, 0.1, 0.3, 0.5):
-        reranker = a_reranker(diversity_weight=weight, language_prices=None)
+        reranker = a_reranker(diversity_weight=weight, exposure_prices=None)
         slates = [
             reranker.rerank(candidates_of(200, seed), EVERYTHING, 0.0).item_ids[:10] for seed in range(40)
         ]
@@ -140,7 +140,7 @@ def test_another_slate_length_for_one_request():
 def test_items_of_unknown_language_are_never_lifted():
     language_of = {**dict.fromkeys(LANGUAGE_OF, "sw"), "item-7": "unknown"}
     given = Candidates.from_scores(tuple(f"item-{i}" for i in [*range(100, 120), 7]), -np.arange(21.0))
-    reranker = DiversityReranker(language_of=language_of, language_prices={"unknown": 9.0, "sw": 0.0})
+    reranker = DiversityReranker(language_of=language_of, exposure_prices={"unknown": 9.0, "sw": 0.0})
     assert reranker.rerank(given, UserState("u", history=("item-7",)), 0.0) is given
 
 
@@ -152,7 +152,15 @@ def test_save_and_load_give_the_same_answers(tmp_path):
         given = candidates_of(300, seed)
         answer = loaded.rerank(given, EVERYTHING, 0.0)
         assert answer.item_ids == saved.rerank(given, EVERYTHING, 0.0).item_ids
-    assert DiversityReranker.load(tmp_path, language_prices={}).language_prices == {}
+    assert DiversityReranker.load(tmp_path, exposure_prices={}).exposure_prices == {}
+
+
+def test_an_artifact_of_an_earlier_release_names_its_prices_otherwise(tmp_path):
+    saved = a_reranker()
+    saved.save(tmp_path)
+    path = tmp_path / SETTINGS_FILE
+    path.write_text(path.read_text().replace('"exposure_prices"', '"language_prices"'))
+    assert DiversityReranker.load(tmp_path).exposure_prices == saved.exposure_prices
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_the_same_input_gives_the_same_prices(case, tmp_path):
     for name in ("first", "second"):
         train(training, RerankingSettings(), tmp_path / name, ranked=ranked[:30], held_out=held_out[:30])
     first, second = (DiversityReranker.load(tmp_path / name) for name in ("first", "second"))
-    assert first.language_prices == second.language_prices
+    assert first.exposure_prices == second.exposure_prices
 
 
 def test_calibration_undoes_a_scaling_of_the_scores(case):

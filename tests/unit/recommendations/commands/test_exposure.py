@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from services.cli.main import app
 from services.recommendations.contracts.stages import MODEL_NAMES
-from services.recommendations.exposure_control.price_document import parse_price_document
+from services.recommendations.exposure_control.price_files import open_price_publisher
 from services.recommendations.reranking.model import DiversityReranker
 from streamrec.command_line import composition
 from streamrec.contracts.events import Impression, Rung
@@ -56,7 +56,7 @@ def serve(folder, count, served_at):
 def workspace(tmp_path, monkeypatch):
     language_of = dict(zip(CATALOGUE.item_ids, LANGUAGES, strict=True))
     prices = {"de": 0.001, "en": 0.0, "sw": 0.002}
-    DiversityReranker(0.25, language_of=language_of, language_prices=prices).save(tmp_path / "artifact")
+    DiversityReranker(0.25, language_of=language_of, exposure_prices=prices).save(tmp_path / "artifact")
     registry = MemoryModelRegistry(tmp_path / "cache")
     tensor = TensorSpec("scores", "float32", (-1,))
     spec = ModelSpec(
@@ -99,7 +99,8 @@ def test_published_prices_are_bounded_by_the_validated_strength(workspace):
     shown = control(workspace, 20)
     assert shown.exit_code == 0, shown.output
     assert "limited_by_strength" in shown.stdout
-    document = parse_price_document((workspace / "exposure" / "language_prices.json").read_bytes())
+    path = workspace / "exposure" / "exposure_prices.json"
+    document = open_price_publisher(path, workspace / "keys").published().value
     assert document.strength == pytest.approx(0.0031)
     assert document.target_gini == 0.25
     assert set(document.prices) == {"de", "en", "sw"}
@@ -107,7 +108,7 @@ def test_published_prices_are_bounded_by_the_validated_strength(workspace):
 
 
 def test_too_little_evidence_publishes_nothing_and_each_window_is_decided_once(workspace):
-    path = workspace / "exposure" / "language_prices.json"
+    path = workspace / "exposure" / "exposure_prices.json"
     serve(workspace, 19, datetime.now(UTC))
     assert "held_too_little_evidence" in control(workspace, 20).stdout
     assert not path.exists()
@@ -121,3 +122,12 @@ def test_too_little_evidence_publishes_nothing_and_each_window_is_decided_once(w
 def test_impressions_from_before_the_champion_do_not_count(workspace):
     serve(workspace, 20, datetime.now(UTC) - timedelta(hours=1))
     assert "held_too_little_evidence" in control(workspace, 20).stdout
+
+
+def test_unsigned_prices_of_an_earlier_release_do_not_serve_and_are_named(workspace):
+    assert "not signed" not in control(workspace, 20).stdout
+    old = workspace / "exposure" / "language_prices.json"
+    old.write_text('{"format": 1, "revision": 7, "prices": {"de": 0.5}}')
+    shown = control(workspace, 20)
+    assert shown.exit_code == 0, shown.output
+    assert f"{old} is not signed and does not serve; prices are published again" in shown.stdout
