@@ -31,6 +31,7 @@ VENDOR_HOMES = {
         "platform/streamrec/features/feast_import.py",  # undoes what importing Feast does to it
     },
     "ray": {"services/recommendations/serving"},
+    "rfc8785": {"platform/streamrec/contracts/canonical_json.py"},
 }
 """The only modules that may import a vendor, at module level or inside a function."""
 
