@@ -122,7 +122,7 @@ def tuning_table(report: TuningReport, version: str) -> Group:
 
     return table(
         f"{report.item_count:,} items of {report.dimension} dimensions, vectors of {version}; "
-        f"{report.exact.recall.count:,} users, one thread",
+        f"{report.exact.recall.n:,} users, one thread",
         ("index", "recall@500 (95 %)", "p50 ms", "p99 ms", "MiB", "build s"),
         [_cells(measurement, report) for measurement in report.measurements],
     )
@@ -144,7 +144,7 @@ def _cells(measurement: Measurement, report: TuningReport) -> Sequence[str]:
 def _conclusion(report: TuningReport) -> str:
     chosen, exact = report.chosen, report.chosen_exact
     text = (
-        f"On {chosen.recall.count:,} other users: {chosen.label} finds {chosen.recall.value:.4f} "
+        f"On {chosen.recall.n:,} other users: {chosen.label} finds {chosen.recall.value:.4f} "
         f"({chosen.recall.low:.4f}-{chosen.recall.high:.4f}) in {chosen.median_ms:.3f} ms"
     )
     if chosen.settings == exact.settings:

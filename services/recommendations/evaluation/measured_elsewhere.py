@@ -18,6 +18,7 @@ from services.recommendations.evaluation.acceptance import (
     Bar,
 )
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval
 
 OLD_POLICY: Final = "old policy"
 SERVED_POLICY: Final = "pipeline as served"
@@ -81,24 +82,23 @@ def with_other_commands(
 
 
 def _churn_bars(closed_loop: Mapping[str, Any]) -> list[Bar]:
-    churn = closed_loop[SERVED_POLICY]["summary"]["seven_day_churn"]
-    value, low, high = (float(churn[name]) for name in ("value", "low", "high"))
+    path = f"{SERVED_POLICY}.summary.seven_day_churn"
+    churn = Interval.from_json(closed_loop[SERVED_POLICY]["summary"]["seven_day_churn"], path=path)
     return [
         Bar(
             "seven-day churn of new users",
             "closed loop",
             f"at most {CHURN:.2f}",
-            value,
-            low,
-            high,
-            value <= CHURN,
+            churn.value,
+            churn,
+            churn.value <= CHURN,
         )
     ]
 
 
 def _index_bars(tuning: Mapping[str, Any]) -> list[Bar]:
-    items, recall = int(tuning["item_count"]), tuning["chosen"]["recall"]
-    value, low, high = (float(recall[name]) for name in ("value", "low", "high"))
+    items = int(tuning["item_count"])
+    recall = Interval.from_json(tuning["chosen"]["recall"], path="chosen.recall")
     share = float(tuning["time_share_of_exact"])
     if items < INDEX_ITEMS:
         return []
@@ -108,10 +108,9 @@ def _index_bars(tuning: Mapping[str, Any]) -> list[Bar]:
             "recall@500 against exact search",
             "index",
             f"at least {INDEX_RECALL:.2f}",
-            value,
-            low,
-            high,
-            value >= INDEX_RECALL,
+            recall.value,
+            recall,
+            recall.value >= INDEX_RECALL,
             note,
         ),
         Bar(
@@ -119,7 +118,6 @@ def _index_bars(tuning: Mapping[str, Any]) -> list[Bar]:
             "index",
             "at most 1/3",
             share,
-            None,
             None,
             share <= INDEX_TIME_SHARE,
             note,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT
 from services.recommendations.item_index.settings import IndexChoice, IndexKind, IndexSettings
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval
 
 _SHORT: Final = {
     "list_count": "lists",
@@ -92,7 +92,7 @@ class Measurement:
         return {
             "kind": self.settings.kind.value,
             "parameters": dict(self.parameters),
-            "recall": {"value": self.recall.value, "low": self.recall.low, "high": self.recall.high},
+            "recall": self.recall.to_json(),
             "median_ms": self.median_ms,
             "p99_ms": self.p99_ms,
             "memory_bytes": self.memory_bytes,

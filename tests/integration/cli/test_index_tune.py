@@ -81,7 +81,7 @@ def report(case):
 
 def test_the_sweep_is_on_the_size_asked_for_with_the_users_there_are(report, case):
     assert report.item_count == 2 * ITEMS
-    assert report.exact.recall.count == 25
+    assert report.exact.recall.n == 25
     assert report.measurements[-1].settings == IndexSettings(exact_limit=0, seed=1)
     with pytest.raises(InvalidInputError, match="item_count"):
         tune_retriever(

@@ -15,7 +15,14 @@ from streamrec.contracts.errors import InvalidInputError
 
 
 def interval(value):
-    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+    return {
+        "value": value,
+        "low": value - 0.01,
+        "high": value + 0.01,
+        "level": 0.95,
+        "method": "percentile_bootstrap",
+        "n": 400,
+    }
 
 
 def closed_loop(churn):
@@ -39,7 +46,7 @@ def test_the_arms_are_called_what_the_closed_loop_calls_them():
 def test_churn_is_held_to_its_bar(churn, met):
     report = with_other_commands({"models": {}, "bars": []}, closed_loop=closed_loop(churn))
     (found,) = report["bars"]
-    assert (found["met"], found["figure"], found["low"]) == (met, churn, churn - 0.01)
+    assert (found["met"], found["figure"], found["interval"]) == (met, churn, interval(churn))
     assert report["closed_loop"] == closed_loop(churn)
 
 

@@ -11,16 +11,15 @@ from services.recommendations.item_index.tuning import Queries, candidate_settin
 from services.recommendations.item_index.tuning_report import Measurement, TuningLimits
 from services.recommendations.jobs.index_tuning import replicated
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval, IntervalMethod
 from streamrec.contracts.progress import SilentProgress
-from streamrec.stats.intervals import Interval
 
 LIMITS = TuningLimits(candidate_count=20)
 
 
 def measured(kind: IndexKind, low: float, median_ms: float, memory_bytes: int = 10) -> Measurement:
-    return Measurement(
-        IndexSettings(kind=kind), Interval(low + 0.001, low, 1.0, 50), median_ms, 9.0, memory_bytes, 1.0
-    )
+    recall = Interval(min(low + 0.001, 1.0), low, 1.0, 0.95, IntervalMethod.PERCENTILE_BOOTSTRAP, 50)
+    return Measurement(IndexSettings(kind=kind), recall, median_ms, 9.0, memory_bytes, 1.0)
 
 
 def test_the_fastest_that_surely_finds_enough_is_chosen():
@@ -94,7 +93,7 @@ def test_a_sweep_measures_what_was_really_found():
             true = set(exact.search_rows(vector, 20, excluded)[0].tolist())
             shares.append(len(true & set(index.search_rows(vector, 20, excluded)[0].tolist())) / 20)
         assert measurement.recall.value == pytest.approx(np.mean(shares))
-        assert measurement.recall.count == 40
+        assert measurement.recall.n == 40
         assert 0.0 < measurement.median_ms <= measurement.p99_ms
         assert measurement.memory_bytes > vectors.nbytes
     recalls = {m.settings.kind for m in report.measurements if m.recall.low >= LIMITS.minimum_recall}

@@ -1,0 +1,98 @@
+"""Frozen dataclasses to JSON and back: one declaration of the fields checks documents and makes their schema.
+
+A class takes part by `STRICT` as its ``__pydantic_config__`` and by bounds in the annotations of its fields.
+What a field alone cannot say, such as bounds of one field by another, the class checks when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
+
+from streamrec.contracts.canonical_json import canonical_json
+from streamrec.contracts.errors import InvalidInputError
+
+STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True)
+"""Unknown fields are refused, and no value is turned into one of another type."""
+
+Document = TypeVar("Document")
+
+
+def read_document(kind: Callable[..., Document], document: Mapping[str, Any], *, path: str = "") -> Document:
+    """Check plain JSON values against the fields of ``kind`` and build one.
+
+    Args:
+        kind: A frozen dataclass.
+        document: Plain JSON values, for example from `parse_json`.
+        path: Dotted path of the document in a larger one; empty where it is the whole.
+
+    Raises:
+        InvalidInputError: A field is missing, unknown, of another type or out of bounds; ``field`` is its
+            dotted path.
+    """
+    if not isinstance(document, Mapping):
+        raise InvalidInputError(path or "document", "must be a JSON object")
+    try:
+        read: Document = _adapter(kind).validate_json(canonical_json(document))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in (*filter(None, [path]), *first["loc"]))
+        raise InvalidInputError(_one_line(field) or "document", _one_line(_problem(first))) from error
+    except InvalidInputError as error:
+        field = f"{path}.{error.field}" if path else error.field
+        raise InvalidInputError(field, error.problem) from error
+    return read
+
+
+def document_json(document: object) -> dict[str, Any]:
+    """The fields of a frozen dataclass as plain JSON values."""
+    kind: Any = type(document)
+    content: dict[str, Any] = _adapter(kind).dump_python(document, mode="json")
+    return content
+
+
+def json_schema(kind: Any) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the documents that `read_document` accepts for ``kind``."""
+    return _adapter(kind).json_schema(mode="validation")
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    annotation: Any = kind
+    return TypeAdapter(annotation)
+
+
+def _problem(error: Any) -> str:
+    if error["type"] == "missing":
+        return "is missing"
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return "is not a field of this document"
+    message = str(error["msg"])
+    return message[0].lower() + message[1:]
+
+
+def _one_line(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def _in_utc(time: datetime) -> datetime:
+    if time.utcoffset() is None:
+        raise ValueError("must have a time zone, for example 2026-01-31T12:00:00Z")
+    return time.astimezone(UTC)
+
+
+def _time_text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+UtcTime = Annotated[
+    datetime,
+    AfterValidator(_in_utc),
+    PlainSerializer(_time_text, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A moment. Read with any offset from UTC, but never without one; written in UTC."""
