@@ -11,13 +11,27 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from streamrec.contracts.canonical_json import canonical_json
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.models import MODEL_REF_MAXIMUM_LENGTH, MODEL_REF_PATTERN, ModelRef
 
-STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True)
+STRICT: Final = ConfigDict(
+    extra="forbid", strict=True, frozen=True, json_schema_serialization_defaults_required=True
+)
 """Unknown fields are refused, and no value is turned into one of another type."""
+
+NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""Text of one line: no line breaks, no escape sequences for a terminal."""
 
 Document = TypeVar("Document")
 
@@ -57,7 +71,8 @@ def document_json(document: object) -> dict[str, Any]:
 
 def json_schema(kind: Any) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the documents that `read_document` accepts for ``kind``."""
-    return _adapter(kind).json_schema(mode="validation")
+    # As written, so that fields with a default are required too: every document holds all of its fields.
+    return _adapter(kind).json_schema(mode="serialization")
 
 
 @lru_cache(maxsize=256)
@@ -96,3 +111,25 @@ UtcTime = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A moment. Read with any offset from UTC, but never without one; written in UTC."""
+
+
+def _model_ref(value: object) -> ModelRef:
+    if isinstance(value, ModelRef):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be text of the form NAME@VERSION")
+    try:
+        return ModelRef.parse(value)
+    except InvalidInputError as error:
+        raise ValueError(error.problem) from error
+
+
+ModelRefText = Annotated[
+    ModelRef,
+    PlainValidator(_model_ref),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{MODEL_REF_PATTERN}$", "maxLength": MODEL_REF_MAXIMUM_LENGTH}
+    ),
+]
+"""A model version, written as ``NAME@VERSION``."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrec.contracts.canonical_json import canonical_json, parse_json
@@ -41,6 +41,7 @@ def test_an_interval_has_one_shape() -> None:
     json.dumps(replace(SHARE, value=float(np.float64(0.5))).to_json(), allow_nan=False)
 
 
+@settings(max_examples=50, deadline=None)
 @given(intervals())
 def test_what_is_written_is_read_back(interval: Interval) -> None:
     content = canonical_json(interval.to_json())
