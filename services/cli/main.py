@@ -13,8 +13,8 @@ from services.cli import data, events, features, models
 from services.cli.demo import command as demo
 from services.recommendations.commands import evaluate, exposure, hand_over, index, serve, train, world
 from streamrec.contracts.errors import StreamRecError
+from streamrec.contracts.exit_statuses import ExitStatus, exit_status_of_error
 
-_ERROR_EXIT_CODE: Final = 2
 _ORDER: Final = (
     "demo",
     "data",
@@ -33,9 +33,9 @@ _OWN_PACKAGES: Final = ("streamrec", "services")
 
 
 class ErrorReportingGroup(TyperGroup):
-    """Turns an error that the platform raises on purpose into one line on stderr and exit code 2.
+    """Turns an error that the platform raises on purpose into one line on stderr and its exit status.
 
-    Any other exception is a defect and keeps its traceback.
+    Any other exception is a defect: it keeps its traceback, and Python's exit status is 1.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -50,6 +50,7 @@ class ErrorReportingGroup(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             _report(str(error))
+            raise typer.Exit(exit_status_of_error(error)) from error
         except ModuleNotFoundError as error:
             if ctx.params.get("debug") or error.name is None or error.name.split(".")[0] in _OWN_PACKAGES:
                 raise
@@ -57,7 +58,7 @@ class ErrorReportingGroup(TyperGroup):
                 f"the package {error.name!r} is not installed; this command needs the extras: "
                 "pip install 'streamrec[serving,training]'"
             )
-        raise typer.Exit(_ERROR_EXIT_CODE)
+            raise typer.Exit(ExitStatus.WRONG_INPUT) from error
 
 
 def _report(problem: str) -> None:

@@ -1,13 +1,7 @@
-"""What everything that judges or measures answers: a verdict with its reasons, and the exit status it gives.
+"""What everything that judges or measures answers: a verdict with its reasons.
 
-A verdict says how it went; what was found (drift, harm, a missed bar) is the code of a reason. The exit
-statuses of every command:
-
-    0  passed        the verdict is passed, or the command judges nothing and did what it should
-    1  unforeseen    the verdict is error; a store, a server or a replica did not answer; a defect
-    2  wrong input   wrong usage, or input that cannot be used as it is: trying again does not help
-    3  failed        the verdict is failed
-    4  inconclusive  the verdict is inconclusive: not enough was measured to decide
+A verdict says how it went; what was found (drift, harm, a missed bar) is the code of a reason.
+`streamrec.contracts.exit_statuses` says which exit status a verdict gives.
 """
 
 from __future__ import annotations
@@ -15,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
-from streamrec.contracts.errors import InvalidInputError, StreamRecError
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.exit_statuses import ExitStatus
 from streamrec.contracts.json_documents import (
     NO_CONTROL_CHARACTERS,
     STRICT,
@@ -39,16 +34,6 @@ MAXIMUM_MESSAGE_CHARACTERS: Final = 1_000
 _SCHEMA: Final = re.compile(SCHEMA_PATTERN)
 _CODE: Final = re.compile(CODE_PATTERN)
 _ONE_LINE: Final = re.compile(NO_CONTROL_CHARACTERS)
-
-
-class ExitStatus(IntEnum):
-    """How a command ends; the table is at the top of this module."""
-
-    PASSED = 0
-    UNFORESEEN = 1
-    WRONG_INPUT = 2
-    FAILED = 3
-    INCONCLUSIVE = 4
 
 
 class Verdict(StrEnum):
@@ -83,15 +68,6 @@ def combined(verdicts: Iterable[Verdict]) -> Verdict:
     """
     found = frozenset(verdicts)
     return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.INCONCLUSIVE)
-
-
-def exit_status_of_error(error: StreamRecError) -> ExitStatus:
-    """Exit status of a command that an error ended.
-
-    An error that a retry may mend is none of the caller's doing (a store did not answer): unforeseen. Every
-    other error raised on purpose says what is wrong with the usage, the input or what must be there first.
-    """
-    return ExitStatus.UNFORESEEN if error.retryable else ExitStatus.WRONG_INPUT
 
 
 @dataclass(frozen=True, slots=True)

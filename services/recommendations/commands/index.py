@@ -72,6 +72,7 @@ def tune(
     from streamrec.command_line.composition import load_data_folder, open_registry
     from streamrec.command_line.files import write_json
     from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.results import finish
     from streamrec.command_line.tables import stdout_console
     from streamrec.contracts.errors import InvalidInputError
 
@@ -80,6 +81,7 @@ def tune(
     dataset = load_data_folder(data)
     # After the data: a wrong folder is refused before FAISS and MLflow are loaded.
     from services.recommendations.contracts.stages import MODEL_NAMES
+    from services.recommendations.evaluation.judgements import tuning_result
     from services.recommendations.item_index.tuning_report import TuningLimits
     from services.recommendations.jobs.index_tuning import tune_retriever
     from services.recommendations.retrieval.model import TwoTowerRetriever
@@ -100,20 +102,19 @@ def tune(
             progress=progress,
         )
     console.print(tuning_table(report, str(version.ref)))
-    console.print(_conclusion(report), markup=False, highlight=False, soft_wrap=True)
-    if json_file is not None:
-        write_json(json_file, {"retrieval": str(version.ref), **report.to_json()})
-        console.print(f"Figures in {json_file}", markup=False, highlight=False)
+    if report.reaches_limits:
+        console.print(_conclusion(report), markup=False, highlight=False, soft_wrap=True)
     if plot is not None:
         write_tuning_plot(report, plot)
         console.print(f"Plot in {plot}", markup=False, highlight=False)
-    if not dry_run:
+    if report.reaches_limits and not dry_run:
         write_json(place.index_choice, report.choice().to_json())
         console.print(
             f"Choice in {place.index_choice}; 'streamrec train retrieval' builds it from now on",
             markup=False,
             highlight=False,
         )
+    finish(tuning_result(report, str(version.ref)), json_file)
 
 
 def tuning_table(report: TuningReport, version: str) -> Group:

@@ -6,7 +6,6 @@ the bar is for; what they wrote is read here and not measured again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,10 @@ from services.recommendations.evaluation.acceptance import (
     INDEX_TIME_SHARE,
     Bar,
 )
+from streamrec.contracts.canonical_json import parse_json
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.intervals import Interval
+from streamrec.contracts.results import Result
 
 OLD_POLICY: Final = "old policy"
 SERVED_POLICY: Final = "pipeline as served"
@@ -28,21 +29,26 @@ CHURN: Final = 0.35
 _MAXIMUM_BYTES: Final = 16 * 1024 * 1024
 
 
-def read_figures(path: Path) -> dict[str, Any]:
-    """Read what another command wrote with ``--json``.
+def read_figures(path: Path, schema: str) -> dict[str, Any]:
+    """Read the figures that another command wrote with ``--json``, whatever its verdict was.
+
+    Args:
+        path: The file.
+        schema: The format that the command writes.
 
     Raises:
-        InvalidInputError: The file is missing, too long, or not a JSON object.
+        InvalidInputError: The file is missing, too long, not JSON, or not of that format.
     """
     try:
-        if path.stat().st_size > _MAXIMUM_BYTES:
-            raise InvalidInputError(str(path), f"larger than {_MAXIMUM_BYTES} bytes")
-        figures = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidInputError(str(path), f"not a readable JSON file ({error})") from error
-    if not isinstance(figures, dict):
-        raise InvalidInputError(str(path), "not a JSON object")
-    return figures
+        with path.open("rb") as file:
+            content = file.read(_MAXIMUM_BYTES + 1)
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read ({error.strerror})") from error
+    try:
+        document = parse_json(content, maximum_bytes=_MAXIMUM_BYTES)
+        return dict(Result.from_json(document, schema=schema).content)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}, {error.field}", error.problem) from error
 
 
 def with_other_commands(

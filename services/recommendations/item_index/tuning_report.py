@@ -65,6 +65,10 @@ class Measurement:
     memory_bytes: int
     build_s: float
 
+    def reaches(self, limits: TuningLimits) -> bool:
+        """Whether recall, by its lower bound, and memory are within the limits."""
+        return self.recall.low >= limits.minimum_recall and self.memory_bytes <= limits.maximum_memory_bytes
+
     @property
     def parameters(self) -> Mapping[str, float]:
         """The settings that matter to this kind, by name."""
@@ -110,7 +114,7 @@ class TuningReport:
         limits: What had to be reached.
         exact: Exact search on the users that the choice was made on.
         measurements: All of them, on the same users, exact search first.
-        chosen: The choice on the other users.
+        chosen: The choice on the other users; exact search where nothing reaches the limits.
         chosen_exact: Exact search on the other users.
     """
 
@@ -125,6 +129,11 @@ class TuningReport:
     def exact(self) -> Measurement:
         """Exact search on the users that the choice was made on."""
         return self.measurements[0]
+
+    @property
+    def reaches_limits(self) -> bool:
+        """Whether the choice reaches the limits on the users that it was not made on."""
+        return self.chosen.reaches(self.limits)
 
     def choice(self) -> IndexChoice:
         """What training should build.

@@ -17,14 +17,8 @@ from streamrec.contracts.errors import (
     OverloadedError,
     StreamRecError,
 )
-from streamrec.contracts.results import (
-    ExitStatus,
-    Reason,
-    Result,
-    Verdict,
-    combined,
-    exit_status_of_error,
-)
+from streamrec.contracts.exit_statuses import ExitStatus, exit_status_of_error
+from streamrec.contracts.results import Reason, Result, Verdict, combined
 
 MISSED = Reason("bar_missed", "bars.3", "recall@500 is 0.97; at least 0.99 is needed")
 SCHEMA = "streamrec.evaluation.v1"

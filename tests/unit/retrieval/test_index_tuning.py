@@ -117,27 +117,29 @@ def test_a_choice_is_exact_where_nothing_was_measured():
         progress=SilentProgress(),
     )
     assert report.chosen is report.chosen_exact
+    assert report.reaches_limits
     assert report.choice().settings == IndexSettings()  # the default is exact here, and beyond
     approximate = replace(report, item_count=90_000, chosen=measured(IndexKind.IVF_FLAT, 0.995, 0.1))
     assert approximate.choice().settings == IndexSettings(kind=IndexKind.IVF_FLAT, exact_limit=45_000)
     assert replace(report, item_count=90_000).choice().settings == IndexSettings(exact_limit=90_000)
 
 
-def test_too_few_users_or_too_little_memory_is_refused():
+def test_too_few_users_are_refused_and_too_little_memory_fails():
     rng = np.random.default_rng(4)
     vectors = clusters(100, rng)
     ids = tuple(map(str, range(100)))
     with pytest.raises(InvalidInputError, match="39 users"):
         tune(ids, vectors, queries_near(vectors, 39, rng), LIMITS, progress=SilentProgress())
-    with pytest.raises(InvalidInputError, match="more memory"):
-        tune(
-            ids,
-            vectors,
-            queries_near(vectors, 40, rng),
-            replace(LIMITS, maximum_memory_bytes=10),
-            kinds=(),
-            progress=SilentProgress(),
-        )
+    report = tune(
+        ids,
+        vectors,
+        queries_near(vectors, 40, rng),
+        replace(LIMITS, maximum_memory_bytes=10),
+        kinds=(),
+        progress=SilentProgress(),
+    )
+    assert not report.reaches_limits
+    assert report.chosen.settings.kind is IndexKind.EXACT
     with pytest.raises(InvalidInputError, match="minimum_recall"):
         TuningLimits(minimum_recall=1.0)
 
