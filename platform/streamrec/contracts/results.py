@@ -30,6 +30,7 @@ SCHEMA_PATTERN: Final = r"^streamrec\.[a-z][a-z0-9_]*\.v[1-9][0-9]*$"
 CODE_PATTERN: Final = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 MAXIMUM_CODE_CHARACTERS: Final = 64
 MAXIMUM_MESSAGE_CHARACTERS: Final = 1_000
+MAXIMUM_REASONS: Final = 1_000
 
 _SCHEMA: Final = re.compile(SCHEMA_PATTERN)
 _CODE: Final = re.compile(CODE_PATTERN)
@@ -117,7 +118,7 @@ class Envelope:
 
     schema: Annotated[str, Field(pattern=SCHEMA_PATTERN)]
     verdict: Verdict
-    reasons: tuple[Reason, ...]
+    reasons: Annotated[tuple[Reason, ...], Field(max_length=MAXIMUM_REASONS)]
 
 
 ENVELOPE_FIELDS: Final = ("schema", "verdict", "reasons")
@@ -144,6 +145,8 @@ class Result:
             raise InvalidInputError("schema", "must have the form streamrec.NAME.vN")
         if self.verdict is not Verdict.PASSED and not self.reasons:
             raise InvalidInputError("reasons", f"must say why the verdict is {self.verdict}")
+        if len(self.reasons) > MAXIMUM_REASONS:
+            raise InvalidInputError("reasons", f"must be at most {MAXIMUM_REASONS}")
         for name in ENVELOPE_FIELDS:
             if name in self.content:
                 raise InvalidInputError(name, "is a field of every result and cannot be one of its others")

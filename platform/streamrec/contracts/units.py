@@ -23,7 +23,6 @@ MAXIMUM_UNIT_CHARACTERS: Final = 128
 SALT_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """A salt has no colon, which separates it from the unit: no two pairs of salt and unit are hashed alike."""
 
-_SALT: Final = re.compile(SALT_PATTERN)
 _CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -31,7 +30,7 @@ def bucket(salt: str, unit: str) -> int:
     """Bucket of a unit, 0 to 9,999, uniform over units and independent between salts.
 
     Args:
-        salt: Of the rollout or experiment; see `validate_salt`.
+        salt: Of the rollout or experiment, of the form `SALT_PATTERN`.
         unit: See `validate_unit`.
     """
     digest = hashlib.sha256(f"{salt}:{unit}".encode()).digest()
@@ -54,16 +53,3 @@ def validate_unit(unit: str, *, field: str = "unit") -> str:
     except UnicodeEncodeError as error:
         raise InvalidInputError(field, "must be Unicode text; it holds a lone surrogate") from error
     return unit
-
-
-def validate_salt(salt: str, *, field: str = "salt") -> str:
-    """Return ``salt`` if it is 1 to 64 letters, digits, dots, dashes and underscores.
-
-    Raises:
-        InvalidInputError: It is anything else.
-    """
-    if not _SALT.fullmatch(salt):
-        raise InvalidInputError(
-            field, "must be 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
-        )
-    return salt

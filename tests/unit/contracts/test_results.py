@@ -113,6 +113,8 @@ def test_only_a_passed_result_needs_no_reason(verdict):
     assert Result(SCHEMA, Verdict.PASSED).reasons == ()
     with pytest.raises(InvalidInputError, match=f"^reasons: must say why the verdict is {verdict}"):
         Result(SCHEMA, verdict)
+    with pytest.raises(InvalidInputError, match=r"^reasons: must be at most 1000"):
+        Result(SCHEMA, verdict, (MISSED,) * 1_001)
 
 
 @pytest.mark.parametrize("name", ["schema", "verdict", "reasons"])
@@ -129,10 +131,11 @@ def test_refuses_fields_that_would_hide_those_of_the_envelope(name):
         ({"verdict": None}, "verdict: "),
         ({"reasons": {}}, "reasons: "),
         ({"reasons": []}, "reasons: must say why"),
+        ({"reasons": [MISSED.to_json()] * 1_001}, "reasons: "),
         ({"reasons": [{"code": "a", "path": ""}]}, "reasons.0.message: is missing"),
         ({"reasons": [{"code": "A", "path": "", "message": "m"}]}, "reasons.0.code: "),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 def test_refuses_documents_that_are_no_results(change, problem):
     with pytest.raises(InvalidInputError) as refusal:

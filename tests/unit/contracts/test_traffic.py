@@ -132,6 +132,8 @@ def test_slots_of_a_bundle_move_a_unit_together():
         (("slots", "moderation", "shadow_bp"), 5, "slots.moderation.shadow_bp: must be 0 without"),
         (("slots", RANKING, "salt"), "", f"slots.{RANKING}.salt: "),
         (("slots", RANKING, "salt"), "a:b", f"slots.{RANKING}.salt: "),
+        (("slots", RANKING, "salt"), "a\n", f"slots.{RANKING}.salt: "),
+        (("slots", RANKING, "salt"), "a" * 65, f"slots.{RANKING}.salt: "),
         (("slots", RANKING, "salt"), "other", "slots.recommendations.retrieval.salt: must be that of"),
         (("slots", RANKING, "weight_bp"), 100, "slots.recommendations.retrieval.weight_bp: must be that of"),
         (("slots", RANKING, "holder"), "", f"slots.{RANKING}.holder: "),
