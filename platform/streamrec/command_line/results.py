@@ -26,13 +26,21 @@ def finish(result: Result, json_file: Path | None = None) -> None:
         InvalidInputError: The file cannot be written.
         typer.Exit: The verdict is not ``passed``; with the exit status of the verdict.
     """
-    console = stdout_console()
     if json_file is not None:
-        write_json(json_file, result.to_json())
-        console.print(f"Figures in {json_file}", markup=False, highlight=False, soft_wrap=True)
-    console.print(verdict_line(result), markup=False, highlight=False, soft_wrap=True)
+        write_result(result, json_file)
+    _print(verdict_line(result))
     if result.verdict is not Verdict.PASSED:
         raise typer.Exit(result.exit_status)
+
+
+def write_result(result: Result, json_file: Path) -> None:
+    """Write the result as JSON and say where; for a command that has more to do before it ends.
+
+    Raises:
+        InvalidInputError: The file cannot be written.
+    """
+    write_json(json_file, result.to_json())
+    _print(f"Figures in {json_file}")
 
 
 def verdict_line(result: Result) -> str:
@@ -42,3 +50,7 @@ def verdict_line(result: Result) -> str:
     if left_out:
         messages.append(f"and {left_out} more")
     return f"{result.verdict}: {'; '.join(messages)}" if messages else str(result.verdict)
+
+
+def _print(line: str) -> None:
+    stdout_console().print(line, markup=False, highlight=False, soft_wrap=True)

@@ -23,6 +23,7 @@ from pydantic import (
 
 from streamrec.contracts.canonical_json import canonical_json
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.field_paths import dotted_path, one_line
 from streamrec.contracts.models import MODEL_REF_MAXIMUM_LENGTH, MODEL_REF_PATTERN, ModelRef
 
 STRICT: Final = ConfigDict(
@@ -32,6 +33,9 @@ STRICT: Final = ConfigDict(
 
 NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """Text of one line: no line breaks, no escape sequences for a terminal."""
+
+_KEY: Final = "[key]"
+"""What pydantic puts at the end of the path where the key itself is wrong."""
 
 Document = TypeVar("Document")
 
@@ -54,8 +58,9 @@ def read_document(kind: Callable[..., Document], document: Mapping[str, Any], *,
         read: Document = _adapter(kind).validate_json(canonical_json(document))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in (*filter(None, [path]), *first["loc"]))
-        raise InvalidInputError(_one_line(field) or "document", _one_line(_problem(first))) from error
+        inside = dotted_path(part for part in first["loc"] if part != _KEY)
+        field = ".".join(filter(None, (path, inside))) or "document"
+        raise InvalidInputError(field, one_line(_problem(first))) from error
     except InvalidInputError as error:
         field = f"{path}.{error.field}" if path else error.field
         raise InvalidInputError(field, error.problem) from error
@@ -86,18 +91,17 @@ def _problem(error: Any) -> str:
         return "is missing"
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return "is not a field of this document"
-    message = str(error["msg"])
+    message = str(error["ctx"]["error"] if error["type"] == "value_error" else error["msg"])
     return message[0].lower() + message[1:]
-
-
-def _one_line(text: str) -> str:
-    return text.encode("unicode_escape").decode("ascii")
 
 
 def _in_utc(time: datetime) -> datetime:
     if time.utcoffset() is None:
         raise ValueError("must have a time zone, for example 2026-01-31T12:00:00Z")
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must be within the years 1 to 9999 in UTC") from error
 
 
 def _time_text(time: datetime) -> str:

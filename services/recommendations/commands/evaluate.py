@@ -60,7 +60,7 @@ def evaluate(
     from services.recommendations.commands.evaluation_tables import bars_summary, evaluation_table
     from streamrec.command_line.composition import load_data_folder, open_registry
     from streamrec.command_line.progress import shown_progress
-    from streamrec.command_line.results import finish
+    from streamrec.command_line.results import finish, write_result
     from streamrec.command_line.tables import stdout_console
 
     dataset = load_data_folder(data)
@@ -94,9 +94,11 @@ def evaluate(
     report = with_other_commands(report, **others)
     console.print(evaluation_table(report))
     console.print(bars_summary(report), markup=False, highlight=False)
+    result = evaluation_result(report)
     if json_file is not None:
+        write_result(result, json_file)
         plots = plots or json_file.with_name(json_file.stem + PLOTS_SUFFIX)
     if plots is not None:
         paths = save_plots(report, plots)
         console.print(f"Plots in {plots}: {len(paths)}", markup=False, highlight=False)
-    finish(evaluation_result(report), json_file)
+    finish(result)

@@ -72,7 +72,7 @@ def tune(
     from streamrec.command_line.composition import load_data_folder, open_registry
     from streamrec.command_line.files import write_json
     from streamrec.command_line.progress import shown_progress
-    from streamrec.command_line.results import finish
+    from streamrec.command_line.results import finish, write_result
     from streamrec.command_line.tables import stdout_console
     from streamrec.contracts.errors import InvalidInputError
 
@@ -104,6 +104,9 @@ def tune(
     console.print(tuning_table(report, str(version.ref)))
     if report.reaches_limits:
         console.print(_conclusion(report), markup=False, highlight=False, soft_wrap=True)
+    result = tuning_result(report, str(version.ref))
+    if json_file is not None:
+        write_result(result, json_file)
     if plot is not None:
         write_tuning_plot(report, plot)
         console.print(f"Plot in {plot}", markup=False, highlight=False)
@@ -114,7 +117,7 @@ def tune(
             markup=False,
             highlight=False,
         )
-    finish(tuning_result(report, str(version.ref)), json_file)
+    finish(result)
 
 
 def tuning_table(report: TuningReport, version: str) -> Group:
@@ -131,7 +134,7 @@ def tuning_table(report: TuningReport, version: str) -> Group:
 
 def _cells(measurement: Measurement, report: TuningReport) -> Sequence[str]:
     recall = measurement.recall
-    chosen = measurement.settings == report.chosen.settings
+    chosen = report.reaches_limits and measurement.settings == report.chosen.settings
     return (
         f"{measurement.label}{'  <- chosen' if chosen else ''}",
         f"{recall.value:.4f} ({recall.low:.4f}-{recall.high:.4f})",

@@ -117,7 +117,7 @@ def test_slots_of_a_bundle_move_a_unit_together():
         (("slots", RANKING, "weight"), 1, f"slots.{RANKING}.weight: is not a field"),
         (("slots", RANKING, "champion"), None, f"slots.{RANKING}.champion: "),
         (("slots", RANKING, "champion"), "ranking", f"slots.{RANKING}.champion: "),
-        (("slots", RANKING, "champion"), "ranking@0", f"slots.{RANKING}.champion: "),
+        (("slots", RANKING, "champion"), "ranking@0", f"slots.{RANKING}.champion: must be NAME@VERSION"),
         (("slots", RANKING, "challenger"), "Ranking@1", f"slots.{RANKING}.challenger: "),
         (
             ("slots", RANKING, "challenger"),
@@ -141,6 +141,11 @@ def test_slots_of_a_bundle_move_a_unit_together():
         (("slots", RANKING, "bundle"), 3, f"slots.{RANKING}.bundle: "),
         (("slots", RANKING, "holdback", "share_bp"), 10_001, f"slots.{RANKING}.holdback.share_bp: "),
         (("slots", RANKING, "holdback", "until"), "2026-12-31T00:00:00", f"slots.{RANKING}.holdback.until: "),
+        (
+            ("slots", RANKING, "holdback", "until"),
+            "0001-01-01T00:00:00+14:00",
+            f"slots.{RANKING}.holdback.until: must be within the years",
+        ),
         (("slots", RANKING, "holdback", "until"), "tomorrow", f"slots.{RANKING}.holdback.until: "),
         (("slots", RANKING, "holdback", "until"), 1798675200, f"slots.{RANKING}.holdback.until: "),
         (("slots", RANKING, "holdback", "salt"), "rollout-7", f"slots.{RANKING}.holdback.salt: must differ"),
@@ -162,8 +167,9 @@ def test_refuses_a_bad_document_and_names_the_field(path, value, problem):
 
 @pytest.mark.parametrize("name", ["", "A", "a..b", ".a", "a.", "a/b", "a\n", "a" * 129])
 def test_refuses_slots_of_other_names(name):
-    with pytest.raises(InvalidInputError, match="slots"):
-        Traffic.from_json({**GOLDEN["document"], "slots": {name: GOLDEN["document"]["slots"]["moderation"]}})
+    document = {**GOLDEN["document"], "slots": {name: GOLDEN["document"]["slots"]["moderation"]}}
+    with pytest.raises(InvalidInputError, match=r"^slots[^\n]{0,300}$"):
+        Traffic.from_json(document)
 
 
 @pytest.mark.parametrize("missing", ["schema", "revision", "slots", "prepare"])
