@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constr
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit scenarios check format bench constraints clean
+.PHONY: help demo test unit scenarios check format schemas bench constraints clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +44,15 @@ unit: $(VENV)/.developing ## The fast tests alone, on all cores
 scenarios: $(VENV)/.developing ## The long tests: whole worlds in closed loop, about an hour
 	$(BIN)/pytest --timeout 7200 tests/scenarios
 
-check: $(VENV)/.developing ## Format, lint, types, import contracts
+check: $(VENV)/.developing ## Format, lint, types, import contracts, current JSON Schemas
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m streamrec.contracts.json_schemas docs/schemas --check
+
+schemas: $(VENV)/.developing ## Write the JSON Schemas of the shared formats, docs/schemas
+	$(BIN)/python -m streamrec.contracts.json_schemas docs/schemas
 
 format: $(VENV)/.developing ## Format the code and sort the imports
 	$(BIN)/ruff check --fix .

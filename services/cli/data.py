@@ -23,32 +23,42 @@ SourceArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder t
 OutputOption = Annotated[
     Path, typer.Option("--output", help="Data folder to write; an earlier one is replaced.")
 ]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", dir_okay=False, help="Write what was read, kept and quarantined here."),
+]
 
 
 @importing.command("movielens")
-def import_movielens(source: SourceArgument, output: OutputOption) -> None:
+def import_movielens(source: SourceArgument, output: OutputOption, json_file: JsonOption = None) -> None:
     """Import a MovieLens folder (ratings.csv and movies.csv or items.csv, or the .dat files of 1M)."""
     from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.results import finish
     from streamrec.command_line.tables import stdout_console
     from streamrec.datasets import importers
+    from streamrec.datasets.importers.report import import_result
 
     console = stdout_console()
     with shown_progress(console) as progress:
         report = importers.import_movielens(source, output, progress)
     console.print(import_table(report))
+    finish(import_result(report), json_file)
 
 
 @importing.command("neutral")
-def import_neutral(source: SourceArgument, output: OutputOption) -> None:
+def import_neutral(source: SourceArgument, output: OutputOption, json_file: JsonOption = None) -> None:
     """Import a folder in the neutral format: check every row, keep the good ones."""
     from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.results import finish
     from streamrec.command_line.tables import stdout_console
     from streamrec.datasets import importers
+    from streamrec.datasets.importers.report import import_result
 
     console = stdout_console()
     with shown_progress(console) as progress:
         report = importers.import_neutral(source, output, progress)
     console.print(import_table(report))
+    finish(import_result(report), json_file)
 
 
 def import_table(report: ImportReport) -> Group:

@@ -15,12 +15,7 @@ from services.cli import data, events, features, keys, models
 from services.cli.demo import command as demo
 from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installed_spokes, mounted_command
 from streamrec.contracts.errors import StreamRecError
-
-_ERROR_EXIT_CODE: Final = 2
-"""Wrong usage or input, or something that a command needs is not there."""
-
-_UNLOADABLE_EXIT_CODE: Final = 1
-"""The code of a spoke cannot be loaded."""
+from streamrec.contracts.exit_statuses import ExitStatus, exit_status_of_error
 
 _HUB_PACKAGES: Final = ("streamrec", "services")
 
@@ -29,7 +24,7 @@ class HubGroup(TyperGroup):
     """The hub's commands and those of every installed spoke.
 
     An error that the platform raises on purpose, in a spoke's commands too, becomes one line on stderr and
-    exit code 2. Any other exception is a defect and keeps its traceback.
+    its exit status. Any other exception is a defect: it keeps its traceback, and Python's exit status is 1.
     """
 
     def __init__(self, **attributes: Any) -> None:
@@ -42,7 +37,7 @@ class HubGroup(TyperGroup):
             self._spokes = installed_spokes(self.commands)
         except StreamRecError as error:
             _report(str(error))
-            raise typer.Exit(_ERROR_EXIT_CODE) from error
+            raise typer.Exit(exit_status_of_error(error)) from error
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -92,17 +87,18 @@ class HubGroup(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             _report(str(error))
+            raise typer.Exit(exit_status_of_error(error)) from error
         except SpokeLoadError as error:
             if ctx.params.get("debug"):
                 raise
             _report(str(error))
-            raise typer.Exit(_UNLOADABLE_EXIT_CODE) from error
+            raise typer.Exit(ExitStatus.UNFORESEEN) from error
         except ModuleNotFoundError as error:
             advice = self._missing_package(error, self._spokes.get(ctx.invoked_subcommand))
             if ctx.params.get("debug") or advice is None:
                 raise
             _report(advice)
-        raise typer.Exit(_ERROR_EXIT_CODE)
+            raise typer.Exit(ExitStatus.WRONG_INPUT) from error
 
     def _missing_package(self, error: ModuleNotFoundError, spoke: Spoke | None) -> str | None:
         """Say what to install; None where it is a module of our own, or of the spoke, that is missing."""

@@ -42,7 +42,7 @@ def test_seven_day_churn_of_new_users_reaches_the_target(seed: int, tmp_path: Pa
     served, old = arms[PIPELINE].summary.seven_day_churn, arms[OLD].summary.seven_day_churn
     assert served is not None
     assert old is not None
-    assert served.count == NEW_USERS
+    assert served.n == NEW_USERS
     assert old.low > 0.38
     assert served.high <= TARGET_CHURN
     # What exploration costs is bounded, and there is more to gain.

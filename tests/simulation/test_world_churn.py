@@ -79,7 +79,7 @@ def arms(policies: dict[str, Policy]) -> dict[str, RunSummary]:
 
 def test_knowing_the_truth_lowers_churn_and_guessing_raises_it(arms: dict[str, RunSummary]):
     churn = {name: arm.seven_day_churn for name, arm in arms.items()}
-    assert all(interval.count == NEW_USERS for interval in churn.values())
+    assert all(interval.n == NEW_USERS for interval in churn.values())
     assert churn["oracle"].high < churn["old"].low
     assert churn["old"].high < churn["random"].low
 

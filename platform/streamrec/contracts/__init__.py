@@ -1,4 +1,5 @@
-"""Frozen types and the error tree that every room shares.
+"""Frozen types, the formats that every room shares, and the error tree.
 
-What may not go in: I/O, vendors, arithmetic, anything that knows one spoke from another.
+Documents are checked by pydantic and get their canonical form from rfc8785. What may not go in: I/O (but for
+the tool that writes the schemas), other vendors, statistics, anything that knows one spoke from another.
 """

@@ -15,6 +15,7 @@ from typing import Any, Final
 import rfc8785
 
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.field_paths import dotted_path, shortened
 
 MAXIMUM_DEPTH: Final = 32
 """Objects and arrays inside each other. Documents of this platform need fewer than ten."""
@@ -26,7 +27,6 @@ _DIGITS_OF_LARGEST_INTEGER: Final = len(str(LARGEST_INTEGER))
 _EXPONENT_FORM_FROM: Final = 1e21
 """RFC 8785 writes a double from here on with an exponent, and a smaller whole one as an integer."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_QUOTED_MAXIMUM_LENGTH: Final = 40
 _WHOLE_DOCUMENT: Final = "document"
 
 
@@ -156,14 +156,8 @@ def _refused(problem: str) -> InvalidInputError:
 
 
 def _dotted(path: tuple[str, ...]) -> str:
-    # Keys come from outside: escaped, so that the message stays one line.
-    parts = (_shortened(part).encode("unicode_escape").decode("ascii") for part in path)
-    return ".".join(parts) or _WHOLE_DOCUMENT
+    return dotted_path(path) or _WHOLE_DOCUMENT
 
 
 def _quoted(text: str) -> str:
-    return ascii(_shortened(text))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _QUOTED_MAXIMUM_LENGTH else text[:_QUOTED_MAXIMUM_LENGTH] + "..."
+    return ascii(shortened(text))

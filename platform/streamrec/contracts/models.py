@@ -19,6 +19,13 @@ CHALLENGER: Final = "challenger"
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _NAME_MAXIMUM_LENGTH: Final = 63
 
+MODEL_REF_PATTERN: Final = r"(?=[^@]{1,63}@)[a-z][a-z0-9]*(-[a-z0-9]+)*@[1-9][0-9]{0,8}"
+"""How a version is written: ``NAME@VERSION``, the version without leading zeros."""
+
+MODEL_REF_MAXIMUM_LENGTH: Final = _NAME_MAXIMUM_LENGTH + 10
+
+_MODEL_REF: Final = re.compile(MODEL_REF_PATTERN)
+
 
 def validate_model_name(name: str) -> str:
     """Return ``name`` if it is safe as a path segment, a label and a URL segment.
@@ -48,6 +55,25 @@ class ModelRef:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @classmethod
+    def parse(cls, text: str, *, field: str = "model") -> ModelRef:
+        """Read ``NAME@VERSION``, as `str` writes it.
+
+        Args:
+            text: From outside.
+            field: Dotted path of the text, for the message of an error.
+
+        Raises:
+            InvalidInputError: It is anything else.
+        """
+        if len(text) > MODEL_REF_MAXIMUM_LENGTH or not _MODEL_REF.fullmatch(text):
+            raise InvalidInputError(
+                field,
+                "must be NAME@VERSION, for example recommendations-ranking@3",
+            )
+        name, _, version = text.partition("@")
+        return cls(name, int(version))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.contracts.intervals import Interval, IntervalMethod
+
 _CHUNK_VALUES: Final = 4_000_000
 """Resampled values held in memory at once (32 MB)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate between its confidence bounds."""
-
-    value: float
-    low: float
-    high: float
-    count: int
 
 
 def bootstrap_mean(
@@ -50,6 +43,70 @@ def bootstrap_mean(
         stop = min(start + chunk, resamples)
         drawn = rng.integers(values.size, size=(stop - start, values.size))
         means[start:stop] = values[drawn].mean(axis=1)
+    return percentile_interval(float(values.mean()), means, confidence=confidence, units=values.size)
+
+
+def percentile_interval(
+    value: float, resampled: NDArray[np.float64], *, confidence: float, units: int
+) -> Interval:
+    """Interval between percentiles of the resampled estimates (Efron and Tibshirani 1993, ch. 13).
+
+    Args:
+        value: The estimate itself.
+        resampled: Shape (resamples,): the same estimate of each resample.
+        confidence: Coverage asked for.
+        units: Independent units that were resampled.
+    """
     tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return Interval(float(values.mean()), float(low), float(high), int(values.size))
+    low, high = np.quantile(resampled, [tail, 1.0 - tail])
+    return _around(value, float(low), float(high), confidence, IntervalMethod.PERCENTILE_BOOTSTRAP, units)
+
+
+def basic_interval(
+    value: float, resampled: NDArray[np.float64], *, confidence: float, units: int
+) -> Interval:
+    """Interval that reflects the resampled estimates at the estimate (Davison and Hinkley 1997, eq. 5.6).
+
+    For estimates that resampling biases: the bias is taken out, where percentiles would count it twice.
+    Arguments as of `percentile_interval`.
+    """
+    tail = (1.0 - confidence) / 2.0
+    low, high = 2.0 * value - np.quantile(resampled, [1.0 - tail, tail])
+    return _around(value, float(low), float(high), confidence, IntervalMethod.BASIC_BOOTSTRAP, units)
+
+
+def normal_interval(value: float, errors: NDArray[np.float64], *, confidence: float = 0.95) -> Interval:
+    """Interval of a mean over units by the normal approximation.
+
+    Args:
+        value: The estimate.
+        errors: Shape (n,), at least one: what each unit adds to the estimate's error, with mean zero. Of a
+            plain mean, the unit's value less the mean; of a ratio, its term in the delta method.
+        confidence: Coverage asked for.
+    """
+    quantile = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
+    half = quantile * float(np.sqrt((errors**2).mean() / errors.size))
+    return Interval(
+        value, value - half, value + half, confidence, IntervalMethod.NORMAL_APPROXIMATION, int(errors.size)
+    )
+
+
+def shifted(interval: Interval | None, by: float, sign: float = 1.0) -> Interval | None:
+    """``sign * interval + by``: a gain or a loss from a ratio. The bounds change places under a minus."""
+    if interval is None:
+        return None
+    low, high = sorted((sign * interval.low + by, sign * interval.high + by))
+    return replace(interval, value=sign * interval.value + by, low=low, high=high)
+
+
+def within(interval: Interval, least: float, most: float) -> Interval:
+    """The interval with bounds that do not leave what the figure can be, such as 0 to 1 for a share."""
+    low, high = (min(max(bound, least), most) for bound in (interval.low, interval.high))
+    return replace(interval, low=low, high=high)
+
+
+def _around(
+    value: float, low: float, high: float, confidence: float, method: IntervalMethod, units: int
+) -> Interval:
+    """With few or very skewed values a bound can pass the estimate: the interval then ends at it."""
+    return Interval(value, min(low, value), max(high, value), confidence, method, int(units))

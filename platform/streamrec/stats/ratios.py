@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval
+from streamrec.stats.intervals import percentile_interval
 
 _CHUNK_VALUES: Final = 4_000_000
 """Resampled values held in memory at once (32 MB)."""
@@ -54,6 +55,5 @@ def bootstrap_ratio(
     total = float(denominators.sum())
     if total == 0.0 or not bottoms.all():
         return None
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(tops / bottoms, [tail, 1.0 - tail])
-    return Interval(float(numerators.sum()) / total, float(low), float(high), int(numerators.size))
+    value = float(numerators.sum()) / total
+    return percentile_interval(value, tops / bottoms, confidence=confidence, units=numerators.size)

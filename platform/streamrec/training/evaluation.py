@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.stats.intervals import Interval, bootstrap_mean
+from streamrec.contracts.intervals import Interval
+from streamrec.stats.intervals import bootstrap_mean
 from streamrec.training.ranking_metrics import LIST_LENGTH, hit_at, ndcg_at, rank_of
 from streamrec.training.splits import Split, UserHistories
 
@@ -280,11 +281,8 @@ def _by_history_length(
     return tuple(groups)
 
 
-def _metrics_json(metrics: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
-    return {
-        name: {"value": interval.value, "low": interval.low, "high": interval.high}
-        for name, interval in metrics.items()
-    }
+def _metrics_json(metrics: Mapping[str, Interval]) -> dict[str, dict[str, Any]]:
+    return {name: interval.to_json() for name, interval in metrics.items()}
 
 
 def _groups_json(groups: tuple[GroupEvaluation, ...]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval
 from streamrec.training.evaluation import MINIMUM_GROUP_COUNT, GroupEvaluation, ModelEvaluation
 from streamrec.training.training_cost import TrainingCost
 
@@ -332,7 +332,7 @@ def _figure_text(figure: Figure) -> str:
 
 def _figure_json(figure: Figure) -> Any:
     if isinstance(figure, Interval):
-        return {"value": figure.value, "low": figure.low, "high": figure.high, "count": figure.count}
+        return figure.to_json()
     return figure
 
 

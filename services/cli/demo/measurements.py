@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.contracts.intervals import Interval
 from streamrec.stats.inequality import gini
 from streamrec.stats.intervals import bootstrap_mean
 
@@ -135,12 +136,11 @@ def exposure_gini(exposure: NDArray[np.float64]) -> float | None:
     return gini(exposure)
 
 
-def share_interval(outcomes: Sequence[bool | float], seed: int) -> dict[str, float | int | None]:
+def share_interval(outcomes: Sequence[bool | float], seed: int) -> Interval | None:
     """Mean of per-user outcomes with its 95 % bootstrap interval; None where nobody was counted."""
     if len(outcomes) == 0:
-        return {"value": None, "low": None, "high": None, "count": 0}
-    found = bootstrap_mean(np.asarray(outcomes, dtype=np.float64), rng=np.random.default_rng(seed))
-    return {"value": found.value, "low": found.low, "high": found.high, "count": found.count}
+        return None
+    return bootstrap_mean(np.asarray(outcomes, dtype=np.float64), rng=np.random.default_rng(seed))
 
 
 def _share(flags: Iterable[bool]) -> float | None:

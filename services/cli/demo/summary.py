@@ -27,6 +27,7 @@ from services.cli.demo.phases import Phase
 from services.cli.demo.source import PreparedData
 from services.cli.demo.traffic import Exchange, TrafficResult, event_totals, first_answer_hits
 from services.recommendations.contracts.stages import STAGES
+from streamrec.contracts.intervals import interval_json
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.registry.model_registry import ModelVersion
 from streamrec.training.baselines import BASELINES
@@ -118,11 +119,9 @@ def build_summary(
         "exposure_gini": exposure.pop("served_gini"),
         "exposure": exposure,
         "served_equals_offline": served.agreement.to_json(),
-        "served_hit_at_10": share_interval(
-            first_answer_hits(served.traffic.exchanges, served.held_out), run.seed
-        )
-        if served.held_out
-        else None,
+        "served_hit_at_10": interval_json(
+            share_interval(first_answer_hits(served.traffic.exchanges, served.held_out), run.seed)
+        ),
         "traffic": traffic_part(served),
         "events": {**event_totals(served.traffic.exchanges), "log": dict(served.log)},
         "samples": samples(served, catalogue),

@@ -22,6 +22,7 @@ from scipy.stats import norm
 from services.recommendations.cold_start.artifact import NOMINAL_COVERAGES
 from services.recommendations.cold_start.assessment import Cases
 from services.recommendations.cold_start.model import ColdStartModel
+from streamrec.contracts.intervals import Interval
 from streamrec.stats.intervals import bootstrap_mean
 
 
@@ -30,14 +31,11 @@ class CoveragePoint(NamedTuple):
 
     Attributes:
         nominal: What the intervals claim to cover.
-        empirical: Share of the held-out coordinates that they do.
-        low, high: 95 % interval of that share; the users are resampled, not the cases.
+        empirical: Share of the held-out coordinates that they do; the users are resampled, not the cases.
     """
 
     nominal: float
-    empirical: float
-    low: float
-    high: float
+    empirical: Interval
 
 
 def gaussian_widths(dimension: int) -> NDArray[np.float64]:
@@ -78,8 +76,7 @@ def coverage(model: ColdStartModel, cases: Cases, *, rng: np.random.Generator) -
     for level, widths in zip(NOMINAL_COVERAGES, model.interval_widths, strict=True):
         held = (deviations <= widths[: deviations.shape[1]]).mean(axis=1)
         by_user = np.bincount(owner, held, minlength=len(names)) / cases_of
-        interval = bootstrap_mean(by_user, rng=rng)
-        points.append(CoveragePoint(level, interval.value, interval.low, interval.high))
+        points.append(CoveragePoint(level, bootstrap_mean(by_user, rng=rng)))
     return points
 
 

@@ -122,7 +122,7 @@ def train(
     training.progress.start("cold start: assessing", 1)
     metrics |= assess(model, test, list(zip(segments, histories, strict=True)))
     for point in coverage(model, test, rng=np.random.default_rng(training.seed)):
-        metrics[f"coverage_{100.0 * point.nominal:.0f}"] = point.empirical
+        metrics[f"coverage_{100.0 * point.nominal:.0f}"] = point.empirical.value
     training.progress.advance()
     training.progress.finish(f"NDCG@10 {metrics.get('ndcg@10', 0.0):.4f}")
     model.save(output)

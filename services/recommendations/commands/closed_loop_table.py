@@ -8,7 +8,7 @@ from rich.console import Group
 
 from services.recommendations.evaluation.closed_loop_arms import BEST_KNOWN, GREEDY, ArmResult
 from streamrec.command_line.tables import figure_text, table
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval
 
 
 def closed_loop_table(results: Mapping[str, ArmResult], seed: int, new_users: int) -> Group:

@@ -59,19 +59,24 @@ def evaluate(
     """Train what is missing and report every quality figure and bar: leave-last-out, full ranking."""
     from services.recommendations.commands.evaluation_tables import bars_summary, evaluation_table
     from streamrec.command_line.composition import load_data_folder, open_registry
-    from streamrec.command_line.files import write_json
     from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.results import finish, write_result
     from streamrec.command_line.tables import stdout_console
 
     dataset = load_data_folder(data)
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
+    from services.recommendations.evaluation.judgements import (
+        CLOSED_LOOP_SCHEMA,
+        INDEX_TUNING_SCHEMA,
+        evaluation_result,
+    )
     from services.recommendations.evaluation.measured_elsewhere import read_figures, with_other_commands
     from services.recommendations.evaluation.plots import save_plots
     from services.recommendations.jobs.evaluation import evaluate_models
 
     others = {
-        "closed_loop": None if closed_loop is None else read_figures(closed_loop),
-        "index_tuning": None if index_tuning is None else read_figures(index_tuning),
+        "closed_loop": None if closed_loop is None else read_figures(closed_loop, CLOSED_LOOP_SCHEMA),
+        "index_tuning": None if index_tuning is None else read_figures(index_tuning, INDEX_TUNING_SCHEMA),
     }
     names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
     place = Workspace(workspace)
@@ -89,10 +94,11 @@ def evaluate(
     report = with_other_commands(report, **others)
     console.print(evaluation_table(report))
     console.print(bars_summary(report), markup=False, highlight=False)
+    result = evaluation_result(report)
     if json_file is not None:
-        write_json(json_file, report)
-        console.print(f"Figures in {json_file}", markup=False, highlight=False)
+        write_result(result, json_file)
         plots = plots or json_file.with_name(json_file.stem + PLOTS_SUFFIX)
     if plots is not None:
         paths = save_plots(report, plots)
         console.print(f"Plots in {plots}: {len(paths)}", markup=False, highlight=False)
+    finish(result)

@@ -132,7 +132,7 @@ def _cold_start(cold_start: Mapping[str, Any], bars: Sequence[Mapping[str, Any]]
     rows += [
         (
             f"coverage, nominal {point['nominal']:.0%}",
-            interval_text({"value": point["empirical"], "low": point["low"], "high": point["high"]}),
+            interval_text(point["empirical"]),
             "",
             "",
         )
@@ -227,8 +227,7 @@ def _index_row(
 
 
 def _bar_figure(bar: Mapping[str, Any]) -> Text:
-    interval = {"value": bar["figure"], "low": bar["low"], "high": bar["high"]}
-    return Text(interval_text(interval))
+    return Text(interval_text(bar["interval"] or {"value": bar["figure"]}))
 
 
 def _percent_interval(interval: Mapping[str, Any] | None, *, signed: bool = False) -> str:

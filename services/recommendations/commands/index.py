@@ -73,6 +73,7 @@ def tune(
     from streamrec.command_line.composition import load_data_folder, open_registry
     from streamrec.command_line.files import write_json
     from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.results import finish, write_result
     from streamrec.command_line.tables import stdout_console
     from streamrec.contracts.errors import InvalidInputError
 
@@ -81,6 +82,7 @@ def tune(
     dataset = load_data_folder(data)
     # After the data: a wrong folder is refused before FAISS and MLflow are loaded.
     from services.recommendations.contracts.stages import MODEL_NAMES
+    from services.recommendations.evaluation.judgements import tuning_result
     from services.recommendations.item_index.tuning_report import TuningLimits
     from services.recommendations.jobs.index_tuning import tune_retriever
     from services.recommendations.retrieval.model import TwoTowerRetriever
@@ -101,14 +103,15 @@ def tune(
             progress=progress,
         )
     console.print(tuning_table(report, str(version.ref)))
-    console.print(_conclusion(report), markup=False, highlight=False, soft_wrap=True)
+    if report.reaches_limits:
+        console.print(_conclusion(report), markup=False, highlight=False, soft_wrap=True)
+    result = tuning_result(report, str(version.ref))
     if json_file is not None:
-        write_json(json_file, {"retrieval": str(version.ref), **report.to_json()})
-        console.print(f"Figures in {json_file}", markup=False, highlight=False)
+        write_result(result, json_file)
     if plot is not None:
         write_tuning_plot(report, plot)
         console.print(f"Plot in {plot}", markup=False, highlight=False)
-    if not dry_run:
+    if report.reaches_limits and not dry_run:
         choice_file = index_choice_file(place)
         write_json(choice_file, report.choice().to_json())
         console.print(
@@ -116,6 +119,7 @@ def tune(
             markup=False,
             highlight=False,
         )
+    finish(result)
 
 
 def tuning_table(report: TuningReport, version: str) -> Group:
@@ -124,7 +128,7 @@ def tuning_table(report: TuningReport, version: str) -> Group:
 
     return table(
         f"{report.item_count:,} items of {report.dimension} dimensions, vectors of {version}; "
-        f"{report.exact.recall.count:,} users, one thread",
+        f"{report.exact.recall.n:,} users, one thread",
         ("index", "recall@500 (95 %)", "p50 ms", "p99 ms", "MiB", "build s"),
         [_cells(measurement, report) for measurement in report.measurements],
     )
@@ -132,7 +136,7 @@ def tuning_table(report: TuningReport, version: str) -> Group:
 
 def _cells(measurement: Measurement, report: TuningReport) -> Sequence[str]:
     recall = measurement.recall
-    chosen = measurement.settings == report.chosen.settings
+    chosen = report.reaches_limits and measurement.settings == report.chosen.settings
     return (
         f"{measurement.label}{'  <- chosen' if chosen else ''}",
         f"{recall.value:.4f} ({recall.low:.4f}-{recall.high:.4f})",
@@ -146,7 +150,7 @@ def _cells(measurement: Measurement, report: TuningReport) -> Sequence[str]:
 def _conclusion(report: TuningReport) -> str:
     chosen, exact = report.chosen, report.chosen_exact
     text = (
-        f"On {chosen.recall.count:,} other users: {chosen.label} finds {chosen.recall.value:.4f} "
+        f"On {chosen.recall.n:,} other users: {chosen.label} finds {chosen.recall.value:.4f} "
         f"({chosen.recall.low:.4f}-{chosen.recall.high:.4f}) in {chosen.median_ms:.3f} ms"
     )
     if chosen.settings == exact.settings:

@@ -80,13 +80,14 @@ def closed_loop(
     """Let brand-new users live under each policy for nine days: churn, satisfaction, regret, exposure."""
     from services.recommendations.world.generate import read_settings
     from streamrec.command_line.composition import load_data_folder, open_registry
-    from streamrec.command_line.files import write_json
     from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.results import finish
     from streamrec.command_line.tables import stdout_console
 
     settings, dataset = read_settings(data), load_data_folder(data)
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
     from services.recommendations.commands.closed_loop_table import closed_loop_table
+    from services.recommendations.evaluation.judgements import closed_loop_result
     from services.recommendations.jobs.closed_loop import measure_closed_loop
 
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
@@ -105,6 +106,4 @@ def closed_loop(
             settings=chosen_settings(place, effort, "cpu"),
         )
     console.print(closed_loop_table(results, settings.seed, new_users))
-    if json_file is not None:
-        write_json(json_file, {name: result.to_json() for name, result in results.items()})
-        console.print(f"Figures in {json_file}", markup=False, highlight=False)
+    finish(closed_loop_result(results), json_file)

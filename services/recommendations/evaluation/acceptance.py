@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from services.recommendations.evaluation.exposure_frontier import ExposureFrontier
 from services.recommendations.evaluation.sections import EvaluationSections
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval, interval_json
 from streamrec.training.evaluation import ModelEvaluation
 
 BASELINE_GAIN: Final = 0.10
@@ -53,19 +53,21 @@ class Bar:
         group: Section of the table it belongs to.
         requirement: In words, with the number.
         figure: What was measured; None where it was not.
-        low, high: Its 95 % interval, where it has one.
+        interval: Of the figure, where it has one.
         met: Whether the figure reaches the bar; None where it was not measured.
         note: Why it was not measured, or what else must be said.
+        applies: Whether the bar is for data like this at all: only then does it count that it was not
+            measured.
     """
 
     name: str
     group: str
     requirement: str
     figure: float | None
-    low: float | None
-    high: float | None
+    interval: Interval | None
     met: bool | None
     note: str = ""
+    applies: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -74,10 +76,10 @@ class Bar:
             "group": self.group,
             "requirement": self.requirement,
             "figure": self.figure,
-            "low": self.low,
-            "high": self.high,
+            "interval": interval_json(self.interval),
             "met": self.met,
             "note": self.note,
+            "applies": self.applies,
         }
 
 
@@ -207,7 +209,7 @@ def _cold_start(sections: EvaluationSections) -> Iterator[Bar]:
             f"coverage of {COVERAGE_NOMINAL:.0%} intervals",
             "cold start",
             f"{low:.2f} to {high:.2f}",
-            Interval(point.empirical, point.low, point.high, 0),
+            point.empirical,
             least=low,
             most=high,
         )
@@ -219,11 +221,14 @@ def _reranking(sections: EvaluationSections) -> Iterator[Bar]:
         before, after = slates.traffic.before.language_gini, slates.traffic.after.language_gini
         name, requirement = "creator-language exposure Gini", f"at most {LANGUAGE_GINI:.2f}"
         if before is not None and after is not None and before.value > COMPARABLE_GINI:
-            yield Bar(
-                name, "re-ranking", requirement, after.value, after.low, after.high, None,
+            note = (
                 f"for traffic whose Gini is about {LANGUAGE_GINI_TODAY}; in relevance order it is "
-                f"{before.value:.2f} here",
-            )  # fmt: skip
+                f"{before.value:.2f} here"
+            )
+            yield Bar(name, "re-ranking", requirement, after.value, after, None, note, applies=False)
+        elif after is None:
+            note = "fewer than two creator languages are known"
+            yield Bar(name, "re-ranking", requirement, None, None, None, note, applies=False)
         else:
             yield _bar(
                 name,
@@ -232,7 +237,6 @@ def _reranking(sections: EvaluationSections) -> Iterator[Bar]:
                 after,
                 most=LANGUAGE_GINI,
                 note=_lowest_gini(sections.frontier),
-                unmeasured="fewer than two creator languages are known",
             )
         yield _bar(
             "share of NDCG@10 lost by re-ranking",
@@ -284,10 +288,9 @@ def _index(sections: EvaluationSections) -> Iterator[Bar]:
             ("recall@500 against exact search", f"at least {INDEX_RECALL:.2f}"),
             ("share of exact search's median time", "at most 1/3"),
         ):
-            yield Bar(
-                name, "index", requirement, None, None, None, None,
-                f"{why}; measure {INDEX_ITEMS:,} items with 'streamrec recommendations index tune'",
-            )  # fmt: skip
+            note = f"{why}; measure {INDEX_ITEMS:,} items with 'streamrec recommendations index tune'"
+            applies = index.item_count >= INDEX_ITEMS
+            yield Bar(name, "index", requirement, None, None, None, note, applies)
         return
     yield _bar(
         "recall@500 against exact search",
@@ -320,10 +323,10 @@ def _bar(
     unmeasured: str = "",
 ) -> Bar:
     if figure is None:
-        return Bar(name, group, requirement, None, None, None, None, unmeasured)
+        return Bar(name, group, requirement, None, None, None, unmeasured)
     met = also and least <= figure.value <= most
-    return Bar(name, group, requirement, figure.value, figure.low, figure.high, met, note)
+    return Bar(name, group, requirement, figure.value, figure, met, note)
 
 
 def _plain_bar(name: str, group: str, requirement: str, figure: float, met: bool, *, note: str = "") -> Bar:
-    return Bar(name, group, requirement, figure, None, None, met, note)
+    return Bar(name, group, requirement, figure, None, met, note)

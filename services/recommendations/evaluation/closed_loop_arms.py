@@ -23,10 +23,11 @@ from services.recommendations.world.policies import PopularityThenRelevance
 from services.recommendations.world.settings import WorldSettings
 from services.recommendations.world.summary import RunSummary
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval, interval_json
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.features.store import ItemTable
-from streamrec.stats.intervals import Interval
+from streamrec.stats.intervals import normal_interval
 from streamrec.training.splits import user_sequences
 
 OLD: Final = "old policy"
@@ -96,9 +97,9 @@ class ArmResult:
         """Plain JSON values."""
         return {
             "summary": self.summary.as_json(),
-            "satisfaction_per_page": _interval_json(self.satisfaction_per_page),
-            "regret_per_page": {name: _interval_json(value) for name, value in self.regret_per_page.items()},
-            "churn_against_old": _interval_json(self.churn_against_old),
+            "satisfaction_per_page": self.satisfaction_per_page.to_json(),
+            "regret_per_page": {name: regret.to_json() for name, regret in self.regret_per_page.items()},
+            "churn_against_old": interval_json(self.churn_against_old),
         }
 
 
@@ -182,7 +183,7 @@ def _result(name: str, runs: Mapping[str, tuple[Run, RunSummary]]) -> ArmResult:
     return ArmResult(
         name=name,
         summary=summary,
-        satisfaction_per_page=_mean_interval(*_linearised(run)),
+        satisfaction_per_page=normal_interval(*_linearised(run)),
         regret_per_page={other: _paired_difference(runs[other][0], run) for other in references},
         churn_against_old=None if old is None or name == OLD else _churn_difference(run, old[0]),
     )
@@ -201,21 +202,9 @@ def _linearised(run: Run) -> tuple[float, NDArray[np.float64]]:
 def _paired_difference(reference: Run, run: Run) -> Interval:
     better, of_better = _linearised(reference)
     value, of_value = _linearised(run)
-    return _mean_interval(better - value, of_better - of_value)
+    return normal_interval(better - value, of_better - of_value)
 
 
 def _churn_difference(run: Run, old: Run) -> Interval:
     difference = old.returned[old.followed].astype(np.float64) - run.returned[run.followed]
-    return _mean_interval(float(difference.mean()), difference - difference.mean())
-
-
-def _mean_interval(value: float, errors: NDArray[np.float64]) -> Interval:
-    """95 % interval of a mean over users with these centred contributions."""
-    half = 1.96 * float(np.sqrt((errors**2).mean() / max(len(errors), 1)))
-    return Interval(value, value - half, value + half, len(errors))
-
-
-def _interval_json(interval: Interval | None) -> dict[str, float] | None:
-    if interval is None:
-        return None
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
+    return normal_interval(float(difference.mean()), difference - difference.mean())

@@ -10,10 +10,9 @@ import numpy as np
 
 from services.recommendations.contracts.candidates import Ranker
 from services.recommendations.evaluation.call_latency import latency_json
-from services.recommendations.evaluation.interval_arithmetic import interval_json
 from services.recommendations.evaluation.stage_latency import RankingRequest, ranking_latency
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval, interval_json
 from streamrec.stats.ratios import bootstrap_ratio
 from streamrec.training.evaluation import ModelEvaluation, paired_difference
 from streamrec.training.model_card import CallLatency

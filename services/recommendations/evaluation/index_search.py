@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT
 from services.recommendations.evaluation.call_latency import latency_json, time_calls
-from services.recommendations.evaluation.interval_arithmetic import interval_json
 from services.recommendations.item_index.index import ItemIndex
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.stats.intervals import Interval, bootstrap_mean
+from streamrec.contracts.intervals import Interval, interval_json
+from streamrec.stats.intervals import bootstrap_mean
 from streamrec.training.model_card import CallLatency
 
 SEARCH_CALL: Final = f"find {CANDIDATE_COUNT} items for one user vector"

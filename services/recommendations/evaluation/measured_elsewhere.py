@@ -6,7 +6,6 @@ tune` a catalogue of the size that the bar is for; what they wrote is read here 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +16,10 @@ from services.recommendations.evaluation.acceptance import (
     INDEX_TIME_SHARE,
     Bar,
 )
+from streamrec.contracts.canonical_json import parse_json
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval
+from streamrec.contracts.results import Result
 
 OLD_POLICY: Final = "old policy"
 SERVED_POLICY: Final = "pipeline as served"
@@ -27,21 +29,26 @@ CHURN: Final = 0.35
 _MAXIMUM_BYTES: Final = 16 * 1024 * 1024
 
 
-def read_figures(path: Path) -> dict[str, Any]:
-    """Read what another command wrote with ``--json``.
+def read_figures(path: Path, schema: str) -> dict[str, Any]:
+    """Read the figures that another command wrote with ``--json``, whatever its verdict was.
+
+    Args:
+        path: The file.
+        schema: The format that the command writes.
 
     Raises:
-        InvalidInputError: The file is missing, too long, or not a JSON object.
+        InvalidInputError: The file is missing, too long, not JSON, or not of that format.
     """
     try:
-        if path.stat().st_size > _MAXIMUM_BYTES:
-            raise InvalidInputError(str(path), f"larger than {_MAXIMUM_BYTES} bytes")
-        figures = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidInputError(str(path), f"not a readable JSON file ({error})") from error
-    if not isinstance(figures, dict):
-        raise InvalidInputError(str(path), "not a JSON object")
-    return figures
+        with path.open("rb") as file:
+            content = file.read(_MAXIMUM_BYTES + 1)
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read ({error.strerror})") from error
+    try:
+        document = parse_json(content, maximum_bytes=_MAXIMUM_BYTES)
+        return dict(Result.from_json(document, schema=schema).content)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}, {error.field}", error.problem) from error
 
 
 def with_other_commands(
@@ -81,24 +88,23 @@ def with_other_commands(
 
 
 def _churn_bars(closed_loop: Mapping[str, Any]) -> list[Bar]:
-    churn = closed_loop[SERVED_POLICY]["summary"]["seven_day_churn"]
-    value, low, high = (float(churn[name]) for name in ("value", "low", "high"))
+    path = f"{SERVED_POLICY}.summary.seven_day_churn"
+    churn = Interval.from_json(closed_loop[SERVED_POLICY]["summary"]["seven_day_churn"], path=path)
     return [
         Bar(
             "seven-day churn of new users",
             "closed loop",
             f"at most {CHURN:.2f}",
-            value,
-            low,
-            high,
-            value <= CHURN,
+            churn.value,
+            churn,
+            churn.value <= CHURN,
         )
     ]
 
 
 def _index_bars(tuning: Mapping[str, Any]) -> list[Bar]:
-    items, recall = int(tuning["item_count"]), tuning["chosen"]["recall"]
-    value, low, high = (float(recall[name]) for name in ("value", "low", "high"))
+    items = int(tuning["item_count"])
+    recall = Interval.from_json(tuning["chosen"]["recall"], path="chosen.recall")
     share = float(tuning["time_share_of_exact"])
     if items < INDEX_ITEMS:
         return []
@@ -108,10 +114,9 @@ def _index_bars(tuning: Mapping[str, Any]) -> list[Bar]:
             "recall@500 against exact search",
             "index",
             f"at least {INDEX_RECALL:.2f}",
-            value,
-            low,
-            high,
-            value >= INDEX_RECALL,
+            recall.value,
+            recall,
+            recall.value >= INDEX_RECALL,
             note,
         ),
         Bar(
@@ -119,7 +124,6 @@ def _index_bars(tuning: Mapping[str, Any]) -> list[Bar]:
             "index",
             "at most 1/3",
             share,
-            None,
             None,
             share <= INDEX_TIME_SHARE,
             note,

@@ -187,7 +187,7 @@ def cold_start_figure(cold_start: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def calibration_figure(coverage: Sequence[Mapping[str, float]]) -> Figure:
+def calibration_figure(coverage: Sequence[Mapping[str, Any]]) -> Figure:
     """Nominal against empirical coverage of predictive intervals, in percent."""
     figure, (axes,) = new_figure(4.8, 4.4)
     nominal = [100 * point["nominal"] for point in coverage]
@@ -199,10 +199,9 @@ def calibration_figure(coverage: Sequence[Mapping[str, float]]) -> Figure:
         solid_capstyle="butt", label=f"wanted at {COVERAGE_NOMINAL:.0%}",
     )  # fmt: skip
     points = [
-        (100 * point["nominal"], {key: 100 * point[name] for key, name in
-                                  (("value", "empirical"), ("low", "low"), ("high", "high"))})
+        (100 * point["nominal"], {key: 100 * point["empirical"][key] for key in ("value", "low", "high")})
         for point in coverage
-    ]  # fmt: skip
+    ]
     _errors(axes, points, ACCENT, "measured, 95 % interval", line=False)
     axes.set_title("Calibration of predictive intervals")
     axes.set_xlabel("nominal coverage, %")
@@ -217,11 +216,11 @@ def frontier_figure(reranking: Mapping[str, Any]) -> Figure:
     figure, (axes, *beside) = new_figure(10.5 if advantages else 7.2, 4.6, columns=2 if advantages else 1)
     for method, color in zip(reranking["frontier"], (ACCENT, COLORS[3], COLORS[0]), strict=False):
         points = sorted(reranking["frontier"][method], key=lambda point: point["weight"])
-        intervals = [(point["gini"], {"value": point[_NDCG], **point}) for point in points]
+        intervals = [(point["gini"], point[_NDCG]) for point in points]
         _errors(axes, intervals, color, _METHODS.get(method, method.replace("_", " ")))
         strongest = points[-1]
         axes.annotate(
-            f"weight {strongest['weight']:g}", (strongest["gini"], strongest[_NDCG]), (5, -11),
+            f"weight {strongest['weight']:g}", (strongest["gini"], strongest[_NDCG]["value"]), (5, -11),
             textcoords="offset points", fontsize=8, color=color,
         )  # fmt: skip
     axes.axvline(LANGUAGE_GINI, color=WARNING, lw=1.2, ls=(0, (4, 2)), label=f"target {LANGUAGE_GINI:.2f}")
@@ -236,8 +235,7 @@ def frontier_figure(reranking: Mapping[str, Any]) -> Figure:
     axes.set_ylabel("NDCG@10, 95 % interval")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False, fontsize=8.5)
     for panel in beside:
-        bounds = (("value", _NDCG), ("low", f"{_NDCG}_low"), ("high", f"{_NDCG}_high"))
-        gains = [(point["gini"], {key: point[name] for key, name in bounds}) for point in advantages]
+        gains = [(point["gini"], point[_NDCG]) for point in advantages]
         panel.axhline(0.0, color=MUTED, lw=1.2)
         _errors(panel, gains, ACCENT, "", line=False)
         panel.set_title("NDCG@10 above greedy MMR at equal Gini")

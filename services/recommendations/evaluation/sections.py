@@ -14,21 +14,20 @@ from services.recommendations.evaluation.index_search import IndexSearch
 from services.recommendations.evaluation.learning_curves import CurvePoint
 from services.recommendations.evaluation.short_histories import ShortHistories
 from services.recommendations.evaluation.slate_exposure import SlateComparison
+from streamrec.contracts.intervals import Interval
 from streamrec.training.model_card import CallLatency
 
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """How often predictive intervals of one nominal coverage hold what came, with an interval."""
+    """How often predictive intervals of one nominal coverage hold what came."""
 
     nominal: float
-    empirical: float
-    low: float
-    high: float
+    empirical: Interval
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"nominal": self.nominal, "empirical": self.empirical, "low": self.low, "high": self.high}
+        return {"nominal": self.nominal, "empirical": self.empirical.to_json()}
 
 
 @dataclass(frozen=True)

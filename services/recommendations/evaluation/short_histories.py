@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import ColdStarter, Segment, UserState
 from services.recommendations.evaluation.held_out_users import HeldOutUser
-from services.recommendations.evaluation.interval_arithmetic import interval_json, shifted
 from services.recommendations.training.histories import segments_by_user
 from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval, interval_json
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
-from streamrec.stats.intervals import Interval
+from streamrec.stats.intervals import shifted
 from streamrec.stats.random_state import generator_for
 from streamrec.stats.ratios import bootstrap_ratio
 from streamrec.training.ranking_metrics import ndcg_at

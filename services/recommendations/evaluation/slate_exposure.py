@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Candidates, Reranker, UserState
-from services.recommendations.evaluation.interval_arithmetic import interval_json, shifted
 from services.recommendations.evaluation.request_sample import RequestSample
 from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval, interval_json
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.stats.exposure import GroupExposure, group_exposure
 from streamrec.stats.inequality import gini
-from streamrec.stats.intervals import Interval
+from streamrec.stats.intervals import basic_interval, shifted, within
 from streamrec.stats.ratios import bootstrap_ratio
 from streamrec.training.ranking_metrics import ndcg_at
 
@@ -192,8 +192,7 @@ def gini_interval(exposure: NDArray[np.float64], *, seed: int) -> Interval | Non
     groups = sums.shape[1]
     values = sums @ (2.0 * np.arange(1, groups + 1) - groups - 1) / (groups * sums.sum(axis=1))  # as `gini`
     value = gini(exposure.sum(axis=0))
-    low, high = np.clip(2.0 * value - np.quantile(values, [0.975, 0.025]), 0.0, 1.0)
-    return Interval(value, float(low), float(high), users)
+    return within(basic_interval(value, values, confidence=0.95, units=users), 0.0, 1.0)
 
 
 def _change(

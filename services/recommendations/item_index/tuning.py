@@ -109,7 +109,7 @@ def tune(
     seed: int = 1,
     progress: Progress,
 ) -> TuningReport:
-    """Measure and choose.
+    """Measure and choose; see `TuningReport.reaches_limits` for whether anything was good enough.
 
     Args:
         item_ids: Length n.
@@ -122,7 +122,7 @@ def tune(
         progress: Shows the indexes built.
 
     Raises:
-        InvalidInputError: Too few queries, or nothing reaches the limits.
+        InvalidInputError: Too few queries.
     """
     if len(queries) < 2 * MINIMUM_QUERIES:
         raise InvalidInputError(
@@ -152,21 +152,13 @@ def tune(
                 continue
         progress.finish(note=_note(chosen))
         return TuningReport(len(item_ids), vectors.shape[1], limits, measurements, chosen, exact)
-    raise InvalidInputError(
-        "limits",
-        f"nothing measured finds {limits.minimum_recall:.1%} within {limits.maximum_memory_bytes:,} bytes, "
-        "exact search included; allow more memory or a lower recall",
-    )
+    progress.finish(note="nothing reaches the limits")
+    return TuningReport(len(item_ids), vectors.shape[1], limits, measurements, exact, exact)
 
 
 def eligible(measurements: Sequence[Measurement], limits: TuningLimits) -> list[Measurement]:
     """What reaches the limits, best first: the fastest, and of a tie exact search, then the smallest."""
-    left = [
-        measurement
-        for measurement in measurements
-        if measurement.recall.low >= limits.minimum_recall
-        and measurement.memory_bytes <= limits.maximum_memory_bytes
-    ]
+    left = [measurement for measurement in measurements if measurement.reaches(limits)]
     ordered: list[Measurement] = []
     while left:
         fastest_ms = min(measurement.median_ms for measurement in left)

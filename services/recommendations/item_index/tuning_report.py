@@ -9,7 +9,7 @@ from typing import Any, Final
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT
 from services.recommendations.item_index.settings import IndexChoice, IndexKind, IndexSettings
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval
 
 _SHORT: Final = {
     "list_count": "lists",
@@ -65,6 +65,10 @@ class Measurement:
     memory_bytes: int
     build_s: float
 
+    def reaches(self, limits: TuningLimits) -> bool:
+        """Whether recall, by its lower bound, and memory are within the limits."""
+        return self.recall.low >= limits.minimum_recall and self.memory_bytes <= limits.maximum_memory_bytes
+
     @property
     def parameters(self) -> Mapping[str, float]:
         """The settings that matter to this kind, by name."""
@@ -92,7 +96,7 @@ class Measurement:
         return {
             "kind": self.settings.kind.value,
             "parameters": dict(self.parameters),
-            "recall": {"value": self.recall.value, "low": self.recall.low, "high": self.recall.high},
+            "recall": self.recall.to_json(),
             "median_ms": self.median_ms,
             "p99_ms": self.p99_ms,
             "memory_bytes": self.memory_bytes,
@@ -110,7 +114,7 @@ class TuningReport:
         limits: What had to be reached.
         exact: Exact search on the users that the choice was made on.
         measurements: All of them, on the same users, exact search first.
-        chosen: The choice on the other users.
+        chosen: The choice on the other users; exact search where nothing reaches the limits.
         chosen_exact: Exact search on the other users.
     """
 
@@ -125,6 +129,11 @@ class TuningReport:
     def exact(self) -> Measurement:
         """Exact search on the users that the choice was made on."""
         return self.measurements[0]
+
+    @property
+    def reaches_limits(self) -> bool:
+        """Whether the choice reaches the limits on the users that it was not made on."""
+        return self.chosen.reaches(self.limits)
 
     def choice(self) -> IndexChoice:
         """What training should build.

@@ -15,6 +15,7 @@ from services.recommendations.jobs.evaluated_models import EvaluatedModels
 from services.recommendations.jobs.evaluation_sections import SECTION_MODELS, measure_sections
 from services.recommendations.jobs.training import TrainingJob, TrainingSettings
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.registry.model_registry import ModelRegistry
@@ -47,7 +48,7 @@ class EvaluationReport:
     """
 
     evaluations: Mapping[str, ModelEvaluation]
-    comparisons: Mapping[str, Mapping[str, float]]
+    comparisons: Mapping[str, Interval]
     sections: EvaluationSections
     bars: tuple[Bar, ...]
 
@@ -56,7 +57,7 @@ class EvaluationReport:
         return {
             **evaluation_report(self.evaluations),
             "comparisons": {
-                f"ranker - {name}": {"ndcg@10": dict(difference)}
+                f"ranker - {name}": {"ndcg@10": difference.to_json()}
                 for name, difference in self.comparisons.items()
             },
             **self.sections.to_json(),
@@ -114,7 +115,7 @@ def evaluate_job(job: TrainingJob, chosen: Sequence[str]) -> EvaluationReport:
     return EvaluationReport(evaluations, _comparisons(evaluations, seed), sections, bars)
 
 
-def _comparisons(evaluations: Mapping[str, ModelEvaluation], seed: int) -> dict[str, dict[str, float]]:
+def _comparisons(evaluations: Mapping[str, ModelEvaluation], seed: int) -> dict[str, Interval]:
     ranker = evaluations.get("ranker")
     if ranker is None:
         return {}
@@ -123,10 +124,6 @@ def _comparisons(evaluations: Mapping[str, ModelEvaluation], seed: int) -> dict[
         for name, other in evaluations.items()
         if name != "ranker" and np.array_equal(other.users, ranker.users)
     }
-    differences = {
-        name: paired_difference(ranker, other, "ndcg@10", seed=seed) for name, other in comparable.items()
-    }
     return {
-        name: {"value": interval.value, "low": interval.low, "high": interval.high}
-        for name, interval in differences.items()
+        name: paired_difference(ranker, other, "ndcg@10", seed=seed) for name, other in comparable.items()
     }

@@ -13,8 +13,9 @@ from services.recommendations.reranking.batch import Slates
 from services.recommendations.reranking.greedy_mmr import greedy_mmr, scarcity_bonus
 from services.recommendations.reranking.price_fit import Floats, PriceFit, Traffic, fit_at
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval
 from streamrec.stats.inequality import gini
-from streamrec.stats.intervals import Interval, bootstrap_mean
+from streamrec.stats.intervals import bootstrap_mean
 
 WEIGHTS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 """Factors on the fitted prices; 1 is what serves."""
@@ -39,17 +40,13 @@ class FrontierPoint:
     held_out_ndcg: Interval
     expected_ndcg: Interval
 
-    def to_json(self) -> dict[str, float]:
-        """Plain JSON values; ``ndcg@10`` and its bounds are of the held-out items."""
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; ``ndcg@10`` is of the held-out items."""
         return {
             "weight": self.weight,
             "gini": self.gini,
-            "ndcg@10": self.held_out_ndcg.value,
-            "low": self.held_out_ndcg.low,
-            "high": self.held_out_ndcg.high,
-            "expected_ndcg@10": self.expected_ndcg.value,
-            "expected_low": self.expected_ndcg.low,
-            "expected_high": self.expected_ndcg.high,
+            "ndcg@10": self.held_out_ndcg.to_json(),
+            "expected_ndcg@10": self.expected_ndcg.to_json(),
         }
 
 
@@ -69,12 +66,14 @@ class Advantage:
     held_out_ndcg: Interval
     expected_ndcg: Interval
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        found: dict[str, float] = {"weight": self.weight, "gini": self.gini}
-        for name, interval in (("ndcg@10", self.held_out_ndcg), ("expected_ndcg@10", self.expected_ndcg)):
-            found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-        return found
+        return {
+            "weight": self.weight,
+            "gini": self.gini,
+            "ndcg@10": self.held_out_ndcg.to_json(),
+            "expected_ndcg@10": self.expected_ndcg.to_json(),
+        }
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from services.recommendations.world.catalogue import WorldCatalogue
 from services.recommendations.world.labels import LANGUAGES
 from services.recommendations.world.simulation import Run
 from services.recommendations.world.users import UserTable
+from streamrec.contracts.intervals import Interval, interval_json
 from streamrec.stats.inequality import gini
-from streamrec.stats.intervals import Interval, bootstrap_mean
+from streamrec.stats.intervals import bootstrap_mean
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class RunSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
-        return asdict(self)
+        return {**asdict(self), "seven_day_churn": interval_json(self.seven_day_churn)}
 
 
 def summarise(

@@ -81,7 +81,7 @@ def report(case):
 
 def test_the_sweep_is_on_the_size_asked_for_with_the_users_there_are(report, case):
     assert report.item_count == 2 * ITEMS
-    assert report.exact.recall.count == 25
+    assert report.exact.recall.n == 25
     assert report.measurements[-1].settings == IndexSettings(exact_limit=0, seed=1)
     with pytest.raises(InvalidInputError, match="item_count"):
         tune_retriever(
@@ -156,7 +156,7 @@ def test_the_command_needs_a_champion_and_a_plot_with_a_known_ending(case, tmp_p
     assert "plot.jpg" in wrong.output
 
 
-def test_the_command_writes_choice_and_figures(case, tmp_path: Path):
+def test_the_command_writes_choice_and_figures(case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     retriever, dataset = case
     write_folder(tmp_path / "data", dataset)
     place = Workspace(tmp_path / "var")
@@ -178,9 +178,25 @@ def test_the_command_writes_choice_and_figures(case, tmp_path: Path):
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["retrieval"] == "recommendations-retrieval@1"
     assert figures["measurements"][0]["recall"]["value"] == 1.0
+    assert (figures["schema"], figures["verdict"], figures["reasons"]) == (
+        "streamrec.index_tuning.v1",
+        "passed",
+        [],
+    )
+    assert shown.stdout.splitlines()[-1] == "passed"
     written = CliRunner().invoke(app, run)
     assert written.exit_code == 0, written.output
     choice = read_choice(index_choice_file(place))
     assert choice is not None
     assert choice.item_count == ITEMS
     assert choice.evidence["chosen"]["recall"]["low"] >= 0.99
+
+    # Nothing fits into so little memory: the command says so, and what was chosen before stays.
+    monkeypatch.setattr("services.recommendations.commands.index._MEBIBYTE", 1)
+    failed = CliRunner().invoke(app, [*run, "--maximum-memory-mib", "100"])
+    assert failed.exit_code == 3, failed.output
+    assert failed.stdout.splitlines()[-1].startswith(
+        "failed: no index measured finds 99.00% within 100 bytes"
+    )
+    assert json.loads((tmp_path / "figures.json").read_text())["verdict"] == "failed"
+    assert read_choice(place.index_choice) == choice

@@ -89,6 +89,7 @@ def test_an_error_of_several_lines_becomes_one(runner, monkeypatch):
     monkeypatch.setattr("streamrec.command_line.composition.load_data_folder", fail)
     result = runner.invoke(app, ["features", "materialize", "--data", "x"])
     assert result.stderr == "error: first second\n"
+    assert result.exit_code == 1  # a dependency that does not answer is nobody's wrong input
 
 
 def test_a_missing_package_names_the_extra_and_a_defect_keeps_its_traceback(runner, monkeypatch):

@@ -43,7 +43,7 @@ def test_no_values_are_none_and_never_nan():
     assert figures["p99_ms"] is None
     json.dumps(figures, allow_nan=False)
     assert latency_histogram([]) == {"edges_ms": [], "counts": []}
-    assert share_interval([], seed=1)["value"] is None
+    assert share_interval([], seed=1) is None
 
 
 def test_errors_are_counted_and_do_not_enter_shares_and_percentiles():
@@ -106,6 +106,6 @@ def test_share_interval_is_reproducible_and_holds_the_mean():
     outcomes = [1.0] * 20 + [0.0] * 80
     first = share_interval(outcomes, seed=3)
     assert first == share_interval(outcomes, seed=3)
-    assert first["value"] == pytest.approx(0.2)
-    assert first["low"] < 0.2 < first["high"]
-    assert first["count"] == 100
+    assert first.value == pytest.approx(0.2)
+    assert first.low < 0.2 < first.high
+    assert first.n == 100

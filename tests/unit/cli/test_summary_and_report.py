@@ -223,7 +223,14 @@ def test_a_run_in_which_nothing_was_answered_has_a_report(run, data, models, eva
 
 @pytest.fixture(scope="module")
 def sections():
-    bar = {"group": "retrieval", "requirement": "at least 0.4", "figure": 0.5, "low": 0.45, "high": 0.55}
+    bar = {
+        "group": "retrieval",
+        "requirement": "at least 0.4",
+        "figure": 0.5,
+        "interval": {"value": 0.5, "low": 0.45, "high": 0.55},
+        "applies": True,
+    }
+    unmeasured = {**bar, "met": None, "figure": None, "interval": None}
     slates = {
         "creator_language_gini": interval(0.48),
         "creator_gini": 0.911,
@@ -239,13 +246,14 @@ def sections():
     return {
         "bars": [
             {**bar, "name": HOSTILE, "met": True, "note": ""},
-            {**bar, "name": "student time", "met": False, "low": None, "high": None, "note": "slow machine"},
-            {**bar, "name": "index", "met": None, "figure": None, "low": None, "high": None, "note": HOSTILE},
+            {**bar, "name": "student time", "met": False, "interval": None, "note": "slow machine"},
+            {**unmeasured, "name": "coverage", "note": ""},
+            {**unmeasured, "name": "index", "applies": False, "note": HOSTILE},
         ],
         "cold_start": {
             "overall": short,
             "by_history_length": {"0": short, "1": short},
-            "coverage": [{"nominal": 0.9, "empirical": 0.9, "low": 0.88, "high": 0.92}],
+            "coverage": [{"nominal": 0.9, "empirical": interval(0.9)}],
         },
         "reranking": {
             "users": 900,
@@ -253,7 +261,7 @@ def sections():
             "after": slates,
             "ndcg@10_loss": interval(0.01),
             "latency": None,
-            "frontier": {"ours": [{"weight": 1.0, "gini": 0.3, "ndcg@10": 0.1, "low": 0.09, "high": 0.11}]},
+            "frontier": {"ours": [{"weight": 1.0, "gini": 0.3, "ndcg@10": interval(0.1)}]},
             "advantages": [],
         },
         "learning_curves": {
@@ -265,7 +273,14 @@ def sections():
 def test_the_report_shows_what_the_models_are_held_to(run, data, models, evaluation, served, sections):
     page = render_report(build_summary(run, data, models, {**evaluation, **sections}, served))
     assert page.count("data:image/png;base64,") == 6 + 4
-    for text in ("What the models are held to", "student time", "slow machine", "0.4500", "not measured"):
+    for text in (
+        "What the models are held to",
+        "student time",
+        "slow machine",
+        "0.4500",
+        "not measured",
+        "does not apply",
+    ):
         assert text in page, text
     for figure in ("0.911", "22.2 %"):
         assert figure in page, figure

@@ -24,6 +24,7 @@ from services.recommendations.world.settings import WorldSettings
 from streamrec.contracts.errors import DataFolderError, InvalidInputError
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.dataset import load_dataset
+from streamrec.stats.intervals import normal_interval
 
 SETTINGS = WorldSettings(users=40, items=300, seed=205)
 SMALL = PipelineSettings(candidate_count=40)
@@ -48,7 +49,7 @@ def test_arms_are_run_over_the_same_users_and_compared(models, folder):
         pipeline=SMALL,
     )
     assert list(results) == names
-    assert all(result.summary.seven_day_churn.count == 80 for result in results.values())
+    assert all(result.summary.seven_day_churn.n == 80 for result in results.values())
     served, old = results[PIPELINE], results[OLD]
     difference = served.summary.seven_day_churn.value - old.summary.seven_day_churn.value
     assert served.churn_against_old.value == pytest.approx(difference)
@@ -74,7 +75,7 @@ def test_who_knows_every_taste_satisfies_more(models, folder):
 def test_the_interval_of_a_page_is_that_of_the_bootstrap_over_users(folder):
     policy = closed_loop_arms.old_policy(SETTINGS, load_dataset(folder))
     run, _ = run_arm(SETTINGS, policy, 400, SilentProgress())
-    interval = closed_loop_arms._mean_interval(*closed_loop_arms._linearised(run))
+    interval = normal_interval(*closed_loop_arms._linearised(run))
     rng = np.random.default_rng(0)
     drawn = rng.integers(400, size=(4000, 400))
     ratios = run.satisfaction[drawn].sum(axis=1) / run.pages[drawn].sum(axis=1)

@@ -39,18 +39,18 @@ def test_gaussian_intervals_cover_what_they_claim_where_the_model_is_right(model
     points = coverage(*world_of(model, tail=None, seed=1), rng=np.random.default_rng(0))
     assert [point.nominal for point in points] == list(NOMINAL_COVERAGES)
     for point in points:
-        assert point.empirical == pytest.approx(point.nominal, abs=0.025)
-        assert point.low < point.empirical < point.high
+        assert point.empirical.value == pytest.approx(point.nominal, abs=0.025)
+        assert point.empirical.low < point.empirical.value < point.empirical.high
 
 
 def test_other_tails_are_uncovered_until_the_widths_are_fitted(model):
     placed, cases = world_of(model, tail=2, seed=2)
     before = coverage(placed, cases, rng=np.random.default_rng(0))
-    assert abs(before[4].empirical - 0.9) > 0.05
+    assert abs(before[4].empirical.value - 0.9) > 0.05
     fitted = fit_interval_widths(placed, cases)
     fresh, held_out = world_of(model, tail=2, seed=3)
     for point in coverage(replace_widths(fresh, fitted), held_out, rng=np.random.default_rng(0)):
-        assert point.empirical == pytest.approx(point.nominal, abs=0.03)
+        assert point.empirical.value == pytest.approx(point.nominal, abs=0.03)
 
 
 def replace_widths(model, widths):

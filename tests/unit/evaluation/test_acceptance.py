@@ -13,7 +13,7 @@ from services.recommendations.evaluation.slate_exposure import (
     SlateComparison,
     SlateFigures,
 )
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval, IntervalMethod
 from streamrec.training.evaluation import ModelEvaluation
 from streamrec.training.model_card import CallLatency
 
@@ -23,7 +23,7 @@ BASELINES = ("popularity", "itemknn", "ease")
 
 
 def interval(value, width=0.01):
-    return Interval(value, value - width, value + width, 500)
+    return Interval(value, value - width, value + width, 0.95, IntervalMethod.PERCENTILE_BOOTSTRAP, 500)
 
 
 def model(ndcg, *, hit=0.1, recall=0.5, width=0.01):
@@ -88,7 +88,7 @@ def cold_start(gain):
 
 
 def test_cold_start_is_held_to_its_gain_and_its_coverage():
-    points = (CoveragePoint(0.5, 0.5, 0.4, 0.6), CoveragePoint(0.9, 0.94, 0.93, 0.95))
+    points = (CoveragePoint(0.5, interval(0.5, 0.1)), CoveragePoint(0.9, interval(0.94, 0.01)))
     found = bars(sections=EvaluationSections(cold_start=cold_start(interval(0.25, 0.2)), coverage=points))
     assert found["gain of 0 to 5 known over popularity per segment"].met is True
     assert found["coverage of 90% intervals"].met is False
@@ -134,8 +134,8 @@ def test_a_bar_is_plain_json():
         "group": "retrieval",
         "requirement": "at least 0.5000",
         "figure": 0.5,
-        "low": 0.49,
-        "high": 0.51,
+        "interval": interval(0.5).to_json(),
         "met": True,
         "note": "",
+        "applies": True,
     }

@@ -48,9 +48,7 @@ def report():
         {
             "weight": weight,
             "gini": 0.48 - 0.1 * weight,
-            "ndcg@10": 0.1 - 0.004 * weight,
-            "low": 0.08,
-            "high": 0.11,
+            "ndcg@10": interval(0.1 - 0.004 * weight),
         }
         for weight in (0.0, 0.5, 1.0, 2.0)
     ]
@@ -61,7 +59,7 @@ def report():
             "by_history_length": lengths,
             "overall": lengths["3"],
             "coverage": [
-                {"nominal": n, "empirical": n - 0.01, "low": n - 0.03, "high": n + 0.01}
+                {"nominal": n, "empirical": {"value": n - 0.01, "low": n - 0.03, "high": n + 0.01}}
                 for n in (0.5, 0.7, 0.9)
             ],
         },
@@ -114,9 +112,7 @@ def test_axes_and_titles_say_what_is_shown(report):
 
 def test_the_distance_to_greedy_mmr_stands_beside_the_frontier(report):
     assert len(evaluation_figures(report)["frontier"].axes) == 1
-    report["reranking"]["advantages"] = [
-        {"weight": 0.1, "gini": 0.4, "ndcg@10": 0.004, "ndcg@10_low": 0.001, "ndcg@10_high": 0.008}
-    ]
+    report["reranking"]["advantages"] = [{"weight": 0.1, "gini": 0.4, "ndcg@10": interval(0.004)}]
     _, beside = evaluation_figures(report)["frontier"].axes
     assert "greedy MMR" in beside.get_title(loc="left")
 

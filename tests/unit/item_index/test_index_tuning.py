@@ -11,16 +11,15 @@ from services.recommendations.item_index.tuning import Queries, candidate_settin
 from services.recommendations.item_index.tuning_report import Measurement, TuningLimits
 from services.recommendations.jobs.index_tuning import replicated
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.intervals import Interval, IntervalMethod
 from streamrec.contracts.progress import SilentProgress
-from streamrec.stats.intervals import Interval
 
 LIMITS = TuningLimits(candidate_count=20)
 
 
 def measured(kind: IndexKind, low: float, median_ms: float, memory_bytes: int = 10) -> Measurement:
-    return Measurement(
-        IndexSettings(kind=kind), Interval(low + 0.001, low, 1.0, 50), median_ms, 9.0, memory_bytes, 1.0
-    )
+    recall = Interval(min(low + 0.001, 1.0), low, 1.0, 0.95, IntervalMethod.PERCENTILE_BOOTSTRAP, 50)
+    return Measurement(IndexSettings(kind=kind), recall, median_ms, 9.0, memory_bytes, 1.0)
 
 
 def test_the_fastest_that_surely_finds_enough_is_chosen():
@@ -94,7 +93,7 @@ def test_a_sweep_measures_what_was_really_found():
             true = set(exact.search_rows(vector, 20, excluded)[0].tolist())
             shares.append(len(true & set(index.search_rows(vector, 20, excluded)[0].tolist())) / 20)
         assert measurement.recall.value == pytest.approx(np.mean(shares))
-        assert measurement.recall.count == 40
+        assert measurement.recall.n == 40
         assert 0.0 < measurement.median_ms <= measurement.p99_ms
         assert measurement.memory_bytes > vectors.nbytes
     recalls = {m.settings.kind for m in report.measurements if m.recall.low >= LIMITS.minimum_recall}
@@ -118,27 +117,29 @@ def test_a_choice_is_exact_where_nothing_was_measured():
         progress=SilentProgress(),
     )
     assert report.chosen is report.chosen_exact
+    assert report.reaches_limits
     assert report.choice().settings == IndexSettings()  # the default is exact here, and beyond
     approximate = replace(report, item_count=90_000, chosen=measured(IndexKind.IVF_FLAT, 0.995, 0.1))
     assert approximate.choice().settings == IndexSettings(kind=IndexKind.IVF_FLAT, exact_limit=45_000)
     assert replace(report, item_count=90_000).choice().settings == IndexSettings(exact_limit=90_000)
 
 
-def test_too_few_users_or_too_little_memory_is_refused():
+def test_too_few_users_are_refused_and_too_little_memory_fails():
     rng = np.random.default_rng(4)
     vectors = clusters(100, rng)
     ids = tuple(map(str, range(100)))
     with pytest.raises(InvalidInputError, match="39 users"):
         tune(ids, vectors, queries_near(vectors, 39, rng), LIMITS, progress=SilentProgress())
-    with pytest.raises(InvalidInputError, match="more memory"):
-        tune(
-            ids,
-            vectors,
-            queries_near(vectors, 40, rng),
-            replace(LIMITS, maximum_memory_bytes=10),
-            kinds=(),
-            progress=SilentProgress(),
-        )
+    report = tune(
+        ids,
+        vectors,
+        queries_near(vectors, 40, rng),
+        replace(LIMITS, maximum_memory_bytes=10),
+        kinds=(),
+        progress=SilentProgress(),
+    )
+    assert not report.reaches_limits
+    assert report.chosen.settings.kind is IndexKind.EXACT
     with pytest.raises(InvalidInputError, match="minimum_recall"):
         TuningLimits(minimum_recall=1.0)
 

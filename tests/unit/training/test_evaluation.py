@@ -100,7 +100,7 @@ def test_metrics_equal_a_plain_second_implementation() -> None:
     for metric in METRICS:
         interval = result.metrics[metric]
         assert interval.low < interval.value < interval.high
-        assert interval.count == USER_COUNT
+        assert interval.n == USER_COUNT
 
 
 class Recorder:
@@ -143,7 +143,14 @@ def test_the_report_is_plain_json_with_the_agreed_keys() -> None:
     report = evaluation_report({"popularity": evaluate(RandomOrder(1, split), split, seed=0)})
     again = json.loads(json.dumps(report, allow_nan=False))
     assert set(again["models"]["popularity"]) == {"hit@10", "ndcg@10", "recall@500"}
-    assert set(again["models"]["popularity"]["recall@500"]) == {"value", "low", "high"}
+    assert set(again["models"]["popularity"]["recall@500"]) == {
+        "value",
+        "low",
+        "high",
+        "level",
+        "method",
+        "n",
+    }
     small = again["breakdowns"]["creator_language"]["popularity"]["fr"]
     assert small == {"count": small["count"], "metrics": None}
     assert again["protocol"]["users"] == {"popularity": USER_COUNT}

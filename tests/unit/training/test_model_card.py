@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamrec.stats.intervals import Interval
+from streamrec.contracts.intervals import Interval, IntervalMethod
 from streamrec.training.evaluation import GroupEvaluation
 from streamrec.training.model_card import (
     MAXIMUM_ROWS,
@@ -24,7 +24,7 @@ HOSTILE = "x|y `<script>`\n# heading\x1b[31m\u202e"
 
 
 def figures(value):
-    return {"ndcg@10": Interval(value, value / 2, 2 * value, 40)}
+    return {"ndcg@10": Interval(value, value / 2, 2 * value, 0.95, IntervalMethod.PERCENTILE_BOOTSTRAP, 40)}
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_an_arm_is_reproducible_and_sees_new_users_only():
     assert first == run_new_users(SETTINGS, FirstUnseen(), 300, SilentProgress())
     assert first.new_users == first.users == 300
     assert first.seven_day_churn is not None
-    assert first.seven_day_churn.count == 300
+    assert first.seven_day_churn.n == 300
     # A search may come before the first page, nothing else.
     assert policy.observations[0].lengths.max() <= 1
     assert all(user_id.startswith("new-") for user_id in policy.observations[0].table.user_ids)

@@ -7,8 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Final
 
+from streamrec.contracts.results import Reason, Result, Verdict
 from streamrec.datasets.writer import REPORT_FILE
+
+DATA_IMPORT_SCHEMA: Final = "streamrec.data_import.v1"
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,31 @@ class ImportReport:
         """Rows in quarantine."""
         return sum(self.quarantined.values())
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; the same import gives the same ones, so they name no path or time."""
+        return {
+            "files": [asdict(file) for file in self.files],
+            "interactions": self.interactions,
+            "items": self.items,
+            "users": self.users,
+        }
+
+
+def import_result(report: ImportReport) -> Result:
+    """An import that wrote a data folder has passed; what it quarantined stands in the reasons."""
+    reasons = [
+        Reason(
+            "quarantined",
+            f"files.{position}.quarantined.{cause}",
+            f"{rows:,} of {file.rows_read:,} rows of {file.file} are quarantined: {cause.replace('_', ' ')}",
+        )
+        for position, file in enumerate(report.files)
+        for cause, rows in file.quarantined.items()
+    ]
+    return Result(DATA_IMPORT_SCHEMA, Verdict.PASSED, tuple(reasons), report.to_json())
+
 
 def write_report(folder: Path, report: ImportReport) -> None:
-    """Write the report beside the data: the same import gives the same bytes, so it names no path or time."""
-    content = {
-        "files": [asdict(file) for file in report.files],
-        "interactions": report.interactions,
-        "items": report.items,
-        "users": report.users,
-    }
+    """Write the report beside the data."""
+    content = report.to_json()
     (folder / REPORT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

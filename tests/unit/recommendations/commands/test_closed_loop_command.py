@@ -17,6 +17,7 @@ from services.recommendations.pipeline.pipeline import PipelineSettings
 from services.recommendations.world.generate import generate_world
 from services.recommendations.world.settings import WorldSettings
 from streamrec.contracts.progress import SilentProgress
+from streamrec.contracts.results import Verdict
 from streamrec.datasets.dataset import load_dataset
 
 SETTINGS = WorldSettings(users=40, items=300, seed=205)
@@ -79,11 +80,12 @@ def test_the_command_runs_the_arms_that_are_asked_for_and_writes_them(models, fo
         str(tmp_path / "out.json"),
     ]
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert result.exit_code == Verdict(written["verdict"]).exit_status, result.output
+    assert result.stdout.splitlines()[-1].startswith(written["verdict"])
     assert asked["world"] == SETTINGS
     assert asked["training"] == TrainingSettings.quick()
-    written = json.loads((tmp_path / "out.json").read_text())
-    assert list(written) == [OLD, PIPELINE]
+    assert list(written) == ["schema", "verdict", "reasons", OLD, PIPELINE]
     assert written[PIPELINE]["summary"]["new_users"] == 30
 
 

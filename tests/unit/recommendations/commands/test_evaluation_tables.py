@@ -23,10 +23,10 @@ def bar(name, group, met, note=""):
         "group": group,
         "requirement": "at least 0.4",
         "figure": figure,
-        "low": figure,
-        "high": figure,
+        "interval": None if figure is None else {"value": figure, "low": figure, "high": figure},
         "met": met,
         "note": note,
+        "applies": True,
     }
 
 
@@ -62,7 +62,7 @@ def report():
         "cold_start": {
             "overall": short,
             "by_history_length": {"0": {**short, "gain": None}, "5": short},
-            "coverage": [{"nominal": 0.9, "empirical": 0.905, "low": 0.89, "high": 0.92}],
+            "coverage": [{"nominal": 0.9, "empirical": {"value": 0.905, "low": 0.89, "high": 0.92}}],
         },
         "reranking": {
             "users": 900,
