@@ -223,7 +223,11 @@ def test_a_private_key_shows_and_leaves_nothing():
     assert SigningKey.from_pem(KEY.to_pem()).key_id == KEY.key_id
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", KEY.public.to_pem(), KEY.to_pem()[:-30]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"garbage", KEY.public.to_pem(), KEY.to_pem()[:-30]],
+    ids=["nothing", "garbage", "a public key", "a cut key"],
+)
 def test_what_is_no_private_key_is_refused_without_being_quoted(content):
     with pytest.raises(InvalidInputError, match="signing_key") as caught:
         SigningKey.from_pem(content)
