@@ -162,7 +162,7 @@ class RecommendationPipeline:
         cold, found = await self._find(user, count, request_id, weight, check, trace, deadline)
         if cold is None and found is None:
             return self._popular(user, k, seen, trace)
-        # Whoever failed has nothing to say, whatever the weights.
+        # Where cold start failed, only the candidates of retrieval are left.
         weight = weight if cold is not None else 0.0
         rung = Rung.RANKED
         ordered = _merged(cold, found, weight, count)
