@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.recommendations.world.closed_loop import observable_catalogue, run_new_users
+from services.recommendations.world.closed_loop import observable_catalogue, run_arm
 from services.recommendations.world.generate import generate_world
 from services.recommendations.world.policies import (
     DayLog,
@@ -72,8 +72,7 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Policy]:
 @pytest.fixture(scope="module")
 def arms(policies: dict[str, Policy]) -> dict[str, RunSummary]:
     return {
-        name: run_new_users(SETTINGS, policy, NEW_USERS, SilentProgress())
-        for name, policy in policies.items()
+        name: run_arm(SETTINGS, policy, NEW_USERS, SilentProgress())[1] for name, policy in policies.items()
     }
 
 
@@ -100,7 +99,7 @@ def test_where_satisfaction_has_no_effect_the_truth_does_not_help(policies: dict
         retention=RetentionSettings(leave_range=0.0, return_slope=0.0, return_base=1.0),
     )
     oracle, guess = (
-        run_new_users(indifferent, policies[name], NEW_USERS, SilentProgress()).seven_day_churn
+        run_arm(indifferent, policies[name], NEW_USERS, SilentProgress())[1].seven_day_churn
         for name in ("oracle", "random")
     )
     assert abs(oracle.value - guess.value) < 0.03

@@ -1,4 +1,4 @@
-"""How long work reports that it moves, without knowing who shows it."""
+"""The port by which long-running work reports its progress, without knowing how it is shown."""
 
 from __future__ import annotations
 

@@ -31,4 +31,4 @@ class MemoryEventLog:
         return assemble(records)
 
     def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
+        """Do nothing: nothing is held open."""

@@ -1,4 +1,4 @@
-"""The registry without MLflow: for tests and for processes that need no memory of yesterday."""
+"""The registry without MLflow, in memory: for tests and for processes that need not keep their models."""
 
 from __future__ import annotations
 

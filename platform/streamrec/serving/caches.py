@@ -58,11 +58,6 @@ class TtlCache(Generic[K, V]):
             self._entries.move_to_end(key)
             return value
 
-    def put(self, key: K, value: V) -> None:
-        """Store a value that is known to be current; the least recently used one goes if there is no room."""
-        with self._lock:
-            self._store(key, value)
-
     def invalidate(self, key: K) -> None:
         """Forget ``key``, and keep loads of it that are under way from storing what they read."""
         with self._lock:

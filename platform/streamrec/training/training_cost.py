@@ -63,7 +63,7 @@ def _cpu_seconds() -> float:
 def _reset_peak() -> bool:
     try:
         _RESET_FILE.write_text(_RESET_PEAK)
-    except OSError:  # another system, or a sandbox that forbids it: the caller is told by the answer
+    except OSError:  # another system, or a sandbox that forbids it: the return value says so
         return False
     return True
 

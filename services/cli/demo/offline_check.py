@@ -10,9 +10,10 @@ import numpy as np
 
 from services.cli.demo.audience import Visit
 from services.cli.demo.client import RecommendationClient
-from services.recommendations.contracts.candidates import Candidates, UserState
+from services.recommendations.contracts.candidates import UserState
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline
+from services.recommendations.reranking.relevance_order import RelevanceOrder
 from streamrec.contracts.progress import Progress
 from streamrec.features.store import ItemTable
 
@@ -46,21 +47,6 @@ class Agreement:
             "identical": self.identical,
             "overlap": self.overlap,
         }
-
-
-class RelevanceOrder:
-    """A re-ranker that changes nothing."""
-
-    def rerank(
-        self,
-        candidates: Candidates,
-        user_context: UserState,  # noqa: ARG002 - port
-        current_latency_ms: float,  # noqa: ARG002 - port
-        *,
-        slate_length: int | None = None,  # noqa: ARG002 - port
-    ) -> Candidates:
-        """Return the candidates as they are."""
-        return candidates
 
 
 def warm_up(client: RecommendationClient, visits: Sequence[Visit], *, k: int) -> None:

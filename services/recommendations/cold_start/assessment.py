@@ -31,8 +31,8 @@ class Cases:
     """Users with their histories cut short, and the item each took up next.
 
     What a user has really seen is filtered from every ranking, however short the history that a model is
-    shown: the items of the forgotten part were taken up already, so none of them can be the next one, and to
-    leave them in would punish whoever recommends well.
+    shown: the items of the cut-off part were taken up already, so none of them can be the next one, and a
+    model that recommends them, which is a good guess, would be counted as wrong.
 
     Attributes:
         users: Segments and short histories.

@@ -43,8 +43,8 @@ def fit_blend(
     (`services.recommendations.evaluation.closed_loop_arms`).
 
     The likelihood of the next item is not used: item vectors have heavier tails than a Gaussian, a few
-    far-off items decide it, and it all but switches taste off (on MovieLens-small: weight 0.07 instead of
-    0.7, and with it most of the gain over popularity).
+    far-off items decide it, and it makes the weight of taste small (on MovieLens-small 0.07 instead of 0.7),
+    which loses most of the gain over popularity.
 
     Args:
         model: With the blend's ``exploration`` to fit for; its other weights are not looked at.

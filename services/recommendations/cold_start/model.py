@@ -34,7 +34,7 @@ class Blend:
     user of whom nothing is known, popularity alone decides.
 
     Attributes:
-        segment_weight: Of the log likelihood ratio when the segment alone speaks for a user.
+        segment_weight: Of the log likelihood ratio before the first click, when only the segment is known.
         taste_weight: What it tends to as clicks come in; there is no switch.
         click_weight: What one click counts as, in independent observations: clicks of one sitting resemble
             each other (a power posterior, Grünwald 2012, "The safe Bayesian").

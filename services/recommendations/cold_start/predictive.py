@@ -1,4 +1,4 @@
-"""How wide the model's predictive intervals are, and how often they hold what then happened.
+"""The widths of the model's predictive intervals, and how often they contain the next item.
 
 The predictive quantity is where the next item that a user takes up lies along each leading canonical
 coordinate: the directions in which users differ most. Given a history, the interval of nominal coverage c is

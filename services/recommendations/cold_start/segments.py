@@ -27,7 +27,7 @@ class SegmentDesign:
 
     Attributes:
         levels: The values with a column, by attribute, in column order. An attribute that has a single value
-            in the training data has none: its effect cannot be told from the population mean.
+            in the training data has none: its effect cannot be distinguished from the population mean.
     """
 
     levels: tuple[tuple[str, ...], ...]

@@ -57,7 +57,7 @@ def with_other_commands(
     closed_loop: Mapping[str, Any] | None = None,
     index_tuning: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Add the figures, and their bars, to the evaluation's JSON; bars that were not measured make way.
+    """Add the figures, and their bars, to the evaluation's JSON, in place of the bars not measured there.
 
     Args:
         report: What `EvaluationReport.to_json` returned.

@@ -2,9 +2,9 @@
 
     user -> cold start and retrieval, at once -> ranking -> pooled with cold start -> re-ranking -> slate
 
-How much cold start has to say falls with every interaction (`hand_over`): all for a user without any, whom a
-ranker over the history could say nothing about, and nothing for one who is known well, for whom it is not
-called.
+The weight of cold start falls with every interaction of the user (`hand_over`). Without any it is 1, and the
+ranker, which needs a history, is not called; after some dozens it is 0, and cold start is not called.
+
 The gateway runs it over stages in other processes with deadlines, `pipeline.offline` over models in its own;
 so what is served and what is evaluated cannot drift apart.
 """
@@ -127,7 +127,7 @@ class RecommendationPipeline:
         self._settings = settings or PipelineSettings()
 
     def cold_start_weight(self, user: UserState) -> float:
-        """How much cold start has to say for this user, 0 to 1, by the distinct known items consumed."""
+        """The weight of cold start for this user, 0 to 1, by the distinct known items consumed."""
         known = sum(item_id in self._known_items for item_id in frozenset(user.history))
         return self._settings.hand_over.weight(known)
 
@@ -162,7 +162,7 @@ class RecommendationPipeline:
         cold, found = await self._find(user, count, request_id, weight, check, trace, deadline)
         if cold is None and found is None:
             return self._popular(user, k, seen, trace)
-        # Whoever failed has nothing to say, whatever the weights.
+        # Where cold start failed, only the candidates of retrieval are left.
         weight = weight if cold is not None else 0.0
         rung = Rung.RANKED
         ordered = _merged(cold, found, weight, count)

@@ -68,7 +68,7 @@ class StageCalls(Protocol):
 
 
 class PlainCalls:
-    """Calls without a net, for offline use: an evaluation must fail, never quietly degrade."""
+    """Calls without deadline and retry, for offline use: an evaluation must fail rather than degrade."""
 
     async def __call__(self, request: StageRequest, deadline: Deadline) -> StageReply:  # noqa: ARG002 - port
         """Call once; every error passes through."""

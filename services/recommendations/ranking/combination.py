@@ -65,7 +65,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class Choice:
-    """One held-out item and what it is told from.
+    """One held-out item and the items that it should be ranked above.
 
     Attributes:
         user: Row of the user.

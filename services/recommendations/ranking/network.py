@@ -11,7 +11,7 @@ item vector over the temperature.
 
 An item's vector is its id embedding plus the weighted sum of its content embeddings, at unit length; the same
 vectors are the input and the output side, as in the paper's shared item embedding (sec. III-C). An item
-without any train interaction has no id embedding: content alone speaks for it.
+without any train interaction has no id embedding: its vector is that of its content.
 """
 
 from __future__ import annotations

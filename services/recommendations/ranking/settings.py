@@ -134,8 +134,8 @@ class CombinationSettings:
         held_out_share: At most this share of a user's train items is held out.
         maximum_examples: More held-out items than this are sampled, and no more are held out than one a user
             or about this many in all.
-        negative_count: Items each of them is told from: half of them those that the network ranks highest,
-            the others a uniform sample of the rest.
+        negative_count: Items that each of them should be ranked above: one half those that the network ranks
+            highest, the other half a uniform sample of the rest.
         l2: Strength of the pull towards the network's two logits alone, each with half of the weight.
     """
 

@@ -1,4 +1,4 @@
-"""How even exposure could be at best: a certificate that no choice of slates does better."""
+"""A lower bound on the exposure Gini: no choice of slates with the same relevance does better."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class TwoTowers(nn.Module):
 
         Args:
             rows: Shape (m,), catalogue rows.
-            has_id: Shape (m, 1), 0 where the item must do with its content alone; None: nowhere.
+            has_id: Shape (m, 1), 0 where an item has its content alone; 1 for every item where None.
         """
         identity = self.id_embedding.index_select(0, rows)
         if has_id is not None:

@@ -9,8 +9,8 @@ behind a gateway, closed loop, p50 / p99 in ms:
     4         30 / 41          22 / 42               9.0 / 19
 
 Hence HAProxy and the throughput settings. What listens for requests is bound to the loopback address;
-HAProxy's statistics pages (read only) and Ray's own ports are bound to every interface and cannot be told
-otherwise. Ray's are closed to strangers by a token that is made for each start.
+HAProxy's statistics pages (read only) and Ray's own ports are bound to every interface, which cannot be
+configured. Ray's are closed to strangers by a token that is made for each start.
 """
 
 from __future__ import annotations

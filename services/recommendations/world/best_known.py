@@ -1,4 +1,4 @@
-"""A policy that knows the truth: the reference for regret, and never a candidate for serving."""
+"""A policy that knows every user's hidden taste: the reference for regret, never a candidate for serving."""
 
 from __future__ import annotations
 

@@ -27,8 +27,6 @@ __all__ = [
     "observable_catalogue",
     "run_arm",
     "run_best_known",
-    "run_known_users",
-    "run_new_users",
     "run_window",
 ]
 
@@ -50,39 +48,6 @@ def run_window(world: World, progress: Progress) -> tuple[Run, RunSummary]:
     )
     bootstrap = stream(world.settings, "window", "bootstrap")
     return run, summarise(run, world.users, world.catalogue, START_SECONDS, bootstrap)
-
-
-def run_known_users(settings: WorldSettings, policy: Policy, days: int, progress: Progress) -> RunSummary:
-    """Let the users of the logged window go on under ``policy`` for ``days`` days.
-
-    The window is simulated first, exactly as it was logged, so histories, satisfaction and who has left are
-    what the old policy left behind.
-
-    Args:
-        settings: The world.
-        policy: What shows pages from the end of the window on. It sees observables only.
-        days: How long.
-        progress: Shows the ticks.
-
-    Raises:
-        InvalidInputError: ``days`` is not positive, or the policy answered with a page that cannot be shown.
-    """
-    if days < 1:
-        raise InvalidInputError("days", f"must be at least 1, not {days}")
-    world = build_world(settings)
-    simulation = _window_simulation(world)
-    simulation.run(settings.days * TICKS_PER_DAY, progress, "Simulate the logged window")
-    simulation.switch_policy(policy)
-    run = simulation.run(days * TICKS_PER_DAY, progress, f"Follow {len(world.users)} known users")
-    bootstrap = stream(settings, "known users", "bootstrap")
-    return summarise(run, world.users, world.catalogue, settings.end_seconds, bootstrap)
-
-
-def run_new_users(
-    settings: WorldSettings, policy: Policy, users: int, progress: Progress, *, cohort: str = "arm"
-) -> RunSummary:
-    """Put brand-new users under ``policy``; see `run_arm`, of whose run this is the summary."""
-    return run_arm(settings, policy, users, progress, cohort=cohort)[1]
 
 
 def run_arm(

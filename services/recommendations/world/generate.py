@@ -1,4 +1,4 @@
-"""From settings to a data folder: the simulated StreamRec as everybody else sees it."""
+"""From settings to a data folder: the observable part of the simulated StreamRec."""
 
 from __future__ import annotations
 

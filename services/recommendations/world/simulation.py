@@ -139,13 +139,8 @@ class Simulation:
             self._remember(past.users, past.items)
         self._measure_from_here()
 
-    def switch_policy(self, policy: Policy) -> None:
-        """Go on with another policy: users keep their histories and moods, measures start anew."""
-        self._policy = policy
-        self._measure_from_here()
-
     def run(self, ticks: int, progress: Progress, description: str) -> Run:
-        """Simulate ``ticks`` and return everything since the start or since the last change of policy.
+        """Simulate ``ticks`` and return everything since the start.
 
         Raises:
             InvalidInputError: The policy answered with the wrong shape, an unknown item, one that is not

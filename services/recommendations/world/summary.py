@@ -1,4 +1,4 @@
-"""What a run amounts to: the measures the company watches. Nothing in here is hidden truth."""
+"""The measures of a run that the company watches, all of them from observables."""
 
 from __future__ import annotations
 

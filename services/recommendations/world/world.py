@@ -1,4 +1,4 @@
-"""A whole world, drawn from its settings. It holds the truth: only this package and the tests use it."""
+"""A whole simulated world, drawn from its settings, hidden tastes included: for this package and tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a run to a folder in the neutral format. Truth has no way in: this module is given observables."""
+"""Writes a run to a folder in the neutral format: observables only, no hidden taste is passed to it."""
 
 from __future__ import annotations
 

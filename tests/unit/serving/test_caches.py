@@ -25,8 +25,13 @@ def cache(clock):
     return TtlCache[str, "int | None"](maximum_entries=3, lifetime_s=900.0, clock=clock)
 
 
+def put(cache, key, value):
+    with cache.fill(key) as store:
+        assert store(value)
+
+
 def test_a_value_lives_for_its_lifetime(cache, clock):
-    cache.put("u", 1)
+    put(cache, "u", 1)
     clock.now_s = 899.9
     assert cache.get("u", -1) == 1
     clock.now_s = 900.0
@@ -35,7 +40,7 @@ def test_a_value_lives_for_its_lifetime(cache, clock):
 
 
 def test_reading_does_not_lengthen_a_life(cache, clock):
-    cache.put("u", 1)
+    put(cache, "u", 1)
     for clock.now_s in (500.0, 899.0):
         assert cache.get("u", None) == 1
     clock.now_s = 901.0
@@ -44,9 +49,9 @@ def test_reading_does_not_lengthen_a_life(cache, clock):
 
 def test_the_least_recently_used_goes_first(cache):
     for key in "abc":
-        cache.put(key, 1)
+        put(cache, key, 1)
     cache.get("a", None)
-    cache.put("d", 1)
+    put(cache, "d", 1)
     assert [key for key in "abcd" if cache.get(key, None) is not None] == ["a", "c", "d"]
 
 
@@ -80,7 +85,7 @@ def test_a_read_that_begins_after_an_invalidation_is_stored_even_if_an_older_one
 
 
 def test_clear_forgets_values_and_reads_under_way(cache):
-    cache.put("a", 1)
+    put(cache, "a", 1)
     with cache.fill("b") as store:
         cache.clear()
         assert store(1) is False

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.recommendations.world.closed_loop import run_known_users, run_new_users, run_window
+from services.recommendations.world.closed_loop import run_arm, run_window
 from services.recommendations.world.policies import DayLog, Observation
 from services.recommendations.world.settings import START_SECONDS, WorldSettings
 from services.recommendations.world.simulation import VISIBLE_HISTORY_ITEMS, Run, Simulation, check_slate
@@ -122,20 +122,11 @@ def test_a_short_page_may_be_padded():
 
 def test_an_arm_is_reproducible_and_sees_new_users_only():
     policy = FirstUnseen()
-    first = run_new_users(SETTINGS, policy, 300, SilentProgress())
-    assert first == run_new_users(SETTINGS, FirstUnseen(), 300, SilentProgress())
+    first = run_arm(SETTINGS, policy, 300, SilentProgress())[1]
+    assert first == run_arm(SETTINGS, FirstUnseen(), 300, SilentProgress())[1]
     assert first.new_users == first.users == 300
     assert first.seven_day_churn is not None
     assert first.seven_day_churn.n == 300
     # A search may come before the first page, nothing else.
     assert policy.observations[0].lengths.max() <= 1
     assert all(user_id.startswith("new-") for user_id in policy.observations[0].table.user_ids)
-
-
-def test_known_users_go_on_with_their_histories_and_fresh_measures():
-    policy = FirstUnseen()
-    summary = run_known_users(SETTINGS, policy, 2, SilentProgress())
-    assert np.median(policy.observations[0].lengths) > 5
-    assert summary.interactions == sum(len(day.items) for day in policy.days)
-    assert summary.seven_day_churn is None
-    assert policy.observations[0].now_seconds == SETTINGS.end_seconds
