@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.schemas import EventAnswer, EventIn
 from services.recommendations.gateway.schemas import QuarantinedEvent as QuarantinedInAnswer
 from services.recommendations.gateway.user_states import UserStates
@@ -15,7 +16,6 @@ from streamrec.contracts.errors import StreamRecError, TemporaryError
 from streamrec.contracts.events import Outcome
 from streamrec.events.event_log import time_problem
 from streamrec.events.records import QuarantinedEvent, QuarantineReason, Record
-from streamrec.monitoring.metrics import RecommendationMetrics
 from streamrec.serving.recent_ids import RecentIds
 
 _LOG = logging.getLogger(__name__)

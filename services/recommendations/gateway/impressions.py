@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from streamrec.contracts.errors import OverloadedError
 from streamrec.contracts.events import Impression
 from streamrec.events.async_event_log import AsyncEventLog
-from streamrec.monitoring.metrics import RecommendationMetrics
 
 
 class ImpressionSink:

@@ -10,11 +10,11 @@ from typing import Final
 
 from services.recommendations.contracts.stages import STAGES, WARM_UP_USER
 from services.recommendations.gateway.event_intake import EventIntake
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from streamrec.contracts.errors import DependencyError, NotReadyError, StreamRecError
 from streamrec.features.store import FeatureStore, ItemTable
-from streamrec.monitoring.metrics import RecommendationMetrics
 
 _LOG = logging.getLogger(__name__)
 

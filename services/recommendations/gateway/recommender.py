@@ -12,12 +12,12 @@ from typing import Protocol
 
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.stages import FEATURES
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.schemas import RecommendationRequest
 from services.recommendations.gateway.user_states import UserStates
 from services.recommendations.pipeline.pipeline import PipelineAnswer, RecommendationPipeline
 from streamrec.contracts.errors import TemporaryError
 from streamrec.contracts.events import Impression
-from streamrec.monitoring.metrics import RecommendationMetrics
 from streamrec.serving.deadline import Deadline
 
 _LOG = logging.getLogger(__name__)

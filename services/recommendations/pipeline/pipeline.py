@@ -36,6 +36,7 @@ from services.recommendations.contracts.stages import (
     StageReply,
     Stages,
 )
+from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver, merge, pooled_scores
 from services.recommendations.pipeline.stage_calls import (
     StageCalls,
@@ -46,7 +47,6 @@ from services.recommendations.pipeline.stage_calls import (
 )
 from streamrec.contracts.events import Rung
 from streamrec.serving.deadline import Deadline
-from streamrec.serving.ladder import FallbackLadder
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import torch
 
 from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
 from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob, TrainingSettings
+from services.recommendations.pipeline.fallback_ladder import Rung
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline
@@ -23,7 +24,6 @@ from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
 from streamrec.features.store import ItemTable
 from streamrec.registry.memory_registry import MemoryModelRegistry
-from streamrec.serving.ladder import Rung
 
 ITEMS, USERS, K = 120, 60, 10
 BARE = "i-bare"

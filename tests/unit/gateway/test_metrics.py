@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from streamrec.contracts.events import EventKind, Rung
 from streamrec.events.records import QuarantineReason
-from streamrec.monitoring.metrics import RecommendationMetrics
 
 
 @pytest.fixture
