@@ -27,6 +27,7 @@ VENDOR_HOMES = {
     "faiss": {"services/recommendations/item_index/index.py"},
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
     "prometheus_client": {
+        "platform/streamrec/monitoring/model_metrics.py",
         "services/recommendations/gateway/metrics.py",
         "platform/streamrec/features/feast_import.py",  # undoes what importing Feast does to it
     },

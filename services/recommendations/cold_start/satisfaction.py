@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from streamrec.contracts.events import EventKind
+from streamrec.contracts.events import InteractionKind
 from streamrec.datasets.dataset import Dataset
 from streamrec.training.splits import UserHistories
 
 GRADES: Final = {
-    EventKind.CLICK.value: 0.1,
-    EventKind.PLAY.value: 0.5,
-    EventKind.COMPLETE.value: 0.9,
-    EventKind.LIKE.value: 1.0,
+    InteractionKind.CLICK.value: 0.1,
+    InteractionKind.PLAY.value: 0.5,
+    InteractionKind.COMPLETE.value: 0.9,
+    InteractionKind.LIKE.value: 1.0,
 }
 """Satisfaction, from 0 to 1, that each kind of interaction stands for: opened and left, watched in part, seen
 to the end, liked. Ordinal grades, evenly spaced: nothing in the log says how long an item is."""

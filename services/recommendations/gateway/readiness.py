@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from services.recommendations.contracts.stages import STAGES, WARM_UP_USER
+from services.recommendations.contracts.stages import WARM_UP_USER
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.recommender import Recommender
@@ -50,7 +50,7 @@ class Startup:
                 must mend, and another `StreamRecError` where something does not answer yet.
         """
         self._compose = compose
-        self.metrics = RecommendationMetrics(STAGES)
+        self.metrics = RecommendationMetrics()
         self.gateway: Gateway | None = None
         self.missing = "starting: the stages are being loaded"
         self.blocked = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from services.recommendations.contracts.candidates import (
     Candidates,
     ColdStarter,
@@ -21,17 +23,23 @@ from services.recommendations.contracts.stages import (
     StageReply,
     Stages,
 )
-from streamrec.stats.random_state import generator_for
+from streamrec.stats.random_state import seed_of
+
+
+def draw_seed(user_id: str, request_id: str, version: int) -> int:
+    """Return the seed of the one posterior draw that belongs to user, request and version of cold start.
+
+    It stands in the impression, so that anybody can make the same draw again.
+    """
+    return seed_of(user_id, request_id, str(version))
 
 
 def draw_from_posterior(
     model: ColdStarter, version: int, user: UserState, count: int, request_id: str
 ) -> Candidates:
-    """Answer for a new user with the one draw that belongs to user, request and version.
-
-    All three are in the impression, so that anybody can make the same draw again.
-    """
-    return model.retrieve(user, count, generator_for(user.user_id, request_id, str(version)))
+    """Answer for a new user with the draw of `draw_seed`."""
+    rng = np.random.default_rng(draw_seed(user.user_id, request_id, version))
+    return model.retrieve(user, count, rng)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from services.recommendations.contracts.candidates import HISTORY_LIMIT, Candidates, Segment, UserState
+from services.recommendations.contracts.rungs import Rung
 from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob, TrainingSettings
-from services.recommendations.pipeline.fallback_ladder import Rung
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.recommendations.contracts.rungs import Rung
 from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from streamrec.contracts.errors import NotReadyError
-from streamrec.contracts.events import Rung
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.features.store import ItemTable
 
