@@ -92,7 +92,7 @@ def state_digest(user: UserState) -> str:
     texts, and for these the standard library writes that form, in a tenth of a millisecond for the longest
     history.
     """
-    document = asdict(user)
+    document = {"user_id": user.user_id, "segment": asdict(user.segment), "history": user.history}
     content = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()
 

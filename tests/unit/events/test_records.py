@@ -347,7 +347,7 @@ def test_a_table_whose_json_is_damaged_is_refused_by_name(text):
     broken = table.set_column(table.column_names.index("output"), "output", pa.array([text]))
     with pytest.raises(InvalidInputError) as raised:
         from_table(RecordKind.PREDICTION, broken)
-    assert raised.value.field == "output"
+    assert raised.value.field.split(".")[0] == "output"
 
 
 def test_a_table_refuses_records_of_another_kind():
