@@ -33,7 +33,20 @@ from streamrec.contracts.event_fields import (
     VersionName,
 )
 
-STRICT: Final = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, ser_json_inf_nan="constants")
+
+def _require_schema(definition: dict[str, Any]) -> None:
+    # It has a default in code; in a document it tells the kinds apart.
+    if "schema" in definition["properties"]:
+        definition["required"].append("schema")
+
+
+STRICT: Final = ConfigDict(
+    extra="forbid",
+    strict=True,
+    allow_inf_nan=False,
+    ser_json_inf_nan="constants",
+    json_schema_extra=_require_schema,
+)
 """No type is guessed, no field is ignored. What is not finite is written as such, so that reading refuses
 it: it would else be written as null.
 """
@@ -297,12 +310,7 @@ def event_json_schema() -> dict[str, Any]:
 
     That lists have one length and that fields fit together is checked in code, when an event is made.
     """
-    schema = TypeAdapter[Event](Event, config=STRICT).json_schema()
-    for definition in schema["$defs"].values():
-        if "schema" in definition.get("properties", {}):
-            # It has a default in code; in a document it tells the kinds apart.
-            definition["required"].append("schema")
-    return schema
+    return TypeAdapter[Event](Event, config=STRICT).json_schema()
 
 
 def _check_length(name: str, values: tuple[Any, ...], item_ids: tuple[str, ...]) -> None:
