@@ -11,7 +11,7 @@ app = typer.Typer(help="The event log: count it, compact it.", no_args_is_help=T
 
 @app.command("count")
 def count(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """Count impressions, outcomes and quarantined events, every one once."""
+    """Count predictions, impressions, exposures, outcomes, labels and quarantined events, every one once."""
     from streamrec.command_line.composition import count_events
     from streamrec.command_line.tables import stdout_console, table
 

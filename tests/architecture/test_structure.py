@@ -30,7 +30,8 @@ VENDOR_HOMES = {
     "fcntl": set(),  # locks are filelock's
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
     "prometheus_client": {
-        "platform/streamrec/monitoring/metrics.py",
+        "platform/streamrec/monitoring/model_metrics.py",
+        "services/recommendations/gateway/metrics.py",
         "platform/streamrec/features/feast_import.py",  # undoes what importing Feast does to it
     },
     "ray": {"services/recommendations/serving"},

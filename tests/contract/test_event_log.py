@@ -5,18 +5,19 @@ from __future__ import annotations
 import random
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.events import EventKind, Impression, Outcome, Rung
+from streamrec.contracts.events import InteractionKind, ServingRole
 from streamrec.events.event_log import EventSnapshot
 from streamrec.events.file_event_log import FileEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
 from streamrec.events.records import QuarantinedEvent, QuarantineReason
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+from tests.made_events import NOON, a_label, a_prediction, an_exposure
+from tests.made_events import an_impression as impression
+from tests.made_events import an_outcome as outcome
 
 
 class CompactingEventLog(FileEventLog):
@@ -42,45 +43,13 @@ def log(request, tmp_path):
     built.close()
 
 
-def impression(number: int, **changes) -> Impression:
-    fields = {
-        "request_id": f"r{number}",
-        "user_id": f"u{number % 7}",
-        "served_at": NOON + timedelta(seconds=number),
-        "item_ids": ("a", "b"),
-        "scores": (2.0, 1.0),
-        "propensities": (1.0, 0.5),
-        "model_versions": {"ranking": 3},
-        "rung": Rung.RANKED,
-        "cold_start": False,
-        "latency_ms": 12.5,
-        "variants": {"colour": "blue"},
-    }
-    return Impression(**(fields | changes))
-
-
-def outcome(number: int, **changes) -> Outcome:
-    moment = NOON + timedelta(seconds=number)
-    fields = {
-        "event_id": f"e{number}",
-        "user_id": f"u{number % 7}",
-        "item_id": "a",
-        "kind": EventKind.CLICK,
-        "occurred_at": moment,
-        "received_at": moment,
-        "request_id": f"r{number}",
-        "value": None,
-    }
-    return Outcome(**(fields | changes))
-
-
 def test_an_empty_log_is_an_empty_snapshot(log):
-    assert log.snapshot() == EventSnapshot((), (), ())
+    assert log.snapshot() == EventSnapshot()
 
 
 def test_what_is_appended_is_read_in_the_order_of_time(log):
     log.append([outcome(2), impression(2)])
-    log.append([outcome(1, kind=EventKind.PLAY, value=31.5, request_id=None)], durable=False)
+    log.append([outcome(1, kind=InteractionKind.PLAY, value=31.5, request_id=None)], durable=False)
     log.append([impression(1)])
     log.append([])
 
@@ -88,18 +57,21 @@ def test_what_is_appended_is_read_in_the_order_of_time(log):
 
     assert snapshot.impressions == (impression(1), impression(2))
     assert snapshot.outcomes == (
-        outcome(1, kind=EventKind.PLAY, value=31.5, request_id=None),
+        outcome(1, kind=InteractionKind.PLAY, value=31.5, request_id=None),
         outcome(2),
     )
     assert snapshot.quarantined == ()
 
 
 def test_every_event_ten_times_and_out_of_order_is_the_same_state(log):
-    records = [impression(number) for number in range(20)] + [outcome(number) for number in range(30)]
+    makers = (a_prediction, impression, an_exposure, outcome, a_label)
+    records = [make(number) for number in range(30) for make in makers]
     records.append(QuarantinedEvent("x", QuarantineReason.UNKNOWN_ITEM, NOON, "{}"))
     # The same id with other content: which one stays must not depend on who comes first.
-    records.append(outcome(3, received_at=NOON + timedelta(hours=1), kind=EventKind.SKIP))
-    records.append(outcome(4, kind=EventKind.SKIP))
+    records.append(outcome(3, received_at=NOON + timedelta(hours=1), kind=InteractionKind.SKIP))
+    records.append(outcome(4, kind=InteractionKind.SKIP))
+    records.append(impression(5, versions={}, variants={}))
+    records.append(a_prediction(6, output={}))
     once = MemoryEventLog()
     once.append(records)
     shuffled = records * 10
@@ -110,8 +82,15 @@ def test_every_event_ten_times_and_out_of_order_is_the_same_state(log):
 
     snapshot = log.snapshot()
     assert snapshot == once.snapshot()
-    assert len(snapshot.outcomes) == 30
-    assert snapshot.outcomes[3].kind is EventKind.CLICK
+    kinds = (
+        snapshot.predictions,
+        snapshot.impressions,
+        snapshot.exposures,
+        snapshot.outcomes,
+        snapshot.labels,
+    )
+    assert [len(kept) for kept in kinds] == [30] * 5
+    assert snapshot.outcomes[3].kind == InteractionKind.CLICK
 
 
 @pytest.mark.parametrize(
@@ -136,12 +115,51 @@ def test_impossible_times_are_set_aside_with_their_reason(log, ahead, reason):
         assert snapshot.quarantined[0].event_id == "e0"
 
 
+def test_a_label_with_an_impossible_time_is_set_aside(log):
+    log.append([a_label(1), a_label(2, at=NOON + timedelta(days=900))])
+
+    snapshot = log.snapshot()
+
+    assert snapshot.labels == (a_label(1),)
+    assert [kept.reason for kept in snapshot.quarantined] == [QuarantineReason.FUTURE_DATED]
+
+
+def test_what_is_told_apart_by_one_field_of_its_identity_is_kept(log):
+    records = [
+        a_prediction(1),
+        a_prediction(1, role=ServingRole.SHADOW),
+        a_prediction(1, slot="ads.auction"),
+        impression(1),
+        impression(1, slot="ads.auction"),
+        an_exposure(1),
+        an_exposure(1, variant="red"),
+        an_exposure(1, experiment="search-size"),
+        a_label(1),
+        a_label(1, value=1.0),
+        a_label(1, name="spam"),
+    ]
+    log.append(records)
+
+    snapshot = log.snapshot()
+
+    assert len(snapshot.predictions) == 3
+    assert len(snapshot.impressions) == 2
+    assert len(snapshot.exposures) == 3
+    assert len(snapshot.labels) == 3
+
+
+def test_of_two_labels_with_one_identity_the_first_received_stays(log):
+    later = a_label(1, received_at=NOON + timedelta(days=3))
+    log.append([later, a_label(1)])
+    assert log.snapshot().labels == (a_label(1),)
+
+
 def test_a_bad_record_takes_its_whole_batch_with_it_and_nothing_else(log):
     log.append([outcome(1)])
     with pytest.raises(InvalidInputError):
         log.append([outcome(2), outcome(3, value=float("nan"))])
     with pytest.raises(InvalidInputError):
-        log.append([replace(outcome(4), user_id="")])
+        log.append([replace(outcome(4), unit="")])
     assert log.snapshot().outcomes == (outcome(1),)
 
 

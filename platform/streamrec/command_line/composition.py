@@ -147,7 +147,10 @@ def count_events(workspace: Workspace) -> dict[str, int]:
 
     snapshot = FileEventReader(workspace.events).snapshot()
     return {
+        "predictions": len(snapshot.predictions),
         "impressions": len(snapshot.impressions),
+        "exposures": len(snapshot.exposures),
         "outcomes": len(snapshot.outcomes),
+        "labels": len(snapshot.labels),
         "quarantined": len(snapshot.quarantined),
     }

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DataFolderError
-from streamrec.contracts.events import EventKind
+from streamrec.contracts.events import InteractionKind
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.value_checks import check_finite, check_present, check_texts, parsed_times
 
@@ -28,7 +28,7 @@ INTERACTIONS_FILE: Final = "interactions.parquet"
 ITEMS_FILE: Final = "items.parquet"
 USERS_FILE: Final = "users.parquet"
 
-_NEGATIVE_EVENTS: Final = tuple(kind.value for kind in EventKind if not kind.positive)
+_NEGATIVE_EVENTS: Final = tuple(kind.value for kind in InteractionKind if not kind.positive)
 
 SEGMENT_COLUMNS: Final = ("country", "language", "age_band", "signup_channel")
 _READ_ATTEMPTS: Final = 5

@@ -2,48 +2,98 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
 import pyarrow as pa
+from pydantic_core import from_json as from_json_text
 
-from streamrec.events.records import Record, RecordKind, from_document, kind_of, to_document
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.events.records import Record, RecordKind, from_document, from_json, kind_of, to_document
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
+_SCORED_ITEMS: Final = pa.struct(
+    [pa.field("item_ids", pa.list_(pa.string())), pa.field("scores", pa.list_(pa.float64()))]
+)
+_PROPENSITY: Final = pa.struct(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("values", pa.list_(pa.float64())),
+        pa.field("draws", pa.int64()),
+    ]
+)
+_TEXTS: Final = pa.map_(pa.string(), pa.string())
+
+_ANSWER: Final = (
+    pa.field("schema", pa.string(), nullable=False),
+    pa.field("request_id", pa.string(), nullable=False),
+    pa.field("unit", pa.string(), nullable=False),
+    pa.field("slot", pa.string(), nullable=False),
+    pa.field("role", pa.string(), nullable=False),
+    pa.field("version", pa.string()),
+    pa.field("predicted_at", _MOMENT, nullable=False),
+    pa.field("traffic_revision", pa.int64()),
+    pa.field("features", pa.string()),
+    pa.field("candidates", _SCORED_ITEMS),
+    pa.field("extension", pa.string()),
+)
 
 SCHEMAS: Final[Mapping[RecordKind, pa.Schema]] = MappingProxyType(
     {
+        RecordKind.PREDICTION: pa.schema([*_ANSWER, pa.field("output", pa.string(), nullable=False)]),
         RecordKind.IMPRESSION: pa.schema(
             [
-                pa.field("request_id", pa.string(), nullable=False),
-                pa.field("user_id", pa.string(), nullable=False),
-                pa.field("served_at", _MOMENT, nullable=False),
+                *_ANSWER,
                 pa.field("item_ids", pa.list_(pa.string()), nullable=False),
                 pa.field("scores", pa.list_(pa.float64()), nullable=False),
-                pa.field("propensities", pa.list_(pa.float64()), nullable=False),
-                pa.field("model_versions", pa.map_(pa.string(), pa.int64()), nullable=False),
-                pa.field("rung", pa.string(), nullable=False),
-                pa.field("cold_start", pa.bool_(), nullable=False),
-                pa.field("latency_ms", pa.float64(), nullable=False),
-                pa.field("variants", pa.map_(pa.string(), pa.string()), nullable=False),
+                pa.field("versions", _TEXTS, nullable=False),
+                pa.field("propensity", _PROPENSITY, nullable=False),
+                pa.field("seed", pa.string()),
+                pa.field("state_digest", pa.string()),
+                pa.field("price_revision", pa.int64()),
+                pa.field("variants", _TEXTS, nullable=False),
+            ]
+        ),
+        RecordKind.EXPOSURE: pa.schema(
+            [
+                pa.field("schema", pa.string(), nullable=False),
+                pa.field("unit", pa.string(), nullable=False),
+                pa.field("experiment", pa.string(), nullable=False),
+                pa.field("variant", pa.string(), nullable=False),
+                pa.field("at", _MOMENT, nullable=False),
             ]
         ),
         RecordKind.OUTCOME: pa.schema(
             [
+                pa.field("schema", pa.string(), nullable=False),
                 pa.field("event_id", pa.string(), nullable=False),
-                pa.field("user_id", pa.string(), nullable=False),
-                pa.field("item_id", pa.string(), nullable=False),
+                pa.field("unit", pa.string(), nullable=False),
+                pa.field("item_id", pa.string()),
                 pa.field("kind", pa.string(), nullable=False),
                 pa.field("occurred_at", _MOMENT, nullable=False),
                 pa.field("received_at", _MOMENT, nullable=False),
                 pa.field("request_id", pa.string()),
                 pa.field("value", pa.float64()),
+                pa.field("currency", pa.string()),
+            ]
+        ),
+        RecordKind.LABEL: pa.schema(
+            [
+                pa.field("schema", pa.string(), nullable=False),
+                pa.field("subject", pa.string(), nullable=False),
+                pa.field("name", pa.string(), nullable=False),
+                pa.field("value", pa.string(), nullable=False),
+                pa.field("at", _MOMENT, nullable=False),
+                pa.field("received_at", _MOMENT, nullable=False),
             ]
         ),
         RecordKind.QUARANTINED: pa.schema(
             [
+                pa.field("schema", pa.string(), nullable=False),
                 pa.field("event_id", pa.string()),
                 pa.field("reason", pa.string(), nullable=False),
                 pa.field("received_at", _MOMENT, nullable=False),
@@ -54,8 +104,15 @@ SCHEMAS: Final[Mapping[RecordKind, pa.Schema]] = MappingProxyType(
 )
 """Columns by kind; the names are those of the dataclasses' fields."""
 
-_MOMENTS: Final = ("served_at", "occurred_at", "received_at")
-_MAPPINGS: Final = ("model_versions", "variants")
+_MAPPINGS: Final = ("versions", "variants", "model_versions")
+"""Columns that are mappings in a document and lists of pairs in Arrow. The last is one of version 1."""
+
+_JSON_TEXTS: Final[Mapping[RecordKind, Sequence[str]]] = {
+    RecordKind.PREDICTION: ("features", "extension", "output"),
+    RecordKind.IMPRESSION: ("features", "extension"),
+    RecordKind.LABEL: ("value",),
+}
+"""Columns that hold JSON, because what it may be differs from row to row."""
 
 
 def to_table(kind: RecordKind, records: Sequence[Record]) -> pa.Table:
@@ -69,30 +126,66 @@ def to_table(kind: RecordKind, records: Sequence[Record]) -> pa.Table:
         if kind_of(record) is not kind:
             raise ValueError(f"a record of kind {kind_of(record)} among those of kind {kind}")
         row = to_document(record)
-        del row["record"]
-        for name in _MOMENTS:
-            if name in row:
-                row[name] = datetime.fromisoformat(row[name])
         for name in _MAPPINGS:
             if name in row:
                 row[name] = list(row[name].items())
+        for name in _JSON_TEXTS.get(kind, ()):
+            if row[name] is not None:
+                row[name] = json.dumps(row[name], separators=(",", ":"), allow_nan=False)
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=SCHEMAS[kind])
 
 
 def from_table(kind: RecordKind, table: pa.Table) -> list[Record]:
-    """Return the records of a table, checked as strictly as lines are.
+    """Return the records of a table, of version 1 too, checked as strictly as lines are.
 
     Raises:
-        InvalidInputError: A row is not a record; names the field.
+        InvalidInputError: A row is not a record, or a column has another type; names the field.
+        KeyError: A column is missing.
     """
+    if "schema" not in table.column_names:
+        return [_from_version_1(kind, row) for row in table.to_pylist()]
+    for field in SCHEMAS[kind]:
+        found = table.schema.field(field.name).type
+        if found != field.type:
+            raise InvalidInputError(field.name, f"is a column of {found}; it must be one of {field.type}")
     records: list[Record] = []
-    for row in table.select(SCHEMAS[kind].names).to_pylist():
-        for name in _MOMENTS:
-            if row.get(name) is not None:
-                row[name] = row[name].isoformat()
+    json_texts = _JSON_TEXTS.get(kind, ())
+    moments = [field.name for field in SCHEMAS[kind] if field.type == _MOMENT]
+    # As numbers, because Arrow takes longer to make a time with a zone than all the rest of a row.
+    for row in _with_microseconds(table.select(SCHEMAS[kind].names), moments).to_pylist():
+        for name in moments:
+            if row[name] is not None:
+                row[name] = _EPOCH + timedelta(microseconds=row[name])
+        for name in json_texts:
+            if row[name] is not None:
+                row[name] = _parsed(name, row[name])
+        records.append(from_document(_with_mappings(kind, row)))
+    return records
+
+
+def _with_microseconds(table: pa.Table, moments: Sequence[str]) -> pa.Table:
+    for name in moments:
+        position = table.column_names.index(name)
+        table = table.set_column(position, name, table.column(name).cast(pa.int64()))
+    return table
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        return from_json_text(text)
+    except ValueError as error:
+        raise InvalidInputError(name, "is not JSON") from error
+
+
+def _from_version_1(kind: RecordKind, row: dict[str, Any]) -> Record:
+    document = {"record": kind.value, **_with_mappings(kind, row)}
+    return from_json(json.dumps(document, default=datetime.isoformat))
+
+
+def _with_mappings(kind: RecordKind, row: dict[str, Any]) -> dict[str, Any]:
+    if kind is RecordKind.IMPRESSION:
         for name in _MAPPINGS:
             if name in row:
                 row[name] = dict(row[name])
-        records.append(from_document({"record": kind.value, **row}))
-    return records
+    return row

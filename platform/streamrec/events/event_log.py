@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW
-from streamrec.contracts.events import Impression, Outcome
-from streamrec.events.records import QuarantinedEvent, QuarantineReason, Record, to_json
+from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Prediction
+from streamrec.events.records import (
+    QuarantinedEvent,
+    QuarantineReason,
+    Record,
+    moment_of,
+    ordering_text,
+)
 
 EARLIEST_EVENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """No client existed before: an older date is a broken clock."""
@@ -51,14 +57,22 @@ class EventSnapshot:
     """Every event once. Equal for equal sets of records, whatever their order and repetition.
 
     Attributes:
-        impressions: Sorted by time and request id; one for each request id.
-        outcomes: Sorted by time and event id; one for each event id, none with an impossible time.
+        predictions: Sorted by time, then by what identifies them; one for each request, slot and role.
+        impressions: The same; one for each request and slot.
+        exposures: The same; one for each unit, experiment, variant and time.
+        outcomes: Sorted by the client's time and event id; one for each event id, none with an impossible
+            time.
+        labels: Sorted by the time they are true of, then by what identifies them; one for each subject,
+            name, value and time, none with an impossible time.
         quarantined: Events set aside, by a writer or here; sorted by time.
     """
 
-    impressions: tuple[Impression, ...]
-    outcomes: tuple[Outcome, ...]
-    quarantined: tuple[QuarantinedEvent, ...]
+    predictions: tuple[Prediction, ...] = ()
+    impressions: tuple[Impression, ...] = ()
+    exposures: tuple[Exposure, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    labels: tuple[Label, ...] = ()
+    quarantined: tuple[QuarantinedEvent, ...] = ()
 
 
 def time_problem(occurred_at: datetime, received_at: datetime) -> QuarantineReason | None:
@@ -76,41 +90,81 @@ def time_problem(occurred_at: datetime, received_at: datetime) -> QuarantineReas
 def assemble(records: Iterable[Record]) -> EventSnapshot:
     """Deduplicate, set impossible times aside, and sort.
 
-    Of several records with one id the earliest by the platform's clock stays, ties broken by content:
+    Of several records with one identity the earliest by the platform's clock stays, ties broken by content:
     a choice that no order of arrival can change.
     """
-    impressions: dict[str, Impression] = {}
-    outcomes: dict[str, Outcome] = {}
-    quarantined: dict[str, QuarantinedEvent] = {}
+    predictions: dict[Hashable, Prediction] = {}
+    impressions: dict[Hashable, Impression] = {}
+    exposures: dict[Hashable, Exposure] = {}
+    outcomes: dict[Hashable, Outcome] = {}
+    labels: dict[Hashable, Label] = {}
+    quarantined: dict[Hashable, QuarantinedEvent] = {}
     for record in records:
         if isinstance(record, Impression):
-            known = impressions.get(record.request_id)
-            if known is None or _is_earlier(record, record.served_at, known, known.served_at):
-                impressions[record.request_id] = record
-            continue
-        if isinstance(record, Outcome):
+            _keep(impressions, (record.request_id, record.slot), record)
+        elif isinstance(record, Outcome):
             reason = time_problem(record.occurred_at, record.received_at)
             if reason is None:
-                first = outcomes.get(record.event_id)
-                if first is None or _is_earlier(record, record.received_at, first, first.received_at):
-                    outcomes[record.event_id] = record
-                continue
-            record = QuarantinedEvent.of(record, reason)
-        # A corrupt line has no id: its payload tells it from others.
-        identity = f"{record.reason}\x1f{record.event_id if record.event_id is not None else record.payload}"
-        other = quarantined.get(identity)
-        if other is None or _is_earlier(record, record.received_at, other, other.received_at):
-            quarantined[identity] = record
+                _keep(outcomes, record.event_id, record)
+            else:
+                _keep_quarantined(quarantined, QuarantinedEvent.of(record, reason))
+        elif isinstance(record, Prediction):
+            _keep(predictions, (record.request_id, record.slot, record.role), record)
+        elif isinstance(record, Exposure):
+            _keep(exposures, (record.experiment, record.unit, record.variant, record.at), record)
+        elif isinstance(record, Label):
+            reason = time_problem(record.at, record.received_at)
+            if reason is None:
+                _keep(labels, _label_identity(record), record)
+            else:
+                _keep_quarantined(quarantined, QuarantinedEvent.of(record, reason))
+        else:
+            _keep_quarantined(quarantined, record)
     return EventSnapshot(
-        impressions=tuple(sorted(impressions.values(), key=lambda kept: (kept.served_at, kept.request_id))),
+        predictions=tuple(
+            sorted(
+                predictions.values(),
+                key=lambda kept: (kept.predicted_at, kept.request_id, kept.slot, kept.role),
+            )
+        ),
+        impressions=tuple(
+            sorted(impressions.values(), key=lambda kept: (kept.predicted_at, kept.request_id, kept.slot))
+        ),
+        exposures=tuple(
+            sorted(exposures.values(), key=lambda kept: (kept.at, kept.experiment, kept.unit, kept.variant))
+        ),
         outcomes=tuple(sorted(outcomes.values(), key=lambda kept: (kept.occurred_at, kept.event_id))),
+        labels=tuple(
+            sorted(labels.values(), key=lambda kept: (kept.at, kept.subject, kept.name, repr(kept.value)))
+        ),
         quarantined=tuple(
             sorted(quarantined.values(), key=lambda kept: (kept.received_at, kept.reason, kept.payload))
         ),
     )
 
 
-def _is_earlier(record: Record, moment: datetime, known: Record, known_moment: datetime) -> bool:
+R = TypeVar("R", Prediction, Impression, Exposure, Outcome, Label, QuarantinedEvent)
+
+
+def _keep(kept: dict[Hashable, R], identity: Hashable, record: R) -> None:
+    known = kept.get(identity)
+    if known is None or _is_earlier(record, known):
+        kept[identity] = record
+
+
+def _keep_quarantined(kept: dict[Hashable, QuarantinedEvent], record: QuarantinedEvent) -> None:
+    # A corrupt line has no id: its payload tells it from others.
+    has_id = record.event_id is not None
+    _keep(kept, (record.reason, has_id, record.event_id if has_id else record.payload), record)
+
+
+def _label_identity(label: Label) -> Hashable:
+    # True equals 1.0 in Python, and they are different labels.
+    return (label.subject, label.name, type(label.value), label.value, label.at)
+
+
+def _is_earlier(record: Record, known: Record) -> bool:
+    moment, known_moment = moment_of(record), moment_of(known)
     if moment != known_moment:
         return moment < known_moment
-    return record != known and to_json(record) < to_json(known)
+    return record != known and ordering_text(record) < ordering_text(known)

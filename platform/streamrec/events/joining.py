@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -17,7 +17,7 @@ class Unjoined(StrEnum):
 
     NO_REQUEST_ID = "no_request_id"
     UNKNOWN_REQUEST = "unknown_request"
-    OTHER_USER = "other_user"
+    OTHER_UNIT = "other_unit"
     ITEM_NOT_SHOWN = "item_not_shown"
     OUTSIDE_WINDOW = "outside_window"
 
@@ -28,12 +28,12 @@ class JoinedOutcome:
 
     Attributes:
         impression: The answer it belongs to.
-        position: Where the item stood, 0 for the first.
+        position: Where the item stood, 0 for the first; None for an outcome that names no item.
         outcome: What the user did.
     """
 
     impression: Impression
-    position: int
+    position: int | None
     outcome: Outcome
 
 
@@ -53,17 +53,20 @@ class Join:
 def join_outcomes(
     impressions: Iterable[Impression], outcomes: Iterable[Outcome], *, window: timedelta
 ) -> Join:
-    """Join outcomes to impressions by request id and item id.
+    """Join outcomes to impressions by request id, unit and item id.
 
     An outcome counts from `MAXIMUM_CLOCK_SKEW` before its impression (the client's clock may lag) to
-    ``window`` after it.
+    ``window`` after it. One that fits several slates of its request belongs to the first by the name of the
+    slot.
 
     Args:
-        impressions: At most one for each request id, as in `EventSnapshot`.
+        impressions: At most one for each request id and slot, as in `EventSnapshot`.
         outcomes: At most one for each event id.
         window: How long after an impression an outcome still belongs to it.
     """
-    by_request = {impression.request_id: impression for impression in impressions}
+    by_request: dict[str, list[Impression]] = {}
+    for impression in sorted(impressions, key=lambda shown: shown.slot):
+        by_request.setdefault(impression.request_id, []).append(impression)
     joined: list[JoinedOutcome] = []
     unjoined: Counter[Unjoined] = Counter()
     for outcome in outcomes:
@@ -76,17 +79,22 @@ def join_outcomes(
 
 
 def _match(
-    by_request: Mapping[str, Impression], outcome: Outcome, window: timedelta
+    by_request: Mapping[str, Sequence[Impression]], outcome: Outcome, window: timedelta
 ) -> JoinedOutcome | Unjoined:
     if outcome.request_id is None:
         return Unjoined.NO_REQUEST_ID
-    impression = by_request.get(outcome.request_id)
-    if impression is None:
+    impressions = by_request.get(outcome.request_id, ())
+    if not impressions:
         return Unjoined.UNKNOWN_REQUEST
-    if impression.user_id != outcome.user_id:
-        return Unjoined.OTHER_USER
-    if outcome.item_id not in impression.item_ids:
+    impressions = [shown for shown in impressions if shown.unit == outcome.unit]
+    if not impressions:
+        return Unjoined.OTHER_UNIT
+    item_id = outcome.item_id
+    impressions = [shown for shown in impressions if item_id is None or item_id in shown.item_ids]
+    if not impressions:
         return Unjoined.ITEM_NOT_SHOWN
-    if not -MAXIMUM_CLOCK_SKEW <= outcome.occurred_at - impression.served_at <= window:
-        return Unjoined.OUTSIDE_WINDOW
-    return JoinedOutcome(impression, impression.item_ids.index(outcome.item_id), outcome)
+    for shown in impressions:
+        if -MAXIMUM_CLOCK_SKEW <= outcome.occurred_at - shown.predicted_at <= window:
+            position = None if item_id is None else shown.item_ids.index(item_id)
+            return JoinedOutcome(shown, position, outcome)
+    return Unjoined.OUTSIDE_WINDOW

@@ -61,7 +61,7 @@ def frame(record: Record) -> bytes:
     Raises:
         InvalidInputError: The record breaks a rule of its type, or is too large.
     """
-    content = to_json(record).encode("ascii")
+    content = to_json(record).encode()
     if len(content) > MAXIMUM_RECORD_BYTES:
         raise InvalidInputError("record", f"{len(content)} bytes; at most {MAXIMUM_RECORD_BYTES} are allowed")
     return b"%08x %s\n" % (zlib.crc32(content), content)
@@ -85,7 +85,7 @@ def read_segment(file: BinaryIO, *, sealed: bool) -> SegmentContent:
         record = _unframe(line)
         if record is None:
             corrupt_lines += 1
-            payload = line.decode("ascii", errors="backslashreplace")[:MAXIMUM_PAYLOAD_CHARACTERS]
+            payload = line.decode(errors="backslashreplace")[:MAXIMUM_PAYLOAD_CHARACTERS]
             record = QuarantinedEvent(None, QuarantineReason.CORRUPT, changed_at, payload)
         records.append(record)
     return SegmentContent(tuple(records), corrupt_lines, torn_bytes)

@@ -214,26 +214,26 @@ def _ranks(
     batch = int(np.clip(_BATCH_VALUES // item_count, 1, _MAXIMUM_BATCH))
     for start in range(0, users.size, batch):
         stop = min(start + batch, users.size)
-        recommended = model.top_items(users[start:stop], histories, LIST_LENGTH)
-        _check_lists(recommended, users[start:stop], histories, item_count)
-        ranks[start:stop] = rank_of(recommended, targets[start:stop])
+        lists = model.top_items(users[start:stop], histories, LIST_LENGTH)
+        _check_lists(lists, users[start:stop], histories, item_count)
+        ranks[start:stop] = rank_of(lists, targets[start:stop])
     return ranks
 
 
 def _check_lists(
-    recommended: NDArray[np.int32], users: NDArray[np.int32], histories: UserHistories, item_count: int
+    lists: NDArray[np.int32], users: NDArray[np.int32], histories: UserHistories, item_count: int
 ) -> None:
     """A list with a seen or repeated item would make the figures of its model incomparable."""
-    if recommended.shape != (users.size, min(LIST_LENGTH, item_count)):
-        raise ValueError(f"lists of shape {recommended.shape} for {users.size} users")
-    if recommended.min(initial=-1) < -1 or recommended.max(initial=-1) >= item_count:
+    if lists.shape != (users.size, min(LIST_LENGTH, item_count)):
+        raise ValueError(f"lists of shape {lists.shape} for {users.size} users")
+    if lists.min(initial=-1) < -1 or lists.max(initial=-1) >= item_count:
         raise ValueError("the model returned a row outside the catalogue")
     taken = np.zeros((users.size, item_count), dtype=np.bool_)
     for position, user in enumerate(users):
         taken[position, histories.of(user)] = True
-    if (np.take_along_axis(taken, np.maximum(recommended, 0), axis=1) & (recommended >= 0)).any():
+    if (np.take_along_axis(taken, np.maximum(lists, 0), axis=1) & (lists >= 0)).any():
         raise ValueError("the model returned an item that the user has seen")
-    ordered = np.sort(recommended, axis=1)
+    ordered = np.sort(lists, axis=1)
     if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
         raise ValueError("the model returned an item twice in one list")
 

@@ -12,17 +12,17 @@ LIST_LENGTH: Final = 500
 """How much of a ranking an evaluation looks at: the depth of the deepest metric, Recall@500."""
 
 
-def rank_of(recommended: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.int32]:
+def rank_of(lists: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.int32]:
     """Position of each user's held-out item in that user's list.
 
     Args:
-        recommended: Shape (u, n), item rows, best first; -1 pads a short list.
+        lists: Shape (u, n), item rows, best first; -1 pads a short list.
         target: Shape (u,), the held-out item of each user.
 
     Returns:
         Shape (u,), 0 for the first position, -1 where the item is not in the list.
     """
-    hits = recommended == target[:, None]
+    hits = lists == target[:, None]
     return np.where(hits.any(axis=1), hits.argmax(axis=1), -1).astype(np.int32)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.contracts.events import EventKind
+from streamrec.contracts.events import InteractionKind
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.stats.random_state import generator_for
 
@@ -86,7 +86,7 @@ def plan_visits(
     return plan
 
 
-def event(user_id: str, item_id: str, kind: EventKind, request_id: str | None) -> dict[str, Any]:
+def event(user_id: str, item_id: str, kind: InteractionKind, request_id: str | None) -> dict[str, Any]:
     """Build one event of the HTTP API, dated now and with an id of its own."""
     body = {
         "event_id": str(uuid.uuid4()),
@@ -154,13 +154,13 @@ class ReplayAudience:
             if visit.number > 0 or item_id is None:
                 return ()
             shown = item_id in item_ids
-            return (event(visit.user_id, item_id, EventKind.PLAY, request_id if shown else None),)
+            return (event(visit.user_id, item_id, InteractionKind.PLAY, request_id if shown else None),)
         topic = self.favourite_topic(visit.user_id)
         clicked = self._clicked.setdefault(visit.user_id, set())
         for item_id in item_ids:
             if topic is not None and topic in self._topics_of.get(item_id, ()) and item_id not in clicked:
                 clicked.add(item_id)
-                return (event(visit.user_id, item_id, EventKind.CLICK, request_id),)
+                return (event(visit.user_id, item_id, InteractionKind.CLICK, request_id),)
         return ()
 
     def favourite_topic(self, user_id: str) -> str | None:

@@ -28,8 +28,13 @@ MODEL_NAMES: Final[Mapping[str, str]] = {
 }
 """Registered model name of each stage that serves."""
 
-LANGUAGE_PRICES: Final = "language_prices"
-"""Under this name an answer says which revision of the published exposure prices it was made under."""
+SLOTS: Final[Mapping[str, str]] = {stage: f"recommendations.{stage}" for stage in MODEL_STAGES}
+"""Slot of each stage that answers with a model: its name in events, metrics and the traffic document."""
+
+
+def version_name(stage: str, version: int) -> str:
+    """Return ``NAME@VERSION`` of a stage's model."""
+    return f"{MODEL_NAMES[stage]}@{version}"
 
 
 WARM_UP_USER: Final = UserState("warm-up", Segment())

@@ -45,7 +45,7 @@ def observe(
     """
     requests, shown = 0, Counter[str]()
     for impression in impressions:
-        if after < impression.served_at <= until:
+        if after < impression.predicted_at <= until:
             requests += 1
             shown.update(language_of[item] for item in impression.item_ids if item in language_of)
     return ExposureWindow(requests, {name: float(count) for name, count in shown.items()})

@@ -185,6 +185,7 @@ def _answer_document(served: ServedAnswer) -> dict[str, Any]:
         "skipped": list(answer.skipped),
         "cold_start": answer.cold_start,
         "model_versions": dict(answer.model_versions),
+        "price_revision": answer.price_revision,
         "latency_ms": round(served.latency_ms, 3),
         "stages_ms": {stage: round(spent_ms, 3) for stage, spent_ms in answer.stages_ms.items()},
     }

@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.schemas import EventAnswer, EventIn
 from services.recommendations.gateway.schemas import QuarantinedEvent as QuarantinedInAnswer
 from services.recommendations.gateway.user_states import UserStates
 from streamrec.contracts.errors import StreamRecError, TemporaryError
-from streamrec.contracts.events import Outcome
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.event_log import time_problem
 from streamrec.events.records import QuarantinedEvent, QuarantineReason, Record
-from streamrec.monitoring.metrics import RecommendationMetrics
 from streamrec.serving.recent_ids import RecentIds
 
 _LOG = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class EventIntake:
         self, outcomes: Sequence[Outcome], quarantined: Sequence[QuarantinedInAnswer], duplicates: int
     ) -> None:
         for outcome in outcomes:
-            self._metrics.count_event(outcome.kind)
+            self._metrics.count_event(InteractionKind(outcome.kind))
         for event in quarantined:
             self._metrics.count_quarantined_event(QuarantineReason(event.reason))
         for _ in range(duplicates):
@@ -157,8 +157,8 @@ class EventIntake:
         """Add positive events to their users' histories, oldest first, all users at once."""
         by_user: dict[str, list[Outcome]] = {}
         for outcome in sorted(outcomes, key=lambda outcome: outcome.occurred_at):
-            if outcome.kind.positive:
-                by_user.setdefault(outcome.user_id, []).append(outcome)
+            if InteractionKind(outcome.kind).positive:
+                by_user.setdefault(outcome.unit, []).append(outcome)
         await asyncio.gather(*(self._apply_to(user_id, acted) for user_id, acted in by_user.items()))
 
     async def _apply_to(self, user_id: str, outcomes: Sequence[Outcome]) -> None:
@@ -166,7 +166,8 @@ class EventIntake:
         # The store ignores what is older than what it has: a clock that is ahead must not block later events.
         updated_at = min(newest.occurred_at, newest.received_at)
         try:
-            await self._users.add_to_history(user_id, [outcome.item_id for outcome in outcomes], updated_at)
+            item_ids = [outcome.item_id for outcome in outcomes if outcome.item_id is not None]
+            await self._users.add_to_history(user_id, item_ids, updated_at)
         except StreamRecError:
             # The events are on disk, and the next `streamrec features materialize` reads them from there:
             # nothing is lost, but until then the user's answers do not know them.
@@ -176,7 +177,7 @@ class EventIntake:
 def _outcome(event: EventIn, received_at: datetime) -> Outcome:
     return Outcome(
         event_id=event.event_id,
-        user_id=event.user_id,
+        unit=event.user_id,
         item_id=event.item_id,
         kind=event.kind,
         occurred_at=event.occurred_at.astimezone(UTC),

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from services.recommendations.contracts.stages import STAGES, WARM_UP_USER
+from services.recommendations.contracts.stages import WARM_UP_USER
 from services.recommendations.gateway.event_intake import EventIntake
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from streamrec.contracts.errors import DependencyError, NotReadyError, StreamRecError
 from streamrec.features.store import FeatureStore, ItemTable
-from streamrec.monitoring.metrics import RecommendationMetrics
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Startup:
                 must mend, and another `StreamRecError` where something does not answer yet.
         """
         self._compose = compose
-        self.metrics = RecommendationMetrics(STAGES)
+        self.metrics = RecommendationMetrics()
         self.gateway: Gateway | None = None
         self.missing = "starting: the stages are being loaded"
         self.blocked = False

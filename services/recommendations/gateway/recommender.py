@@ -12,12 +12,14 @@ from typing import Protocol
 
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.stages import FEATURES
+from services.recommendations.gateway.impressions import impression_of
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.schemas import RecommendationRequest
 from services.recommendations.gateway.user_states import UserStates
 from services.recommendations.pipeline.pipeline import PipelineAnswer, RecommendationPipeline
 from streamrec.contracts.errors import TemporaryError
 from streamrec.contracts.events import Impression
-from streamrec.monitoring.metrics import RecommendationMetrics
+from streamrec.monitoring.model_metrics import CallResult
 from streamrec.serving.deadline import Deadline
 
 _LOG = logging.getLogger(__name__)
@@ -88,12 +90,16 @@ class Recommender:
             stages_ms={FEATURES: features_ms, **answer.stages_ms},
         )
         latency_ms = deadline.elapsed_ms()
-        self._note(request_id, request.user_id, answer, latency_ms)
+        self._note(request_id, user, answer, latency_ms)
         return ServedAnswer(request_id, request.user_id, answer, latency_ms)
 
-    def _note(self, request_id: str, user_id: str, answer: PipelineAnswer, latency_ms: float) -> None:
+    def _note(self, request_id: str, user: UserState, answer: PipelineAnswer, latency_ms: float) -> None:
         for stage, spent_ms in answer.stages_ms.items():
-            self._metrics.observe_stage(stage, spent_ms, failed=stage in answer.skipped)
+            if stage == FEATURES:
+                self._metrics.observe_features(spent_ms, failed=FEATURES in answer.skipped)
+            else:
+                version = answer.model_versions.get(stage)
+                self._metrics.observe_model(stage, version, spent_ms, _result(stage, answer))
         self._metrics.observe_request(
             status=200,
             rung=answer.rung,
@@ -101,17 +107,10 @@ class Recommender:
             cold_start=answer.cold_start,
             degraded=answer.degraded,
         )
-        self._impressions.offer(
-            Impression(
-                request_id=request_id,
-                user_id=user_id,
-                served_at=datetime.now(UTC),
-                item_ids=answer.item_ids,
-                scores=answer.scores,
-                propensities=answer.propensities,
-                model_versions=dict(answer.model_versions),
-                rung=answer.rung,
-                cold_start=answer.cold_start,
-                latency_ms=latency_ms,
-            )
-        )
+        self._impressions.offer(impression_of(request_id, user, answer, datetime.now(UTC), latency_ms))
+
+
+def _result(stage: str, answer: PipelineAnswer) -> CallResult:
+    if stage in answer.failed:
+        return CallResult.FAILED
+    return CallResult.SKIPPED if stage in answer.skipped else CallResult.ANSWERED

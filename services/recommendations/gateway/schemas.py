@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.recommendations.contracts.candidates import Segment
-from streamrec.contracts.events import EventKind, Rung
+from services.recommendations.contracts.rungs import Rung
+from streamrec.contracts.events import InteractionKind
 
 MAXIMUM_K: Final = 500
 MAXIMUM_BATCH: Final = 500
@@ -76,6 +77,10 @@ class RecommendationAnswer(_Outgoing):
     skipped: Annotated[list[str], Field(description="Those stages.")]
     cold_start: bool
     model_versions: Annotated[dict[str, int], Field(description="Registered version by stage.")]
+    price_revision: Annotated[
+        int | None,
+        Field(description="Of the published exposure prices it was made under; null where none took part."),
+    ]
     latency_ms: Annotated[float, Field(description="From arrival to answer.")]
     stages_ms: Annotated[dict[str, float], Field(description="Time waited for each stage.")]
 
@@ -88,7 +93,7 @@ class EventIn(_Incoming):
     ]
     user_id: Identifier
     item_id: Identifier
-    kind: EventKind
+    kind: InteractionKind
     occurred_at: Annotated[AwareDatetime, Field(description="ISO 8601 with an offset or Z.")]
     request_id: Annotated[Identifier | None, Field(description="The answer it belongs to.")] = None
     value: Annotated[

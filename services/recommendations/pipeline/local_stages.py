@@ -23,15 +23,20 @@ from services.recommendations.contracts.stages import (
     StageReply,
     Stages,
 )
-from streamrec.stats.random_state import generator_for
+from streamrec.stats.random_state import seed_of
+
+
+def draw_seed(user_id: str, request_id: str, version: int) -> int:
+    """Return the seed of the one posterior draw that belongs to user, request and version of cold start.
+
+    It stands in the impression, so that anybody can make the same draw again.
+    """
+    return seed_of(user_id, request_id, str(version))
 
 
 def posterior_generator(user: UserState, request_id: str, version: int) -> np.random.Generator:
-    """The generator of the one posterior draw that belongs to user, request and version of cold start.
-
-    All three are in the impression, so that anybody can make the same draw again.
-    """
-    return generator_for(user.user_id, request_id, str(version))
+    """The generator of that draw."""
+    return np.random.default_rng(draw_seed(user.user_id, request_id, version))
 
 
 def draw_from_posterior(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.stages import Stages
+from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.pipeline import (
     PipelineAnswer,
@@ -21,7 +22,6 @@ from services.recommendations.pipeline.stage_calls import PlainCalls
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.features.store import ItemTable
 from streamrec.serving.deadline import Deadline
-from streamrec.serving.ladder import FallbackLadder
 from streamrec.training.splits import UserHistories
 
 _BUDGET_MS: Final = 100.0

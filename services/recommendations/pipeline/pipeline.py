@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, UserState
+from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import (
     COLD_START,
-    LANGUAGE_PRICES,
     RANKING,
     RERANKING,
     RETRIEVAL,
@@ -30,7 +30,9 @@ from services.recommendations.contracts.stages import (
     StageReply,
     Stages,
 )
+from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver, merge, pooled_scores
+from services.recommendations.pipeline.local_stages import draw_seed
 from services.recommendations.pipeline.stage_calls import (
     StageCalls,
     StageRequest,
@@ -39,9 +41,7 @@ from services.recommendations.pipeline.stage_calls import (
     check_reordered,
 )
 from streamrec.contracts.conventions import HISTORY_LIMIT, UNKNOWN
-from streamrec.contracts.events import Rung
 from streamrec.serving.deadline import Deadline
-from streamrec.serving.ladder import FallbackLadder
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +65,31 @@ class PipelineAnswer:
         item_ids: First position first, no duplicates; at most k, fewer only where the catalogue has no more.
         scores: Same length, finite: what the last stage that scored gave each item. Re-ranking may show an
             item above one with a higher score.
-        propensities: Same length. Given the user, the request id and the versions every stage is
-            deterministic, the posterior draw included, so each is 1.0.
         rung: The step of the ladder. A new user whom the ranker does not apply to is served as intended:
             `RANKED`.
         cold_start: Whether cold start had at least half of the weight.
         skipped: Stages that should have taken part and did not, in order.
-        model_versions: Version by stage, of the stages that took part, and the revision of `LANGUAGE_PRICES`
-            where re-ranking served under published ones.
+        failed: Those of ``skipped`` that failed (`StageSkippedError.failed`); the others were late.
+        model_versions: Version by stage, of the stages that took part.
         stages_ms: Time waited for each stage that was called, skipped ones included.
+        price_revision: Of the published exposure prices that re-ranking served under; None where none took
+            part.
+        seed: Of the posterior draw, 16 hexadecimal digits; None where cold start had no part.
+        candidates: What re-ranking chose from, with the scores that it was given; None where the slate came
+            from the fallback ladder.
     """
 
     item_ids: tuple[str, ...]
     scores: tuple[float, ...]
-    propensities: tuple[float, ...]
     rung: Rung
     cold_start: bool
     skipped: tuple[str, ...]
+    failed: tuple[str, ...]
     model_versions: Mapping[str, int]
     stages_ms: Mapping[str, float]
+    price_revision: int | None = None
+    seed: str | None = None
+    candidates: Candidates | None = field(default=None, compare=False)  # arrays have no truth value
 
     @property
     def degraded(self) -> bool:
@@ -98,6 +104,8 @@ class _Trace:
     versions: dict[str, int] = field(default_factory=dict)
     stages_ms: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    price_revision: int | None = None
 
 
 class RecommendationPipeline:
@@ -172,17 +180,21 @@ class RecommendationPipeline:
                 ordered = ranked if cold is None else pooled_scores(ranked.item_ids, cold, ranked, weight)
             except StageSkippedError:
                 rung = Rung.RETRIEVAL_ORDER
+        candidates = ordered
         with suppress(StageSkippedError):  # noted in the trace; the order of the stage before stands
             ordered = await self._rerank(user, ordered, slate_length or k, trace, deadline)
         return PipelineAnswer(
             item_ids=ordered.item_ids[:k],
             scores=_as_floats(ordered.scores[:k]),
-            propensities=(1.0,) * min(k, len(ordered)),
             rung=rung,
             cold_start=weight >= 0.5,
             skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
+            failed=tuple(sorted(trace.failed, key=STAGES.index)),
             model_versions=trace.versions,
             stages_ms=trace.stages_ms,
+            price_revision=trace.price_revision,
+            seed=_draw_seed(user, request_id, trace),
+            candidates=candidates,
         )
 
     def _has_seen_everything(self, seen: frozenset[str]) -> bool:
@@ -233,14 +245,16 @@ class RecommendationPipeline:
         started_ms = deadline.elapsed_ms()
         try:
             reply = await self._calls(request, deadline)
-        except StageSkippedError:
+        except StageSkippedError as error:
             trace.skipped.append(request.stage)
+            if error.failed:
+                trace.failed.append(request.stage)
             raise
         finally:
             trace.stages_ms[request.stage] = deadline.elapsed_ms() - started_ms
         trace.versions[request.stage] = reply.version
-        if reply.price_revision:
-            trace.versions[LANGUAGE_PRICES] = reply.price_revision
+        if reply.price_revision:  # 0 are the model's own prices, which its version says
+            trace.price_revision = reply.price_revision
         return reply.candidates
 
     async def _call_or_none(
@@ -260,13 +274,18 @@ class RecommendationPipeline:
         return PipelineAnswer(
             item_ids=fallback.item_ids,
             scores=fallback.scores,
-            propensities=(1.0,) * len(fallback.item_ids),
             rung=fallback.rung,
             cold_start=False,
             skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
+            failed=tuple(sorted(trace.failed, key=STAGES.index)),
             model_versions=trace.versions,
             stages_ms=trace.stages_ms,
         )
+
+
+def _draw_seed(user: UserState, request_id: str, trace: _Trace) -> str | None:
+    version = trace.versions.get(COLD_START)
+    return None if version is None else f"{draw_seed(user.user_id, request_id, version):016x}"
 
 
 def _merged(cold: Candidates | None, found: Candidates | None, weight: float, count: int) -> Candidates:

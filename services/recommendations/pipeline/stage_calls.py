@@ -27,7 +27,16 @@ _SHORTEST_CALL_MS: Final = 1.0
 
 
 class StageSkippedError(TemporaryError):
-    """A stage was late, down, refused, or answered something unusable: go down the ladder."""
+    """A stage was late, down, refused, or answered something unusable: go down the ladder.
+
+    Attributes:
+        failed: Whether it failed, answered something unusable, or is left alone because it keeps failing;
+            else it was late, or there was no time left to ask it.
+    """
+
+    def __init__(self, message: str, *, failed: bool = False) -> None:
+        super().__init__(message)
+        self.failed = failed
 
 
 class UnusableAnswerError(PermanentError):
@@ -131,15 +140,17 @@ class GuardedCalls:
             first = error
         except Exception as error:
             _LOG.warning("%s is skipped: %s", request.stage, error, exc_info=True)
-            raise StageSkippedError(f"{request.stage} failed: {error}") from error
+            raise StageSkippedError(f"{request.stage} failed: {error}", failed=True) from error
         stopped = self._breakers[request.stage].state is not CircuitState.CLOSED
         if isinstance(first, StageSkippedError) or stopped or not self._retries.try_spend():
-            raise StageSkippedError(f"{request.stage} failed: {first}") from first
+            raise StageSkippedError(f"{request.stage} failed: {first}", failed=_is_failure(first)) from first
         try:
             return await self._attempt(request, deadline)
         except Exception as error:
             _LOG.warning("%s is skipped after a retry: %s", request.stage, error, exc_info=True)
-            raise StageSkippedError(f"{request.stage} failed twice: {error}") from error
+            raise StageSkippedError(
+                f"{request.stage} failed twice: {error}", failed=_is_failure(error)
+            ) from error
 
     async def together(
         self, first: Coroutine[Any, Any, _T], second: Coroutine[Any, Any, _T]
@@ -158,6 +169,10 @@ class GuardedCalls:
                 reply = await request.call()
             request.check(reply.candidates)
         return reply
+
+
+def _is_failure(error: Exception) -> bool:
+    return not isinstance(error, StageSkippedError | TimeoutError)
 
 
 def check_found(candidates: Candidates, *, count: int, known: Collection[str], seen: Collection[str]) -> None:

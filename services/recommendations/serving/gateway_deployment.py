@@ -12,11 +12,13 @@ from services.recommendations.contracts.stages import COLD_START, RANKING, RERAN
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.impressions import ImpressionSink
+from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.readiness import Gateway, Startup, open_features
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
 from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.pipeline import RecommendationPipeline
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from services.recommendations.serving.ray_stages import (
@@ -29,8 +31,6 @@ from services.recommendations.serving.ray_stages import (
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemTable
-from streamrec.monitoring.metrics import RecommendationMetrics
-from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
 
 _STATUS_TIMEOUT_S: Final = 30.0

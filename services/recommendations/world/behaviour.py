@@ -13,7 +13,7 @@ from services.recommendations.world.settings import BehaviourSettings, Retention
 from services.recommendations.world.truth import SUCCESSORS, Effects, ItemTruth, UserTruth, match_logits
 
 EVENTS: Final = ("click", "play", "complete")
-"""Events by code, weakest first; values of `EventKind`. An interaction is logged once, as the strongest."""
+"""Events by code, weakest first; values of `InteractionKind`. An interaction is logged as the strongest."""
 
 NOTHING: Final = -1
 """No topic in focus, no last creator, no item."""

@@ -15,7 +15,7 @@ from services.recommendations.world.truth import UserTruth
 from services.recommendations.world.users import UserTable
 from services.recommendations.world.world import build_world, draw_cohort
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
-from streamrec.contracts.events import EventKind
+from streamrec.contracts.events import InteractionKind
 from streamrec.stats.random_state import generator_for
 
 MAXIMUM_SLATE: Final = 500
@@ -44,7 +44,7 @@ class Response:
     """
 
     item_id: str
-    kind: EventKind
+    kind: InteractionKind
     value: float
     position: int
 
@@ -128,7 +128,7 @@ class WorldEnvironment:
         return [
             Response(
                 item_id=slate[position],
-                kind=EventKind(EVENTS[reaction.events[0, position]]),
+                kind=InteractionKind(EVENTS[reaction.events[0, position]]),
                 value=round(float(reaction.watched[0, position] * self._durations[items[0, position]]), 1),
                 position=position,
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamrec.contracts.errors import ArtifactError
-from streamrec.contracts.events import EventKind, Outcome
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.compaction import compact
 from streamrec.events.file_event_log import FileEventLog
 from streamrec.events.reader import FileEventReader
@@ -26,7 +26,7 @@ WRITER = """
 import asyncio, os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from streamrec.contracts.events import EventKind, Outcome
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.file_event_log import FileEventLog
 
@@ -37,7 +37,7 @@ async def main(root, name):
         for count in range(10**9):
             event_id = f"{name}-{number}-{count}"
             now = datetime.now(UTC)
-            await log.append([Outcome(event_id, "u", "i", EventKind.CLICK, now, now)])
+            await log.append([Outcome(event_id, "u", "i", InteractionKind.CLICK, now, now)])
             os.write(1, (event_id + "\\n").encode())
 
     await asyncio.gather(*(client(number) for number in range(16)))
@@ -51,7 +51,7 @@ import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from streamrec.contracts.errors import DependencyError
-from streamrec.contracts.events import EventKind, Outcome
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.write_ahead_log import WriteAheadLog
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
@@ -60,7 +60,7 @@ now = datetime.now(UTC)
 refused = 0
 for number in range(60):
     try:
-        log.append([Outcome(f"e{number}", "u", "i", EventKind.CLICK, now, now)])
+        log.append([Outcome(f"e{number}", "u", "i", InteractionKind.CLICK, now, now)])
         print(f"e{number}")
     except DependencyError as error:
         assert "nothing was acknowledged" in str(error)
@@ -138,7 +138,7 @@ print(json.dumps({"killed": killed}))
 
 def outcome(event_id: str, *, day: int = 1) -> Outcome:
     moment = NOON.replace(day=day)
-    return Outcome(event_id, "u", "i", EventKind.CLICK, moment, moment)
+    return Outcome(event_id, "u", "i", InteractionKind.CLICK, moment, moment)
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from services.recommendations.contracts.rungs import Rung
 from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob, TrainingSettings
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.local_stages import LocalModels
@@ -24,7 +25,6 @@ from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
 from streamrec.features.store import ItemTable
 from streamrec.registry.memory_registry import MemoryModelRegistry
-from streamrec.serving.ladder import Rung
 
 ITEMS, USERS, K = 120, 60, 10
 BARE = "i-bare"

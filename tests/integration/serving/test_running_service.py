@@ -194,7 +194,7 @@ def test_pages_are_served(client):
     assert client.get("/healthz").json() == {"status": "alive"}
     metrics = client.get("/metrics").text
     assert "streamrec_request_latency_seconds_bucket" in metrics
-    assert 'streamrec_model_version{model="ranking"}' in metrics
+    assert 'slot="recommendations.ranking",version="recommendations-ranking@' in metrics
 
 
 def test_killed_ranking_replica_costs_nobody_an_answer(service, client):

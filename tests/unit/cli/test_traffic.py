@@ -10,7 +10,7 @@ import pytest
 from services.cli.demo.audience import Visit, event, plan_visits
 from services.cli.demo.client import RecommendationClient
 from services.cli.demo.traffic import drive, event_totals, first_answer_hits
-from streamrec.contracts.events import EventKind
+from streamrec.contracts.events import InteractionKind
 from streamrec.contracts.progress import SilentProgress
 from streamrec.serving.retry_budget import RetryBudget
 
@@ -103,7 +103,7 @@ class Crowd:
         return f"new{index}", {"language": "fr"}
 
     def respond(self, visit, _item_ids, request_id):
-        return (event(visit.user_id, self.item, EventKind.CLICK, request_id),)
+        return (event(visit.user_id, self.item, InteractionKind.CLICK, request_id),)
 
 
 def plan(requests=40, share=0.25, crowd=None):
@@ -206,7 +206,7 @@ def test_an_unreadable_answer_is_a_failure(reply):
 def test_a_service_that_is_down_is_a_failure():
     with RecommendationClient("http://127.0.0.1:1", RetryBudget(), retry_pause_s=0.0) as client:
         answer = client.recommend("u", known_user=True, k=2, context={})
-        receipt = client.send_events([event("u", "i", EventKind.CLICK, None)])
+        receipt = client.send_events([event("u", "i", InteractionKind.CLICK, None)])
     assert answer.record.failure == "ConnectError"
     assert receipt.failed == 1
 

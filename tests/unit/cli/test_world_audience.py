@@ -6,7 +6,7 @@ from services.cli.demo.audience import Visit
 from services.cli.demo.world_audience import WorldAudience
 from services.recommendations.world.environment import WorldEnvironment
 from services.recommendations.world.settings import WorldSettings
-from streamrec.contracts.events import EventKind
+from streamrec.contracts.events import InteractionKind
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_responses_become_events_of_the_http_api(audience):
     assert events, "nobody clicked on anything in 150 slates"
     for event in events:
         assert event["item_id"] in known_items
-        assert EventKind(event["kind"]).positive
+        assert InteractionKind(event["kind"]).positive
         assert event["value"] > 0
         assert event["request_id"].startswith("r")
     assert len({event["event_id"] for event in events}) == len(events)

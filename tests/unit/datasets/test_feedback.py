@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from streamrec.contracts.events import EventKind, Outcome
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset, users_frame
 from streamrec.datasets.feedback import with_outcomes
@@ -39,7 +39,7 @@ def dataset() -> Dataset:
     return Dataset(Path("unused"), catalogue, interactions, users_frame(users, interactions))
 
 
-def outcome(event_id: str, user_id: str, item_id: str, kind: EventKind, hours: int) -> Outcome:
+def outcome(event_id: str, user_id: str, item_id: str, kind: InteractionKind, hours: int) -> Outcome:
     at = NOW + timedelta(hours=hours)
     return Outcome(event_id, user_id, item_id, kind, occurred_at=at, received_at=at)
 
@@ -48,10 +48,10 @@ def test_positive_outcomes_stand_among_the_interactions_in_the_order_of_time(dat
     fed_back = with_outcomes(
         dataset,
         [
-            outcome("e1", "b", "i2", EventKind.PLAY, 3),
-            outcome("e2", "a", "i1", EventKind.CLICK, 1),
-            outcome("e3", "a", "i2", EventKind.DISLIKE, 4),
-            outcome("e4", "a", "gone", EventKind.CLICK, 5),
+            outcome("e1", "b", "i2", InteractionKind.PLAY, 3),
+            outcome("e2", "a", "i1", InteractionKind.CLICK, 1),
+            outcome("e3", "a", "i2", InteractionKind.DISLIKE, 4),
+            outcome("e4", "a", "gone", InteractionKind.CLICK, 5),
         ],
     )
     sequences = user_sequences(fed_back)
@@ -68,7 +68,10 @@ def test_a_skip_is_no_interest(dataset: Dataset) -> None:
 
 
 def test_what_was_added_changes_the_fingerprint(dataset: Dataset) -> None:
-    events = [outcome("e1", "a", "i1", EventKind.CLICK, 1), outcome("e2", "a", "i2", EventKind.LIKE, 2)]
+    events = [
+        outcome("e1", "a", "i1", InteractionKind.CLICK, 1),
+        outcome("e2", "a", "i2", InteractionKind.LIKE, 2),
+    ]
     fingerprints = {
         dataset.fingerprint,
         with_outcomes(dataset, events).fingerprint,
@@ -79,4 +82,9 @@ def test_what_was_added_changes_the_fingerprint(dataset: Dataset) -> None:
 
 
 def test_without_positive_outcomes_nothing_changes(dataset: Dataset) -> None:
-    assert with_outcomes(dataset, [outcome("e1", "a", "i1", EventKind.SKIP, 1)]) is dataset
+    others = [
+        outcome("e1", "a", "i1", InteractionKind.SKIP, 1),
+        outcome("e2", "a", "i1", "conversion", 1),
+        outcome("e3", "a", None, InteractionKind.PLAY, 1),
+    ]
+    assert with_outcomes(dataset, others) is dataset

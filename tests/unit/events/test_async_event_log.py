@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from streamrec.contracts.errors import DependencyError, InvalidInputError, OverloadedError
-from streamrec.contracts.events import EventKind, Outcome
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
 
@@ -17,7 +17,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def outcome(number: int, user_id: str = "u") -> Outcome:
-    return Outcome(f"e{number}", user_id, "i", EventKind.CLICK, NOON, NOON)
+    return Outcome(f"e{number}", user_id, "i", InteractionKind.CLICK, NOON, NOON)
 
 
 class GatedLog(MemoryEventLog):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamrec.contracts.errors import InvalidInputError, OverloadedError
-from streamrec.contracts.events import EventKind, Outcome
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.compaction import compact
 from streamrec.events.reader import FileEventReader
 from streamrec.events.records import MAXIMUM_RECORD_BYTES, QuarantinedEvent, QuarantineReason
@@ -20,7 +20,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def outcome(number: int) -> Outcome:
-    return Outcome(f"e{number}", "u", "i", EventKind.CLICK, NOON, NOON)
+    return Outcome(f"e{number}", "u", "i", InteractionKind.CLICK, NOON, NOON)
 
 
 LINES = [frame(outcome(number)) for number in range(3)]
@@ -91,7 +91,7 @@ def test_a_genuine_checksum_over_something_else_is_corrupt(segment):
 
 def test_a_record_that_is_too_large_is_refused():
     with pytest.raises(InvalidInputError, match="bytes"):
-        frame(Outcome("e" * (MAXIMUM_RECORD_BYTES + 1), "u", "i", EventKind.CLICK, NOON, NOON))
+        frame(Outcome("e" * (MAXIMUM_RECORD_BYTES + 1), "u", "i", InteractionKind.CLICK, NOON, NOON))
 
 
 def test_parquet_files_that_no_state_names_are_not_read_and_are_removed(segment, tmp_path):

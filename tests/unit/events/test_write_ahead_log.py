@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from streamrec.contracts.errors import DependencyError
-from streamrec.contracts.events import EventKind, Outcome
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events import write_ahead_log
 from streamrec.events.reader import FileEventReader
 from streamrec.events.segments import seal_abandoned
@@ -22,7 +22,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def outcome(number: int) -> Outcome:
-    return Outcome(f"e{number}", "u", "i", EventKind.CLICK, NOON, NOON)
+    return Outcome(f"e{number}", "u", "i", InteractionKind.CLICK, NOON, NOON)
 
 
 def read_ids(root):

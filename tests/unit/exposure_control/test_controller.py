@@ -12,11 +12,11 @@ from services.recommendations.exposure_control.controller import (
 from services.recommendations.exposure_control.exposure_prices import EXPOSURE_PRICES
 from services.recommendations.exposure_control.step import ControlSettings, Decision, initial_state
 from streamrec.contracts.errors import ConflictError, DependencyError
-from streamrec.contracts.events import Impression, Rung
 from streamrec.documents.keys import MemoryKeyRing
 from streamrec.documents.memory_store import MemoryDocumentStore
 from streamrec.documents.publisher import DocumentPublisher
 from streamrec.events.memory_event_log import MemoryEventLog
+from tests import made_events
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 LANGUAGE_OF = {"i-en": "en", "i-de": "de", "i-sw": "sw"}
@@ -25,18 +25,8 @@ FITTED = initial_state({"de": 0.001, "en": 0.0, "sw": 0.002}, SETTINGS, 0.003)
 
 
 def an_impression(number, items, minutes):
-    return Impression(
-        request_id=f"r-{number}",
-        user_id="u",
-        served_at=START + timedelta(minutes=minutes),
-        item_ids=items,
-        scores=(1.0,) * len(items),
-        propensities=(1.0,) * len(items),
-        model_versions={},
-        rung=Rung.RANKED,
-        cold_start=False,
-        latency_ms=1.0,
-    )
+    predicted_at = START + timedelta(minutes=minutes)
+    return made_events.an_impression(number, predicted_at=predicted_at, item_ids=items)
 
 
 class Clock:

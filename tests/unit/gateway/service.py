@@ -14,12 +14,12 @@ from services.recommendations.gateway.readiness import Gateway, Startup
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
-from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
 
 TIMEOUTS_MS = dict.fromkeys(("retrieval", "cold_start", "ranking", "reranking"), 1000.0)

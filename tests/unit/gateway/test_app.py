@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates
+from services.recommendations.contracts.impression_extension import ImpressionExtension
+from services.recommendations.contracts.rungs import Rung
 from services.recommendations.gateway.bodies import MAXIMUM_BODY_BYTES
 from services.recommendations.gateway.schemas import RecommendationAnswer
 from streamrec.contracts.errors import DependencyError, NotReadyError
+from streamrec.contracts.events import Propensity
 from tests.unit.gateway.service import Service, problem
 
 
@@ -41,8 +44,16 @@ def test_impression_holds_what_was_served(service):
     (impression,) = service.log.snapshot().impressions
     assert impression.request_id == answer["request_id"]
     assert impression.item_ids == tuple(item["item_id"] for item in answer["items"])
-    assert impression.propensities == (1.0, 1.0, 1.0)
-    assert dict(impression.model_versions) == {"retrieval": 1, "ranking": 3, "reranking": 4}
+    assert impression.propensity == Propensity.certain(3)
+    assert impression.version == "recommendations-reranking@4"
+    assert impression.versions == {
+        "recommendations.retrieval": "recommendations-retrieval@1",
+        "recommendations.ranking": "recommendations-ranking@3",
+        "recommendations.reranking": "recommendations-reranking@4",
+    }
+    extension = ImpressionExtension.from_json(impression.extension)
+    assert (extension.rung, extension.cold_start, extension.skipped) == (Rung.RANKED, False, ())
+    assert extension.latency_ms > 0.0
 
 
 @pytest.mark.parametrize(
@@ -247,7 +258,11 @@ def test_metrics_count_requests_by_rung_and_status(service, stages):
     assert 'streamrec_requests_total{rung="retrieval_order",status="200"} 1.0' in text
     assert 'streamrec_requests_total{rung="ranked",status="200"} 1.0' in text
     assert 'streamrec_requests_total{rung="none",status="422"} 1.0' in text
-    assert 'streamrec_stage_failures_total{stage="ranking"} 1.0' in text
+    ranking = 'role="champion",slot="recommendations.ranking"'
+    assert f'streamrec_model_failures_total{{{ranking},version="unknown"}} 1.0' in text
+    assert f'streamrec_model_predictions_total{{{ranking},version="recommendations-ranking@3"}} 1.0' in text
+    assert f'streamrec_model_serving{{{ranking},version="recommendations-ranking@3"}} 1.0' in text
+    assert "streamrec_features_latency_seconds_count 2.0" in text
     assert "streamrec_impressions_dropped_total 0.0" in text
 
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from services.recommendations.contracts.rungs import Rung
+from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver, log_shares, merge, pooled_scores
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from streamrec.contracts.errors import DependencyError, InvalidInputError
-from streamrec.contracts.events import Rung
 from streamrec.serving.deadline import Deadline
-from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
 
 TIMEOUTS_MS = dict.fromkeys(("retrieval", "cold_start", "ranking", "reranking"), 200.0)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline, PipelineAsCatalogueRanker
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls, UnusableAnswerError
 from streamrec.serving.deadline import Deadline
-from streamrec.serving.ladder import FallbackLadder
 from streamrec.serving.retry_budget import RetryBudget
 from streamrec.training.splits import UserHistories
 

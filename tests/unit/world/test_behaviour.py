@@ -18,7 +18,7 @@ from services.recommendations.world.behaviour import (
 )
 from services.recommendations.world.settings import BehaviourSettings, RetentionSettings, WorldSettings
 from services.recommendations.world.world import World, build_world
-from streamrec.contracts.events import EventKind
+from streamrec.contracts.events import InteractionKind
 
 USERS = 4_000
 
@@ -99,7 +99,7 @@ def test_consuming_moves_the_mood_to_the_topic_or_its_successors(scene: Scene):
 def test_events_follow_the_share_watched(scene: Scene):
     reaction = react(scene, shuffled_slates())
     settings = scene.settings
-    assert tuple(EventKind(event).value for event in EVENTS) == EVENTS
+    assert tuple(InteractionKind(event).value for event in EVENTS) == EVENTS
     assert (reaction.events[~reaction.clicked] == -1).all()
     assert (reaction.watched[~reaction.clicked] == 0).all()
     assert (reaction.watched[reaction.events == 0] < settings.play_share).all()

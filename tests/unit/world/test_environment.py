@@ -8,7 +8,7 @@ from services.recommendations.world.settings import WorldSettings
 from services.recommendations.world.truth import UserTruth
 from services.recommendations.world.world import build_world
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
-from streamrec.contracts.events import EventKind
+from streamrec.contracts.events import InteractionKind
 
 SETTINGS = WorldSettings(users=200, items=1_000, seed=8)
 
@@ -47,9 +47,9 @@ def test_responses_name_shown_items_at_their_position(environment: WorldEnvironm
         assert np.isfinite(response.value)
         assert response.value >= 0
     assert {response.kind for response in responses} <= {
-        EventKind.CLICK,
-        EventKind.PLAY,
-        EventKind.COMPLETE,
+        InteractionKind.CLICK,
+        InteractionKind.PLAY,
+        InteractionKind.COMPLETE,
     }
 
 

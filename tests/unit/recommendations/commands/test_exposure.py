@@ -13,11 +13,11 @@ from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.exposure_control.price_files import open_price_publisher
 from services.recommendations.reranking.model import DiversityReranker
 from streamrec.command_line import composition
-from streamrec.contracts.events import Impression, Rung
 from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.events.file_event_log import FileEventLog
 from streamrec.registry.memory_registry import MemoryModelRegistry
+from tests.made_events import an_impression
 
 LANGUAGES = ("en", "en", "en", "de", "sw", "unknown")
 CATALOGUE = Catalogue(
@@ -34,17 +34,10 @@ def serve(folder, count, served_at):
     log = FileEventLog(folder / "events")
     log.append(
         [
-            Impression(
+            an_impression(
                 request_id=f"{served_at.timestamp()}-{number}",
-                user_id="u",
-                served_at=served_at,
+                predicted_at=served_at,
                 item_ids=("i0", "i1", "i3"),
-                scores=(1.0,) * 3,
-                propensities=(1.0,) * 3,
-                model_versions={},
-                rung=Rung.RANKED,
-                cold_start=False,
-                latency_ms=1.0,
             )
             for number in range(count)
         ]

@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendations.contracts.rungs import Rung
 from streamrec.contracts.errors import NotReadyError
-from streamrec.contracts.events import Rung
 from streamrec.features.store import ItemTable
 
 

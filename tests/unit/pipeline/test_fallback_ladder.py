@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.recommendations.contracts.rungs import Rung
+from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from streamrec.contracts.errors import NotReadyError
-from streamrec.contracts.events import Rung
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.features.store import ItemTable
-from streamrec.serving.ladder import FallbackLadder
 
 
 def item_table(languages, counts) -> ItemTable:

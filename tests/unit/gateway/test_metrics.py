@@ -3,14 +3,16 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamrec.contracts.events import EventKind, Rung
+from services.recommendations.contracts.rungs import Rung
+from services.recommendations.gateway.metrics import RecommendationMetrics
+from streamrec.contracts.events import InteractionKind
 from streamrec.events.records import QuarantineReason
-from streamrec.monitoring.metrics import RecommendationMetrics
+from streamrec.monitoring.model_metrics import CallResult
 
 
 @pytest.fixture
 def metrics():
-    return RecommendationMetrics(["retrieval", "ranking"])
+    return RecommendationMetrics()
 
 
 def samples(metrics):
@@ -45,19 +47,32 @@ def test_the_promised_latencies_are_bucket_bounds(metrics, promise_s):
     assert ("streamrec_request_latency_seconds_bucket", promise_s) in samples(metrics)
 
 
-def test_stages_are_observed_by_name(metrics):
-    metrics.observe_stage("ranking", 7.0)
-    metrics.observe_stage("ranking", 40.0, failed=True)
+def test_models_are_observed_by_slot_and_version(metrics):
+    metrics.observe_model("ranking", 3, 7.0, CallResult.ANSWERED)
+    metrics.observe_model("ranking", None, 40.0, CallResult.FAILED)
     found = samples(metrics)
-    assert found["streamrec_stage_latency_seconds_count", "ranking"] == 2
-    assert found["streamrec_stage_failures_total", "ranking"] == 1
-    assert found["streamrec_stage_failures_total", "retrieval"] == 0
-    with pytest.raises(ValueError, match="unknown stage 'hostile'"):
-        metrics.observe_stage("hostile", 1.0)
+    answered = (
+        "champion",
+        "recommendations-ranking@3",
+        "recommendations.ranking",
+    )  # sorted, as `samples` does
+    unanswered = ("champion", "recommendations.ranking", "unknown")
+    assert found["streamrec_model_predictions_total", *answered] == 1
+    assert found["streamrec_model_failures_total", *answered] == 0
+    assert found["streamrec_model_failures_total", *unanswered] == 1
+    assert found["streamrec_model_latency_seconds_count", *unanswered] == 1
+
+
+def test_waits_for_features_are_observed(metrics):
+    metrics.observe_features(2.0)
+    metrics.observe_features(40.0, failed=True)
+    found = samples(metrics)
+    assert found["streamrec_features_latency_seconds_count",] == 2
+    assert found["streamrec_features_failures_total",] == 1
 
 
 def test_events_and_gauges(metrics):
-    metrics.count_event(EventKind.CLICK)
+    metrics.count_event(InteractionKind.CLICK)
     metrics.count_duplicate_event()
     metrics.count_quarantined_event(QuarantineReason.UNKNOWN_ITEM)
     metrics.set_catalogue_items(9742)
@@ -71,11 +86,11 @@ def test_events_and_gauges(metrics):
     assert found["streamrec_events_duplicate_total",] == 1
     assert found["streamrec_events_quarantined_total", "unknown_item"] == 1
     assert found["streamrec_catalogue_items",] == 9742
-    assert found["streamrec_model_version", "ranking"] == 4
-    assert ("streamrec_model_version", "retrieval") not in found
+    serving = [labels for name, *labels in found if name == "streamrec_model_serving"]
+    assert serving == [["champion", "recommendations-ranking@4", "recommendations.ranking"]]
 
 
 def test_two_services_in_one_process_do_not_share_counters(metrics):
-    other = RecommendationMetrics(["ranking"])
-    other.count_event(EventKind.CLICK)
+    other = RecommendationMetrics()
+    other.count_event(InteractionKind.CLICK)
     assert samples(metrics)["streamrec_events_accepted_total", "click"] == 0

@@ -1,42 +1,22 @@
 """The metrics of the recommendation service, in the Prometheus text format.
 
-Label values come from fixed sets, so a hostile request cannot grow the number of time series.
+Those of its models are the hub's (`streamrec.monitoring.model_metrics`). Label values come from fixed sets,
+so a hostile request cannot grow the number of time series.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from streamrec.contracts.events import EventKind, Rung
+from services.recommendations.contracts.rungs import Rung
+from services.recommendations.contracts.stages import MODEL_STAGES, SLOTS, version_name
+from streamrec.contracts.events import InteractionKind, ServingRole
 from streamrec.events.records import QuarantineReason
-
-_LATENCY_BUCKETS_S: Final = (
-    0.001,
-    0.002,
-    0.003,
-    0.005,
-    0.0075,
-    0.010,
-    0.015,
-    0.020,
-    0.030,
-    0.040,
-    0.050,
-    0.065,
-    0.085,
-    0.100,
-    0.150,
-    0.250,
-    0.500,
-    1.0,
-    2.5,
-    10.0,
-)
-"""What matters is a bound: the goal of 40 ms, the re-ranker's 85 ms, the promise of 100 ms."""
+from streamrec.monitoring.model_metrics import LATENCY_BUCKETS_S, CallResult, ModelMetrics
 
 _NO_RUNG: Final = "none"
 
@@ -44,10 +24,9 @@ _NO_RUNG: Final = "none"
 class RecommendationMetrics:
     """One process's metrics, in a registry of their own. Safe to use from several threads."""
 
-    def __init__(self, stages: Iterable[str]) -> None:
-        """Create the metrics; ``stages`` are the only stage names that `observe_stage` accepts."""
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._stages = frozenset(stages)
+        self._models = ModelMetrics(self._registry, SLOTS.values())
         self._requests = Counter(
             "streamrec_requests",
             "Recommendation requests by HTTP status and by the rung of the fallback ladder.",
@@ -58,19 +37,17 @@ class RecommendationMetrics:
             "streamrec_request_latency_seconds",
             "Time from a recommendation request's arrival to its answer.",
             registry=self._registry,
-            buckets=_LATENCY_BUCKETS_S,
+            buckets=LATENCY_BUCKETS_S,
         )
-        self._stage_latency = Histogram(
-            "streamrec_stage_latency_seconds",
-            "Time the gateway waited for a stage.",
-            ("stage",),
+        self._features_latency = Histogram(
+            "streamrec_features_latency_seconds",
+            "Time the gateway waited for a user's features.",
             registry=self._registry,
-            buckets=_LATENCY_BUCKETS_S,
+            buckets=LATENCY_BUCKETS_S,
         )
-        self._stage_failures = Counter(
-            "streamrec_stage_failures",
-            "Stages that were skipped because they failed or were late.",
-            ("stage",),
+        self._features_failures = Counter(
+            "streamrec_features_failures",
+            "Requests answered without the user's features.",
             registry=self._registry,
         )
         self._degraded = Counter(
@@ -96,12 +73,6 @@ class RecommendationMetrics:
         self._catalogue_items = Gauge(
             "streamrec_catalogue_items", "Items in the catalogue.", registry=self._registry
         )
-        self._model_version = Gauge(
-            "streamrec_model_version",
-            "Version of each model that answers now.",
-            ("model",),
-            registry=self._registry,
-        )
         self._impressions_dropped = Counter(
             "streamrec_impressions_dropped",
             "Impressions that were not logged because the queue was full.",
@@ -115,10 +86,7 @@ class RecommendationMetrics:
             "Impressions that were queued and could not be written, since the start.",
             registry=self._registry,
         )
-        for stage in self._stages:
-            self._stage_latency.labels(stage)
-            self._stage_failures.labels(stage)
-        for kind in EventKind:
+        for kind in InteractionKind:
             self._events_accepted.labels(kind.value)
         for reason in QuarantineReason:
             self._events_quarantined.labels(reason.value)
@@ -140,19 +108,18 @@ class RecommendationMetrics:
         if cold_start:
             self._cold_start.inc()
 
-    def observe_stage(self, stage: str, latency_ms: float, *, failed: bool = False) -> None:
-        """Count one call of a stage, answered or not.
-
-        Raises:
-            ValueError: The stage was not named at construction.
-        """
-        if stage not in self._stages:
-            raise ValueError(f"unknown stage {stage!r}: known are {sorted(self._stages)}")
-        self._stage_latency.labels(stage).observe(latency_ms / 1000.0)
+    def observe_features(self, latency_ms: float, *, failed: bool = False) -> None:
+        """Count one wait for a user's features, read or not."""
+        self._features_latency.observe(latency_ms / 1000.0)
         if failed:
-            self._stage_failures.labels(stage).inc()
+            self._features_failures.inc()
 
-    def count_event(self, kind: EventKind) -> None:
+    def observe_model(self, stage: str, version: int | None, latency_ms: float, result: CallResult) -> None:
+        """Count one call of a model stage; ``version`` is None where nothing answered."""
+        named = None if version is None else version_name(stage, version)
+        self._models.observe(SLOTS[stage], ServingRole.CHAMPION, named, latency_ms=latency_ms, result=result)
+
+    def count_event(self, kind: InteractionKind) -> None:
         """Count one acknowledged event."""
         self._events_accepted.labels(kind.value).inc()
 
@@ -178,10 +145,11 @@ class RecommendationMetrics:
         self._catalogue_items.set(count)
 
     def set_model_versions(self, versions: Mapping[str, int]) -> None:
-        """Say which version of each model answers now; models that are not named are dropped."""
-        self._model_version.clear()
-        for model, version in versions.items():
-            self._model_version.labels(model).set(version)
+        """Say which version of each stage answers now; a stage that is not named has none."""
+        for stage in MODEL_STAGES:
+            version = versions.get(stage)
+            named = None if version is None else version_name(stage, version)
+            self._models.set_serving(SLOTS[stage], ServingRole.CHAMPION, named)
 
     def render(self) -> tuple[bytes, str]:
         """Return the exposition and its content type."""
