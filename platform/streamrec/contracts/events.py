@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field
 
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.event_fields import (
@@ -299,18 +299,6 @@ class Label:
     at: Moment
     received_at: Moment
     schema: Literal["streamrec.label.v1"] = "streamrec.label.v1"
-
-
-Event = Annotated[Prediction | Impression | Exposure | Outcome | Label, Field(discriminator="schema")]
-"""Any of them, told apart by ``schema``."""
-
-
-def event_json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of `Event`: what each field alone may be.
-
-    That lists have one length and that fields fit together is checked in code, when an event is made.
-    """
-    return TypeAdapter[Event](Event, config=STRICT).json_schema()
 
 
 def _check_length(name: str, values: tuple[Any, ...], item_ids: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Prediction
 from streamrec.contracts.intervals import Interval
 from streamrec.contracts.json_documents import json_schema
 from streamrec.contracts.ledger_entry import LedgerEntry
@@ -40,8 +41,13 @@ class DocumentSchema:
 
 
 DOCUMENTS: Final = (
+    DocumentSchema("exposure", "A unit met an experiment's variant", Exposure),
+    DocumentSchema("impression", "What a user was shown, and by which versions", Impression),
     DocumentSchema("interval", "An estimate between its confidence bounds", Interval),
+    DocumentSchema("label", "A truth that arrives later", Label),
     DocumentSchema("ledger_entry", "An entry of the decision ledger", LedgerEntry),
+    DocumentSchema("outcome", "What a unit did, or what happened to it", Outcome),
+    DocumentSchema("prediction", "What a model answered", Prediction),
     DocumentSchema("result", "A verdict with its reasons; each command adds its own fields", Envelope),
     DocumentSchema("traffic", "Which versions answer in each slot, before it is signed", Traffic),
 )

@@ -70,7 +70,7 @@ class ModelRef:
         if len(text) > MODEL_REF_MAXIMUM_LENGTH or not _MODEL_REF.fullmatch(text):
             raise InvalidInputError(
                 field,
-                "must be NAME@VERSION, for example recommendations-ranking@3",
+                "must be NAME@VERSION, for example search-ranking@3",
             )
         name, _, version = text.partition("@")
         return cls(name, int(version))

@@ -32,7 +32,7 @@ MAXIMUM_SLOTS: Final = 1_000
 MAXIMUM_PREPARED: Final = 1_000
 
 SLOT_PATTERN: Final = r"^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*$"
-"""Lower-case words joined by dots, the spoke first: ``recommendations.ranking``."""
+"""Lower-case words joined by dots, the spoke first: ``search.ranking``."""
 
 SlotName = Annotated[str, Field(pattern=SLOT_PATTERN, max_length=128)]
 BasisPoints = Annotated[int, Field(ge=0, le=BASIS_POINTS)]

@@ -24,6 +24,10 @@ DOCUMENTS = [
     ("result", golden("result.json")),
     ("traffic", golden("traffic.json")["document"]),
     *(("ledger_entry", entry) for entry in golden("ledger_chain.json")),
+    *(
+        (kind, golden(f"events/{kind}.json"))
+        for kind in ("exposure", "impression", "label", "outcome", "prediction")
+    ),
 ]
 
 

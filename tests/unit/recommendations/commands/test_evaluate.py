@@ -107,6 +107,8 @@ def test_figures_of_another_command_are_refused_in_one_line(tmp_path):
     (tmp_path / "sweep.json").write_text(
         '{"schema": "streamrec.index_tuning.v1", "verdict": "passed", "reasons": []}'
     )
-    result = CliRunner().invoke(app, ["evaluate", "--data", "data", "--closed-loop", "sweep.json"])
+    result = CliRunner().invoke(
+        app, ["recommendations", "evaluate", "--data", "data", "--closed-loop", "sweep.json"]
+    )
     assert result.exit_code == 2
     assert result.stderr == "error: sweep.json, schema: must be 'streamrec.closed_loop.v1'\n"
