@@ -12,8 +12,8 @@ from streamrec.contracts.events import (
     Outcome,
     Prediction,
     Propensity,
-    ServingRole,
 )
+from streamrec.contracts.slots import ServingRole
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

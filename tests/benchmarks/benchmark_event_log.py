@@ -12,13 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from streamrec.contracts.events import (
-    Impression,
-    InteractionKind,
-    Outcome,
-    Propensity,
-    ServingRole,
-)
+from streamrec.contracts.events import Impression, InteractionKind, Outcome, Propensity
+from streamrec.contracts.slots import ServingRole
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.file_event_log import FileEventLog
 

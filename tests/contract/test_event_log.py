@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.events import InteractionKind, ServingRole
+from streamrec.contracts.events import InteractionKind
+from streamrec.contracts.slots import ServingRole
 from streamrec.events.event_log import EventSnapshot
 from streamrec.events.file_event_log import FileEventLog
 from streamrec.events.memory_event_log import MemoryEventLog

@@ -63,11 +63,6 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 """A time with a zone, ISO 8601; UTC once it is read."""
 
-SlotName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*$", max_length=128)
-]
-"""A place that a model is served in, ``SPOKE.PLACE``, for example ``search.ranking``."""
-
 VersionName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*@[1-9][0-9]*$", max_length=80)
 ]

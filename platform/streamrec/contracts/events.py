@@ -28,10 +28,10 @@ from streamrec.contracts.event_fields import (
     Revision,
     Scores,
     Seed,
-    SlotName,
     Text,
     VersionName,
 )
+from streamrec.contracts.slots import ServingRole, SlotName
 
 
 def _require_schema(definition: dict[str, Any]) -> None:
@@ -50,19 +50,6 @@ STRICT: Final = ConfigDict(
 """No type is guessed, no field is ignored. What is not finite is written as such, so that reading refuses
 it: it would else be written as null.
 """
-
-
-class ServingRole(StrEnum):
-    """Why a version was asked."""
-
-    CHAMPION = "champion"
-    """It serves."""
-    CHALLENGER = "challenger"
-    """It asks to serve, and has a share of the traffic."""
-    SHADOW = "shadow"
-    """It is asked beside the version that answers, and nobody sees its answer."""
-    HOLDBACK = "holdback"
-    """It served before, and keeps a small share for a long comparison."""
 
 
 class PropensityKind(StrEnum):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -25,28 +24,16 @@ from streamrec.contracts.json_documents import (
     read_document,
 )
 from streamrec.contracts.models import ModelRef
+from streamrec.contracts.slots import ServingRole, SlotName
 from streamrec.contracts.units import BASIS_POINTS, SALT_PATTERN, bucket
 
 TRAFFIC_SCHEMA: Final = "streamrec.traffic.v1"
 MAXIMUM_SLOTS: Final = 1_000
 MAXIMUM_PREPARED: Final = 1_000
 
-SLOT_PATTERN: Final = r"^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*$"
-"""Lower-case words joined by dots, the spoke first: ``search.ranking``."""
-
-SlotName = Annotated[str, Field(pattern=SLOT_PATTERN, max_length=128)]
 BasisPoints = Annotated[int, Field(ge=0, le=BASIS_POINTS)]
 Salt = Annotated[str, Field(pattern=f"^{SALT_PATTERN}$")]
 OwnerName = Annotated[str, Field(min_length=1, max_length=128, pattern=NO_CONTROL_CHARACTERS)]
-
-
-class ServingRole(StrEnum):
-    """As what a version answers in its slot."""
-
-    CHAMPION = "champion"
-    CHALLENGER = "challenger"
-    SHADOW = "shadow"
-    HOLDBACK = "holdback"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from streamrec.contracts.events import ServingRole
+from streamrec.contracts.slots import ServingRole
 
 LATENCY_BUCKETS_S: Final = (
     0.001,

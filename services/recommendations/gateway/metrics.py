@@ -14,7 +14,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import MODEL_STAGES, SLOTS, version_name
-from streamrec.contracts.events import InteractionKind, ServingRole
+from streamrec.contracts.events import InteractionKind
+from streamrec.contracts.slots import ServingRole
 from streamrec.events.records import QuarantineReason
 from streamrec.monitoring.model_metrics import LATENCY_BUCKETS_S, CallResult, ModelMetrics
 

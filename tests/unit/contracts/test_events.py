@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streamrec.contracts.events import (
-    Propensity,
-    PropensityKind,
-    ScoredItems,
-    ServingRole,
-)
+from streamrec.contracts.events import Propensity, PropensityKind, ScoredItems
+from streamrec.contracts.slots import ServingRole
 from streamrec.events.records import (
     QuarantinedEvent,
     QuarantineReason,

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from streamrec.contracts.canonical_json import canonical_json, parse_json
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.models import ModelRef
-from streamrec.contracts.traffic import (
+from streamrec.contracts.events import (
     MAXIMUM_PREPARED,
     MAXIMUM_SLOTS,
     Holdback,
-    ServingRole,
     SlotTraffic,
     Traffic,
     assigned,
 )
+from streamrec.contracts.models import ModelRef
+from streamrec.contracts.slots import ServingRole
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden" / "traffic.json").read_text())
 RANKING = "recommendations.ranking"

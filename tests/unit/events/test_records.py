@@ -24,8 +24,8 @@ from streamrec.contracts.events import (
     Propensity,
     PropensityKind,
     ScoredItems,
-    ServingRole,
 )
+from streamrec.contracts.slots import ServingRole
 from streamrec.events.arrow_tables import from_table, to_table
 from streamrec.events.records import (
     QuarantinedEvent,

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.events import UNKNOWN_PROPENSITY, Outcome, Propensity, ServingRole
+from streamrec.contracts.events import UNKNOWN_PROPENSITY, Outcome, Propensity
+from streamrec.contracts.slots import ServingRole
 from streamrec.events.compacted_state import load_state
 from streamrec.events.compaction import compact
 from streamrec.events.file_event_log import FileEventLog

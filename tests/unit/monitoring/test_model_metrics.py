@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamrec.contracts.events import ServingRole
+from streamrec.contracts.slots import ServingRole
 from streamrec.monitoring.model_metrics import (
     LATENCY_BUCKETS_S,
     OTHER_VERSIONS,
