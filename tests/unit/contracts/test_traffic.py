@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from streamrec.contracts.canonical_json import canonical_json, parse_json
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.events import (
+from streamrec.contracts.models import ModelRef
+from streamrec.contracts.slots import ServingRole
+from streamrec.contracts.traffic import (
     MAXIMUM_PREPARED,
     MAXIMUM_SLOTS,
     Holdback,
@@ -20,8 +22,6 @@ from streamrec.contracts.events import (
     Traffic,
     assigned,
 )
-from streamrec.contracts.models import ModelRef
-from streamrec.contracts.slots import ServingRole
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden" / "traffic.json").read_text())
 RANKING = "recommendations.ranking"
