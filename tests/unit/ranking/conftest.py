@@ -1,4 +1,4 @@
-"""A small data set in which order matters, and a ranker trained on it once."""
+"""A small data set in which order matters."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.settings import (
     CombinationSettings,
     FeatureSettings,
@@ -18,9 +16,7 @@ from services.recommendations.ranking.settings import (
     PhaseSettings,
     RankingSettings,
 )
-from services.recommendations.ranking.train import train
 from services.recommendations.training.input import TrainingInput
-from streamrec.contracts.models import ModelSpec
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
@@ -109,17 +105,3 @@ def training(dataset: Dataset) -> TrainingInput:
 @pytest.fixture(scope="session")
 def settings() -> RankingSettings:
     return SMALL
-
-
-@pytest.fixture(scope="session")
-def trained(
-    training: TrainingInput, settings: RankingSettings, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, ModelSpec]:
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("ranker")
-    return folder, train(training, settings, folder)
-
-
-@pytest.fixture(scope="session")
-def model(trained: tuple[Path, ModelSpec]) -> RankingModel:
-    return RankingModel.load(trained[0])

@@ -11,7 +11,6 @@ import torch
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.ranking.candidate_features import FEATURES, CandidateTables
 from services.recommendations.ranking.item_tables import weighted_rows
-from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.settings import FeatureSettings
 from services.recommendations.ranking.student import feature_arrays
@@ -118,7 +117,7 @@ def test_gathered_rows_are_those_of_the_matrix(tables):
     np.testing.assert_allclose(sums, weighted_rows(tables.transitions, rows, weights), atol=1e-6)
 
 
-def test_with_a_silent_network_the_order_is_that_of_the_teachers_features(tables, model: RankingModel):
+def test_with_a_silent_network_the_order_is_that_of_the_teachers_features(tables, training: TrainingInput):
     weights = {name: (-1.0) ** place * 0.3 for place, name in enumerate(FEATURES)}
     settings = StudentNetworkSettings(dimension=8, head_count=2, history_length=10, hidden_size=4)
     nobody = SegmentTable(((), (), (), ()))
@@ -128,7 +127,11 @@ def test_with_a_silent_network_the_order_is_that_of_the_teachers_features(tables
     with torch.no_grad():
         network.outputs.zero_()
     student = StudentRanker(
-        model.item_ids, settings, serving_weights(network), nobody, FeatureTables.of(tables, weights)
+        training.split.catalogue.item_ids,
+        settings,
+        serving_weights(network),
+        nobody,
+        FeatureTables.of(tables, weights),
     )
     history = ("i03", "i04", "i30", "i31")
     given = Candidates(student.item_ids, np.zeros(60, dtype=np.float32))
