@@ -199,4 +199,4 @@ def test_the_command_writes_choice_and_figures(case, tmp_path: Path, monkeypatch
         "failed: no index measured finds 99.00% within 100 bytes"
     )
     assert json.loads((tmp_path / "figures.json").read_text())["verdict"] == "failed"
-    assert read_choice(place.index_choice) == choice
+    assert read_choice(index_choice_file(place)) == choice
