@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,14 @@ def data_root() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set STREAMREC_DATA to the folder that holds movielens-small")
     return folder
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch computes in two threads, as it does on a user's machine, and in one again afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

@@ -48,6 +48,7 @@ _STAGE_OF: Final = {name: stage for stage, name in TRAINED_MODEL_NAMES.items()}
 _SHARED_SOURCES: Final = (
     "training/content_features.py",
     "training/histories.py",
+    "training/reproducible.py",
     "item_index/index.py",
 )
 """What the stages train with and none of them owns."""

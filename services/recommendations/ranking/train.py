@@ -50,6 +50,7 @@ from services.recommendations.training.input import (
     TrainingInput,
     settings_fingerprint,
 )
+from services.recommendations.training.reproducible import reproducible_operations
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import ModelSpec
 
@@ -83,7 +84,8 @@ def train(training: TrainingInput, settings: RankingSettings, output: Path) -> M
     checkpoints = None if training.checkpoints is None else Checkpoints(training.checkpoints, identity)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
-        model, learning = _fit(training, settings, segments, device, checkpoints)
+        with reproducible_operations(device):
+            model, learning = _fit(training, settings, segments, device, checkpoints)
     model.save(output)
     _write_learning_curve(learning.curve, output)
     return ModelSpec(

@@ -27,6 +27,7 @@ from services.recommendations.training.checks import check_columns
 from services.recommendations.training.held_out_metrics import held_out_metrics
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import TrainingInput, settings_fingerprint
+from services.recommendations.training.reproducible import reproducible_operations
 from streamrec.contracts.errors import PermanentError
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.training.evaluation import evaluate
@@ -45,7 +46,7 @@ def train(training: TrainingInput, settings: RetrievalSettings, output: Path) ->
 
     The metric is the mean NDCG over the whole list of 500 candidates on the validation items: it moves with
     the share of items found and with their order, and so is less noisy than Hit@10 or Recall@500 alone.
-    The same seed on the same machine gives the same model.
+    The same seed on the same machine with the same number of threads gives the same model.
 
     Raises:
         DataFolderError: The data holds a value that is not one; names the column.
@@ -54,7 +55,8 @@ def train(training: TrainingInput, settings: RetrievalSettings, output: Path) ->
     """
     check_columns(training.dataset)
     segments = segments_by_user(training.dataset)
-    best, epochs = _fit(training, settings, segments)
+    with reproducible_operations():
+        best, epochs = _fit(training, settings, segments)
     best.save(output)
     ranker = RetrieverAsCatalogueRanker(best, training.split.catalogue, segments)
     return ModelSpec(

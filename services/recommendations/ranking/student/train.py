@@ -26,6 +26,7 @@ from services.recommendations.training.checks import check_columns
 from services.recommendations.training.held_out_metrics import HELD_OUT, held_out_metrics
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import TrainingInput, settings_fingerprint
+from services.recommendations.training.reproducible import reproducible_operations
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import ModelRef, ModelSpec
 
@@ -68,7 +69,8 @@ def train(
     segments = segments_by_user(training.dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
-        model, divergence = distil_student(training, settings, teacher, segments)
+        with reproducible_operations():
+            model, divergence = distil_student(training, settings, teacher, segments)
     model.save(output)
     metrics = {
         **held_out_metrics(RankerAsCatalogueRanker(model, segments), training, "student", _EVALUATED_USERS),
