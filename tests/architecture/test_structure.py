@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ VENDOR_HOMES = {
 """The only modules that may import a vendor, at module level or inside a function."""
 
 
+@cache
 def imported_packages(path: Path) -> set[str]:
     packages: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -31,6 +32,7 @@ DOCUMENTS = [
 ]
 
 
+@cache
 def validator(name):
     schema = json.loads(json_schemas.schema_texts()[f"{name}.json"])
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -5,7 +5,7 @@ import torch
 
 from services.recommendations.training.reproducible import reproducible_operations
 
-REPEATS = 10
+REPEATS = 5
 
 
 def gradient() -> bytes:
