@@ -149,6 +149,19 @@ def test_what_is_told_apart_by_one_field_of_its_identity_is_kept(log):
     assert len(snapshot.labels) == 3
 
 
+def test_ids_belong_to_users(log):
+    records = [make(1, unit=unit) for unit in ("u1", "u2") for make in (a_prediction, impression, outcome)]
+    records += [
+        QuarantinedEvent("e9", QuarantineReason.UNKNOWN_ITEM, NOON, "{}", unit=unit) for unit in ("u1", "u2")
+    ]
+    log.append(records + records)
+
+    snapshot = log.snapshot()
+
+    for kept in (snapshot.predictions, snapshot.impressions, snapshot.outcomes, snapshot.quarantined):
+        assert [record.unit for record in kept] == ["u1", "u2"]
+
+
 def test_of_two_labels_with_one_identity_the_first_received_stays(log):
     later = a_label(1, received_at=NOON + timedelta(days=3))
     log.append([later, a_label(1)])

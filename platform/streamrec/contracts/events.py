@@ -137,12 +137,14 @@ class ModelAnswer:
     """What is known of any answer of a served model.
 
     Attributes:
-        request_id: Identifies the request; outcomes refer to it.
+        request_id: Identifies the request; outcomes refer to it. The platform chose it.
         unit: Who or what was answered for; the unit by which traffic is divided, often the user.
         slot: Which place in the service answered.
         role: Why this version was asked.
         version: What answered; None where no model of the slot did and a fallback stood in for it.
         predicted_at: When, by the platform's clock.
+        client_request_id: What the caller calls the request, where it said so. Callers choose as they like, so
+            it identifies nothing.
         traffic_revision: Of the traffic document that the request was served under; None where there was
             none.
         features: Values that the model was given, for a sample of the requests.
@@ -159,6 +161,7 @@ class ModelAnswer:
     role: ServingRole
     version: VersionName | None
     predicted_at: Moment
+    client_request_id: Text | None = None
     traffic_revision: Revision | None = None
     features: JsonObject | None = None
     candidates: ScoredItems | None = None
@@ -237,7 +240,7 @@ class Outcome:
     """One thing that a unit did, or that happened to it.
 
     Attributes:
-        event_id: Chosen by the client; the same id twice is one event.
+        event_id: Chosen by the client; the same id twice of one unit is one event.
         unit: Who.
         item_id: With what; None where the outcome is about no single item.
         kind: What: an `InteractionKind`, or a word of the spoke's own.

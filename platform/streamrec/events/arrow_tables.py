@@ -36,6 +36,7 @@ _ANSWER: Final = (
     pa.field("role", pa.string(), nullable=False),
     pa.field("version", pa.string()),
     pa.field("predicted_at", _MOMENT, nullable=False),
+    pa.field("client_request_id", pa.string()),
     pa.field("traffic_revision", pa.int64()),
     pa.field("features", pa.string()),
     pa.field("candidates", _SCORED_ITEMS),
@@ -98,6 +99,7 @@ SCHEMAS: Final[Mapping[RecordKind, pa.Schema]] = MappingProxyType(
                 pa.field("reason", pa.string(), nullable=False),
                 pa.field("received_at", _MOMENT, nullable=False),
                 pa.field("payload", pa.string(), nullable=False),
+                pa.field("unit", pa.string()),
             ]
         ),
     }
@@ -145,6 +147,7 @@ def from_table(kind: RecordKind, table: pa.Table) -> list[Record]:
     """
     if "schema" not in table.column_names:
         return [_from_version_1(kind, row) for row in table.to_pylist()]
+    table = _with_optional_columns(kind, table)
     for field in SCHEMAS[kind]:
         found = table.schema.field(field.name).type
         if found != field.type:
@@ -162,6 +165,14 @@ def from_table(kind: RecordKind, table: pa.Table) -> list[Record]:
                 row[name] = _parsed(name, row[name])
         records.append(from_document(_with_mappings(kind, row)))
     return records
+
+
+def _with_optional_columns(kind: RecordKind, table: pa.Table) -> pa.Table:
+    """Add, without values, the columns that were not there when the file was written."""
+    for field in SCHEMAS[kind]:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 def _with_microseconds(table: pa.Table, moments: Sequence[str]) -> pa.Table:

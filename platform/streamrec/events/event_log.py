@@ -57,11 +57,11 @@ class EventSnapshot:
     """Every event once. Equal for equal sets of records, whatever their order and repetition.
 
     Attributes:
-        predictions: Sorted by time, then by what identifies them; one for each request, slot and role.
-        impressions: The same; one for each request and slot.
+        predictions: Sorted by time, then by what identifies them; one for each unit, request, slot and role.
+        impressions: The same; one for each unit, request and slot.
         exposures: The same; one for each unit, experiment, variant and time.
-        outcomes: Sorted by the client's time and event id; one for each event id, none with an impossible
-            time.
+        outcomes: Sorted by the client's time, event id and unit; one for each unit and event id, none with an
+            impossible time.
         labels: Sorted by the time they are true of, then by what identifies them; one for each subject,
             name, value and time, none with an impossible time.
         quarantined: Events set aside, by a writer or here; sorted by time.
@@ -101,15 +101,15 @@ def assemble(records: Iterable[Record]) -> EventSnapshot:
     quarantined: dict[Hashable, QuarantinedEvent] = {}
     for record in records:
         if isinstance(record, Impression):
-            _keep(impressions, (record.request_id, record.slot), record)
+            _keep(impressions, (record.unit, record.request_id, record.slot), record)
         elif isinstance(record, Outcome):
             reason = time_problem(record.occurred_at, record.received_at)
             if reason is None:
-                _keep(outcomes, record.event_id, record)
+                _keep(outcomes, (record.unit, record.event_id), record)
             else:
                 _keep_quarantined(quarantined, QuarantinedEvent.of(record, reason))
         elif isinstance(record, Prediction):
-            _keep(predictions, (record.request_id, record.slot, record.role), record)
+            _keep(predictions, (record.unit, record.request_id, record.slot, record.role), record)
         elif isinstance(record, Exposure):
             _keep(exposures, (record.experiment, record.unit, record.variant, record.at), record)
         elif isinstance(record, Label):
@@ -124,21 +124,29 @@ def assemble(records: Iterable[Record]) -> EventSnapshot:
         predictions=tuple(
             sorted(
                 predictions.values(),
-                key=lambda kept: (kept.predicted_at, kept.request_id, kept.slot, kept.role),
+                key=lambda kept: (kept.predicted_at, kept.request_id, kept.slot, kept.role, kept.unit),
             )
         ),
         impressions=tuple(
-            sorted(impressions.values(), key=lambda kept: (kept.predicted_at, kept.request_id, kept.slot))
+            sorted(
+                impressions.values(),
+                key=lambda kept: (kept.predicted_at, kept.request_id, kept.slot, kept.unit),
+            )
         ),
         exposures=tuple(
             sorted(exposures.values(), key=lambda kept: (kept.at, kept.experiment, kept.unit, kept.variant))
         ),
-        outcomes=tuple(sorted(outcomes.values(), key=lambda kept: (kept.occurred_at, kept.event_id))),
+        outcomes=tuple(
+            sorted(outcomes.values(), key=lambda kept: (kept.occurred_at, kept.event_id, kept.unit))
+        ),
         labels=tuple(
             sorted(labels.values(), key=lambda kept: (kept.at, kept.subject, kept.name, repr(kept.value)))
         ),
         quarantined=tuple(
-            sorted(quarantined.values(), key=lambda kept: (kept.received_at, kept.reason, kept.payload))
+            sorted(
+                quarantined.values(),
+                key=lambda kept: (kept.received_at, kept.reason, kept.payload, kept.unit or ""),
+            )
         ),
     )
 
@@ -153,9 +161,8 @@ def _keep(kept: dict[Hashable, R], identity: Hashable, record: R) -> None:
 
 
 def _keep_quarantined(kept: dict[Hashable, QuarantinedEvent], record: QuarantinedEvent) -> None:
-    # A corrupt line has no id: its payload tells it from others.
-    has_id = record.event_id is not None
-    _keep(kept, (record.reason, has_id, record.event_id if has_id else record.payload), record)
+    # The payload too: a client may send a corrected event under its old id, and be wrong again.
+    _keep(kept, (record.reason, record.unit, record.event_id, record.payload), record)
 
 
 def _label_identity(label: Label) -> Hashable:

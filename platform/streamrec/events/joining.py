@@ -55,22 +55,29 @@ def join_outcomes(
 ) -> Join:
     """Join outcomes to impressions by request id, unit and item id.
 
+    A client that chose an id of its own for its request may name that one: it counts among the requests of
+    the same unit where no request has it as its own.
+
     An outcome counts from `MAXIMUM_CLOCK_SKEW` before its impression (the client's clock may lag) to
     ``window`` after it. One that fits several slates of its request belongs to the first by the name of the
     slot.
 
     Args:
-        impressions: At most one for each request id and slot, as in `EventSnapshot`.
-        outcomes: At most one for each event id.
+        impressions: At most one for each unit, request id and slot, as in `EventSnapshot`.
+        outcomes: At most one for each unit and event id.
         window: How long after an impression an outcome still belongs to it.
     """
     by_request: dict[str, list[Impression]] = {}
+    by_client: dict[tuple[str, str], list[Impression]] = {}
     for impression in sorted(impressions, key=lambda shown: shown.slot):
         by_request.setdefault(impression.request_id, []).append(impression)
+        if impression.client_request_id is not None:
+            by_client.setdefault((impression.unit, impression.client_request_id), []).append(impression)
     joined: list[JoinedOutcome] = []
     unjoined: Counter[Unjoined] = Counter()
     for outcome in outcomes:
-        match = _match(by_request, outcome, window)
+        shown = _answers(by_request, by_client, outcome)
+        match = _match(shown, outcome, window)
         if isinstance(match, Unjoined):
             unjoined[match] += 1
         else:
@@ -78,12 +85,24 @@ def join_outcomes(
     return Join(tuple(joined), dict(unjoined))
 
 
+def _answers(
+    by_request: Mapping[str, Sequence[Impression]],
+    by_client: Mapping[tuple[str, str], Sequence[Impression]],
+    outcome: Outcome,
+) -> Sequence[Impression]:
+    if outcome.request_id is None:
+        return ()
+    answers = by_request.get(outcome.request_id, ())
+    if any(shown.unit == outcome.unit for shown in answers):
+        return answers
+    return by_client.get((outcome.unit, outcome.request_id), answers)
+
+
 def _match(
-    by_request: Mapping[str, Sequence[Impression]], outcome: Outcome, window: timedelta
+    impressions: Sequence[Impression], outcome: Outcome, window: timedelta
 ) -> JoinedOutcome | Unjoined:
     if outcome.request_id is None:
         return Unjoined.NO_REQUEST_ID
-    impressions = by_request.get(outcome.request_id, ())
     if not impressions:
         return Unjoined.UNKNOWN_REQUEST
     impressions = [shown for shown in impressions if shown.unit == outcome.unit]

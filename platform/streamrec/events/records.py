@@ -54,6 +54,7 @@ class QuarantinedEvent:
         reason: Why it was set aside.
         received_at: When, UTC.
         payload: The event as it came, at most `MAXIMUM_PAYLOAD_CHARACTERS`.
+        unit: Whose event it is, where it could be read.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -62,6 +63,7 @@ class QuarantinedEvent:
     reason: QuarantineReason
     received_at: Moment
     payload: Annotated[str, Field(max_length=MAXIMUM_PAYLOAD_CHARACTERS)]
+    unit: Annotated[str, Field(min_length=1)] | None = field(default=None, kw_only=True)
     schema: Literal["streamrec.quarantined_event.v2"] = field(
         default="streamrec.quarantined_event.v2", kw_only=True
     )
@@ -69,8 +71,10 @@ class QuarantinedEvent:
     @classmethod
     def of(cls, record: Outcome | Label, reason: QuarantineReason) -> QuarantinedEvent:
         """Set an event aside."""
-        event_id = record.event_id if isinstance(record, Outcome) else None
-        return cls(event_id, reason, record.received_at, to_json(record)[:MAXIMUM_PAYLOAD_CHARACTERS])
+        payload = to_json(record)[:MAXIMUM_PAYLOAD_CHARACTERS]
+        if isinstance(record, Outcome):
+            return cls(record.event_id, reason, record.received_at, payload, unit=record.unit)
+        return cls(None, reason, record.received_at, payload)
 
 
 Record = Prediction | Impression | Exposure | Outcome | Label | QuarantinedEvent

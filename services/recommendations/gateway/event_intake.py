@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from services.recommendations.gateway.metrics import RecommendationMetrics
+from services.recommendations.gateway.recent_events import EventIdentity, RecentEvents, identity_of
 from services.recommendations.gateway.schemas import EventAnswer, EventIn
 from services.recommendations.gateway.schemas import QuarantinedEvent as QuarantinedInAnswer
 from services.recommendations.gateway.user_states import UserStates
-from streamrec.contracts.errors import StreamRecError, TemporaryError
+from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.event_log import time_problem
 from streamrec.events.records import QuarantinedEvent, QuarantineReason, Record
-from streamrec.serving.recent_ids import RecentIds
 
 _LOG = logging.getLogger(__name__)
 
-_REMEMBERED_IDS: Final = 100_000
-"""Ids known to have been applied, about 200 bytes each. The log's reader deduplicates what is older."""
+_REMEMBERED_EVENTS: Final = 100_000
+"""Events whose verdict is known, about 400 bytes each. The log's reader deduplicates what is older."""
 
 _DETAILS: Final = {
     QuarantineReason.UNKNOWN_ITEM: "the item is not in the catalogue",
@@ -42,6 +43,18 @@ class EventLog(Protocol):
         ...
 
 
+@dataclass
+class _Batch:
+    """What is to become of the events of one request, while it is being found out."""
+
+    received_at: datetime
+    duplicates: int = 0
+    taken: list[tuple[EventIn, QuarantineReason | None]] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    quarantined: list[QuarantinedInAnswer] = field(default_factory=list)
+
+
 class EventIntake:
     """Applies events. For one event loop."""
 
@@ -58,61 +71,62 @@ class EventIntake:
         self._known_items = known_items
         self._metrics = metrics
         self._now = now
-        self._applied = RecentIds(_REMEMBERED_IDS)
-        self._under_way: dict[str, asyncio.Future[None]] = {}
+        self._recent = RecentEvents(_REMEMBERED_EVENTS)
+        self._under_way: dict[EventIdentity, asyncio.Future[None]] = {}
 
     async def accept(self, events: Sequence[EventIn]) -> EventAnswer:
         """Take a batch. When this returns, every event of it is on disk.
 
-        An event that was sent before is acknowledged again and not applied again; one that is being taken by
-        another request right now is waited for.
+        An event that was sent before gets its first verdict again and is not applied again; one that is being
+        taken by another request right now is waited for. One that was set aside may be sent corrected, under
+        its old id.
 
         Raises:
             TemporaryError: The log could not be written. Send the batch again: what reached it is known.
         """
-        received_at = self._now()
-        fresh, duplicates, elsewhere = self._sort_out(events)
-        outcomes: list[Outcome] = []
-        quarantined: list[QuarantinedInAnswer] = []
-        records: list[Record] = []
-        for index, event in fresh:
-            reason = self._problem_with(event, received_at)
+        await self._until_nobody_takes(events)
+        batch = self._sorted_out(events)
+        await self._write(batch)
+        self._count(batch)
+        await self._apply(batch.outcomes)
+        return EventAnswer(
+            accepted=len(batch.outcomes) + batch.duplicates,
+            duplicates=batch.duplicates,
+            quarantined=batch.quarantined,
+        )
+
+    async def _until_nobody_takes(self, events: Sequence[EventIn]) -> None:
+        """Wait for other requests that are writing events with the ids of these."""
+        identities = {identity_of(event) for event in events}
+        while waiting := [future for key, future in self._under_way.items() if key in identities]:
+            await asyncio.wait(waiting)
+
+    def _sorted_out(self, events: Sequence[EventIn]) -> _Batch:
+        """Find the verdict on every event: its first one, one that this batch has just given, or a new."""
+        batch = _Batch(self._now())
+        in_batch = RecentEvents(len(events))
+        for index, event in enumerate(events):
+            first = in_batch.verdict_on(event) or self._recent.verdict_on(event)
+            if first is not None and first.reason is None:
+                batch.duplicates += 1
+                continue
+            reason = first.reason if first is not None else self._problem_with(event, batch.received_at)
             if reason is None:
-                outcome = _outcome(event, received_at)
-                outcomes.append(outcome)
-                records.append(outcome)
+                outcome = _outcome(event, batch.received_at)
+                batch.outcomes.append(outcome)
+                batch.records.append(outcome)
+                batch.taken.append((event, None))
             else:
-                records.append(QuarantinedEvent(event.event_id, reason, received_at, event.model_dump_json()))
-                quarantined.append(
+                batch.quarantined.append(
                     QuarantinedInAnswer(
                         index=index, event_id=event.event_id, reason=reason.value, detail=_DETAILS[reason]
                     )
                 )
-        await self._write(records, [event.event_id for _, event in fresh])
-        self._count(outcomes, quarantined, duplicates)
-        await self._apply(outcomes)
-        for future in elsewhere:
-            await asyncio.shield(future)
-        return EventAnswer(
-            accepted=len(outcomes) + duplicates, duplicates=duplicates, quarantined=quarantined
-        )
-
-    def _sort_out(
-        self, events: Sequence[EventIn]
-    ) -> tuple[list[tuple[int, EventIn]], int, list[asyncio.Future[None]]]:
-        """Split into new events, the number of known ones, and those that another request is writing."""
-        fresh: dict[str, tuple[int, EventIn]] = {}
-        elsewhere: list[asyncio.Future[None]] = []
-        duplicates = 0
-        for index, event in enumerate(events):
-            if event.event_id in fresh or event.event_id in self._applied:
-                duplicates += 1
-            elif event.event_id in self._under_way:
-                duplicates += 1
-                elsewhere.append(self._under_way[event.event_id])
-            else:
-                fresh[event.event_id] = (index, event)
-        return list(fresh.values()), duplicates, elsewhere
+                if not (in_batch.is_set_aside(event) or self._recent.is_set_aside(event)):
+                    batch.records.append(_set_aside(event, reason, batch.received_at))
+                    batch.taken.append((event, reason))
+            in_batch.remember(event, reason)
+        return batch
 
     def _problem_with(self, event: EventIn, received_at: datetime) -> QuarantineReason | None:
         reason = time_problem(event.occurred_at, received_at)
@@ -120,37 +134,30 @@ class EventIntake:
             return QuarantineReason.UNKNOWN_ITEM
         return reason
 
-    async def _write(self, records: Sequence[Record], event_ids: Sequence[str]) -> None:
-        if not records:
+    async def _write(self, batch: _Batch) -> None:
+        if not batch.records:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for event_id in event_ids:
-            self._under_way[event_id] = done
+        identities = {identity_of(event) for event, _ in batch.taken}
+        for identity in identities:
+            self._under_way[identity] = done
         try:
-            await self._log.append(records, durable=True)
-        except BaseException as error:
-            done.set_exception(
-                error if isinstance(error, TemporaryError) else TemporaryError("the events were not stored")
-            )
-            done.exception()  # looked at: nobody may be waiting
-            raise
-        else:
-            # Only now: an id that is remembered before its event is on disk would turn a retry into a loss.
-            for event_id in event_ids:
-                self._applied.add(event_id)
-            done.set_result(None)
+            await self._log.append(batch.records, durable=True)
+            # Only now: an event that is remembered before it is on disk would turn a retry into a loss.
+            for event, reason in batch.taken:
+                self._recent.remember(event, reason)
         finally:
-            for event_id in event_ids:
-                del self._under_way[event_id]
+            for identity in identities:
+                del self._under_way[identity]
+            done.set_result(None)
 
-    def _count(
-        self, outcomes: Sequence[Outcome], quarantined: Sequence[QuarantinedInAnswer], duplicates: int
-    ) -> None:
-        for outcome in outcomes:
-            self._metrics.count_event(InteractionKind(outcome.kind))
-        for event in quarantined:
-            self._metrics.count_quarantined_event(QuarantineReason(event.reason))
-        for _ in range(duplicates):
+    def _count(self, batch: _Batch) -> None:
+        for record in batch.records:
+            if isinstance(record, QuarantinedEvent):
+                self._metrics.count_quarantined_event(record.reason)
+            elif isinstance(record, Outcome):
+                self._metrics.count_event(InteractionKind(record.kind))
+        for _ in range(batch.duplicates):
             self._metrics.count_duplicate_event()
 
     async def _apply(self, outcomes: Sequence[Outcome]) -> None:
@@ -172,6 +179,10 @@ class EventIntake:
             # The events are on disk, and the next `streamrec features materialize` reads them from there:
             # nothing is lost, but until then the user's answers do not know them.
             _LOG.exception("%d events of a user did not reach the feature store", len(outcomes))
+
+
+def _set_aside(event: EventIn, reason: QuarantineReason, received_at: datetime) -> QuarantinedEvent:
+    return QuarantinedEvent(event.event_id, reason, received_at, event.model_dump_json(), unit=event.user_id)
 
 
 def _outcome(event: EventIn, received_at: datetime) -> Outcome:

@@ -36,6 +36,7 @@ RECORDS = [
         seed="00000000000000ff",
         state_digest="ab" * 32,
         price_revision=7,
+        client_request_id="mobile-17",
         traffic_revision=12,
         candidates=ScoredItems(("a", "b", "c"), (2.0, 1.5, -0.25)),
         extension={"schema": "search.impression.v1", "query_length": 3},
@@ -43,7 +44,7 @@ RECORDS = [
     an_exposure(1),
     an_outcome(1, kind="conversion", value=9.5, currency="EUR"),
     a_label(1),
-    QuarantinedEvent("e9", QuarantineReason.UNKNOWN_ITEM, NOON, '{"event_id":"e9"}'),
+    QuarantinedEvent("e9", QuarantineReason.UNKNOWN_ITEM, NOON, '{"event_id":"e9"}', unit="u9"),
 ]
 
 
@@ -52,6 +53,16 @@ def test_the_golden_document_is_what_is_written_and_read(record):
     text = (GOLDEN / f"{kind_of(record).value}.json").read_text()
     assert json.loads(to_json(record)) == json.loads(text)
     assert from_json(text) == record
+
+
+@pytest.mark.parametrize(
+    ("kind", "later"),
+    [("impression", "client_request_id"), ("prediction", "client_request_id"), ("quarantined", "unit")],
+)
+def test_a_document_from_before_a_field_was_there_is_read(kind, later):
+    document = json.loads((GOLDEN / f"{kind}.json").read_text())
+    del document[later]
+    assert getattr(from_json(json.dumps(document)), later) is None
 
 
 def test_every_kind_has_a_golden_document():

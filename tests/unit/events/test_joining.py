@@ -57,3 +57,12 @@ def test_of_two_slates_of_one_request_the_one_that_showed_the_item_is_found():
         join = join_outcomes(impressions, outcomes, window=WINDOW)
         assert [joined.impression for joined in join.joined] == [IMPRESSION, other, other]
         assert join.unjoined == {Unjoined.ITEM_NOT_SHOWN: 1}
+
+
+def test_a_request_may_be_named_as_its_client_called_it():
+    mine = replace(IMPRESSION, request_id="server-1", client_request_id="r1")
+    others = replace(IMPRESSION, request_id="r1", unit="u2")
+    foreign = replace(IMPRESSION, request_id="server-2", unit="u3", client_request_id="r1")
+    for impressions in ([mine, others, foreign], [foreign, others, mine]):
+        join = join_outcomes(impressions, [OUTCOME], window=WINDOW)
+        assert [joined.impression for joined in join.joined] == [mine]

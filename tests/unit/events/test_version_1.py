@@ -126,6 +126,22 @@ def test_old_and_new_events_join_across(root):
     assert join.unjoined == {}
 
 
+def test_the_same_id_of_another_user_is_another_event_there_too(root):
+    log = FileEventLog(root)
+    log.append(
+        [
+            an_outcome(1, event_id="e1", unit="somebody-else"),
+            an_impression(1, request_id="r1", unit="somebody-else", slot="reranking"),
+        ]
+    )
+    log.close()
+    for _ in range(2):
+        snapshot = FileEventReader(root).snapshot()
+        assert [done.event_id for done in snapshot.outcomes].count("e1") == 2
+        assert [shown.request_id for shown in snapshot.impressions].count("r1") == 2
+        compact(root)
+
+
 def test_the_same_event_in_both_forms_is_one(root):
     log = FileEventLog(root)
     log.append([*log.snapshot().outcomes, *log.snapshot().impressions])

@@ -150,3 +150,78 @@ def test_events_are_acknowledged_while_the_feature_store_is_down(service, store)
     store.error = DependencyError("down")
     assert service.events(event()).json()["accepted"] == 1
     assert len(service.log.snapshot().outcomes) == 1
+
+
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+
+def test_ids_belong_to_users(service, store):
+    answer = service.events(event(), event(user_id="other"), event(user_id="other")).json()
+    assert (answer["accepted"], answer["duplicates"]) == (3, 1)
+    assert [outcome.unit for outcome in service.log.snapshot().outcomes] == ["known", "other"]
+    assert "item-20" in store.users["other"].history
+
+
+@pytest.mark.parametrize("changes", [{"occurred_at": TOMORROW}, {"item_id": "nowhere"}])
+def test_an_event_that_was_set_aside_gets_the_same_verdict_again(service, changes):
+    send = ("POST", "/v1/events", {"json": {"events": [event(**changes), event(**changes)]}})
+    service.call(send, send)
+    for response in service.responses:
+        answer = response.json()
+        assert (answer["accepted"], answer["duplicates"]) == (0, 0)
+        assert [kept["index"] for kept in answer["quarantined"]] == [0, 1]
+    assert service.log.snapshot().outcomes == ()
+    assert len(service.log.snapshot().quarantined) == 1
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_corrected_event_is_stored_and_applied_once(service, store, together):
+    sent = [event(occurred_at=TOMORROW), event(), event(item_id="item-21")]
+    batches = [sent] if together else [[single] for single in sent]
+    service.call(*(("POST", "/v1/events", {"json": {"events": batch}}) for batch in batches))
+    answers = [response.json() for response in service.responses]
+    assert sum(answer["accepted"] - answer["duplicates"] for answer in answers) == 1
+    assert [len(answer["quarantined"]) for answer in answers] == [1, 0, 0][: len(batches)]
+    (stored,) = service.log.snapshot().outcomes
+    assert (stored.item_id, stored.occurred_at.isoformat()) == ("item-20", "2024-05-01T12:00:00+00:00")
+    assert store.users["known"].history.count("item-20") == 1
+    assert "item-21" not in store.users["known"].history
+
+
+def test_an_event_on_an_item_that_is_known_by_now_counts_when_it_is_sent_again(service):
+    items = {"item-20"}
+    send = ("POST", "/v1/events", {"json": {"events": [event(item_id="item-99")]}})
+
+    async def run():
+        async with service.client() as client:
+            service.startup.gateway.intake._known_items = items
+            first = await client.request(send[0], send[1], **send[2])
+            items.add("item-99")
+            return first.json(), (await client.request(send[0], send[1], **send[2])).json()
+
+    first, second = asyncio.run(run())
+    assert [kept["reason"] for kept in first["quarantined"]] == ["unknown_item"]
+    assert (second["accepted"], second["quarantined"]) == (1, [])
+    assert len(service.log.snapshot().outcomes) == 1
+
+
+def test_an_event_is_taken_when_the_request_that_was_taking_it_fails(service):
+    async def run():
+        async with service.client() as client:
+            append, calls = service.log.append, []
+
+            def failing_first(records, *, durable=True):
+                calls.append(records)
+                if len(calls) == 1:
+                    raise DependencyError("the disk is full")
+                append(records, durable=durable)
+
+            service.log.append = failing_first
+            return await asyncio.gather(
+                *(client.post("/v1/events", json={"events": [event()]}) for _ in range(2))
+            )
+
+    refused, taken = sorted(asyncio.run(run()), key=lambda response: -response.status_code)
+    assert problem(refused, 503)
+    assert taken.json()["accepted"] == 1
+    assert len(service.log.snapshot().outcomes) == 1
