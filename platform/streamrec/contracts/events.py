@@ -143,8 +143,8 @@ class ModelAnswer:
         role: Why this version was asked.
         version: What answered; None where no model of the slot did and a fallback stood in for it.
         predicted_at: When, by the platform's clock.
-        client_request_id: What the caller calls the request, where it said so. Callers choose as they like, so
-            it identifies nothing.
+        client_request_id: What the caller calls the request, where it said so. Callers choose as they like,
+            so it identifies nothing.
         traffic_revision: Of the traffic document that the request was served under; None where there was
             none.
         features: Values that the model was given, for a sample of the requests.
