@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from services.cli import data, events, features, keys, models
+from services.cli import data, events, features, items, keys, models
 from services.cli.demo import command as demo
 from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installed_spokes, mounted_command
 from streamrec.contracts.errors import StreamRecError
@@ -128,6 +128,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
+app.add_typer(items.app, name="items")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="models")
 app.add_typer(events.app, name="events")

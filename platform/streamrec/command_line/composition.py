@@ -11,11 +11,13 @@ from streamrec.contracts.errors import DataFolderError, NotFoundError
 
 if TYPE_CHECKING:
     from streamrec.contracts.progress import Progress
+    from streamrec.datasets.catalogue import Catalogue
     from streamrec.datasets.dataset import Dataset
     from streamrec.events.file_event_log import FileEventLog
     from streamrec.features.materialization import MaterializationReport
     from streamrec.features.settings import FeatureSettings
     from streamrec.features.store import FeatureStore
+    from streamrec.items.follower import ItemFollower
     from streamrec.registry.mlflow_registry import RegistrySettings
     from streamrec.registry.model_registry import ModelRegistry
     from streamrec.training.splits import UserHistories
@@ -132,6 +134,35 @@ def open_feature_store(workspace: Workspace) -> FeatureStore:
     from streamrec.features.materialization import open_feature_store
 
     return open_feature_store(feature_settings(workspace))
+
+
+def read_catalogue(workspace: Workspace) -> Catalogue:
+    """The workspace's catalogue: the items that were materialised, and what the item log says since.
+
+    Raises:
+        NotReadyError: There is neither.
+        ArtifactError: The item log is damaged.
+    """
+    from streamrec.contracts.errors import NotReadyError
+    from streamrec.datasets.item_changes import catalogue_of, with_item_changes
+    from streamrec.features.item_tables import read_item_table
+    from streamrec.items.follower import read_state
+
+    state = read_state(workspace.items)
+    try:
+        imported = read_item_table(workspace.features).catalogue
+    except NotReadyError:
+        if not state.items:
+            raise
+        imported = catalogue_of(())
+    return with_item_changes(imported, state)
+
+
+def open_item_follower(workspace: Workspace) -> ItemFollower:
+    """Follow the workspace's item log. Importable by the processes of a service."""
+    from streamrec.items.follower import ItemFollower
+
+    return ItemFollower(workspace.items)
 
 
 def open_event_log(workspace: Workspace) -> FileEventLog:

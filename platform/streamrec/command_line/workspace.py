@@ -38,6 +38,11 @@ class Workspace:
         return self.root / "data"
 
     @property
+    def items(self) -> Path:
+        """The item log: what was put into the catalogue and removed from it since the import."""
+        return self.root / "items"
+
+    @property
     def features(self) -> Path:
         """The feature store: registry, online store, Parquet sources."""
         return self.root / "features"

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Prediction
 from streamrec.contracts.intervals import Interval
+from streamrec.contracts.items import ItemChange
 from streamrec.contracts.json_documents import json_schema
 from streamrec.contracts.ledger_entry import LedgerEntry
 from streamrec.contracts.results import Envelope
@@ -44,6 +45,7 @@ DOCUMENTS: Final = (
     DocumentSchema("exposure", "A unit met an experiment's variant", Exposure),
     DocumentSchema("impression", "What a user was shown, and by which versions", Impression),
     DocumentSchema("interval", "An estimate between its confidence bounds", Interval),
+    DocumentSchema("item_change", "An entry of the item log: an item was put or removed", ItemChange),
     DocumentSchema("label", "A truth that arrives later", Label),
     DocumentSchema("ledger_entry", "An entry of the decision ledger", LedgerEntry),
     DocumentSchema("outcome", "What a unit did, or what happened to it", Outcome),

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from streamrec.contracts.errors import NotReadyError
 from streamrec.datasets.catalogue import Catalogue
+from streamrec.features.names import OFFLINE_FOLDER
 from streamrec.features.store import ItemTable
 from streamrec.features.tables import newest_rows
+
+_TABLES = ("items", "item_popularity")
+"""Names of the offline tables (`FeatureTables`) that it is made from."""
 
 
 def item_table_of(items: pa.Table, item_popularity: pa.Table) -> ItemTable:
@@ -40,6 +46,25 @@ def item_table_of(items: pa.Table, item_popularity: pa.Table) -> ItemTable:
     popularity = newest_rows(item_popularity, "item_id")
     counts[catalogue.rows(popularity["item_id"].to_pylist())] = popularity["interaction_count"].to_numpy()
     return ItemTable(catalogue, counts, _revision(catalogue, counts))
+
+
+def read_item_table(folder: Path) -> ItemTable:
+    """`item_table_of` the published offline tables, without the store: no online row is needed for items.
+
+    Args:
+        folder: As `FeatureSettings.folder`.
+
+    Raises:
+        NotReadyError: Nothing has been materialised yet, or a table cannot be read.
+    """
+    offline = folder / OFFLINE_FOLDER
+    try:
+        items, popularity = (pq.read_table(offline / f"{name}.parquet") for name in _TABLES)
+    except (OSError, pa.ArrowException) as error:
+        raise NotReadyError(
+            f"{folder} has no items; run 'streamrec features materialize' ({error})"
+        ) from error
+    return item_table_of(items, popularity)
 
 
 def _revision(catalogue: Catalogue, counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
