@@ -149,7 +149,7 @@ class ModelAnswer:
             none.
         features: Values that the model was given, for a sample of the requests.
         candidates: All items that were scored, for a sample of the requests
-            (`streamrec.contracts.event_sampling`).
+            (`streamrec.contracts.units`).
         extension: What only the spoke knows.
     """
 

@@ -53,3 +53,14 @@ def validate_unit(unit: str, *, field: str = "unit") -> str:
     except UnicodeEncodeError as error:
         raise InvalidInputError(field, "must be Unicode text; it holds a lone surrogate") from error
     return unit
+
+
+CANDIDATES_SHARE_BP: Final = 100
+"""Requests in 10,000 whose candidates are all kept, with their scores."""
+
+_CANDIDATES_SALT: Final = "streamrec.candidates"
+
+
+def keeps_candidates(request_id: str) -> bool:
+    """Whether all candidates of this request are written down: one request in a hundred, by its id alone."""
+    return bucket(_CANDIDATES_SALT, request_id) < CANDIDATES_SHARE_BP

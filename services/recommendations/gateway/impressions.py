@@ -13,9 +13,9 @@ from services.recommendations.contracts.stages import RERANKING, SLOTS, version_
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.pipeline.pipeline import PipelineAnswer
 from streamrec.contracts.errors import OverloadedError
-from streamrec.contracts.event_sampling import keeps_candidates
 from streamrec.contracts.events import UNKNOWN_PROPENSITY, Impression, Propensity, ScoredItems
 from streamrec.contracts.slots import ServingRole
+from streamrec.contracts.units import keeps_candidates
 from streamrec.events.async_event_log import AsyncEventLog
 
 

@@ -18,8 +18,8 @@ from services.recommendations.gateway.impressions import impression_of, state_di
 from services.recommendations.pipeline.local_stages import draw_seed
 from services.recommendations.pipeline.pipeline import PipelineAnswer
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.event_sampling import keeps_candidates
 from streamrec.contracts.events import UNKNOWN_PROPENSITY, Propensity, ScoredItems
+from streamrec.contracts.units import keeps_candidates
 from streamrec.events.records import from_json, to_json
 from tests.unit.gateway.service import Service
 

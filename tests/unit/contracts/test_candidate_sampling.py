@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from streamrec.contracts.event_sampling import CANDIDATES_SHARE_BP, keeps_candidates
+from streamrec.contracts.units import CANDIDATES_SHARE_BP, keeps_candidates
 
 
 def test_one_request_in_a_hundred_is_sampled():
