@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from streamrec.contracts.progress import Progress
     from streamrec.datasets.catalogue import Catalogue
     from streamrec.datasets.dataset import Dataset
+    from streamrec.events.compaction import CompactionSettings
     from streamrec.events.file_event_log import FileEventLog
+    from streamrec.events.time_range import TimeRange
     from streamrec.features.materialization import MaterializationReport
     from streamrec.features.settings import FeatureSettings
     from streamrec.features.store import FeatureStore
@@ -122,10 +125,12 @@ def materialize_features(
     """
     from streamrec.datasets.feedback import with_outcomes
     from streamrec.events.reader import FileEventReader
+    from streamrec.events.records import RecordKind
     from streamrec.features.materialization import materialize
 
     if history is None:
-        dataset = with_outcomes(dataset, FileEventReader(workspace.events).snapshot().outcomes)
+        events = FileEventReader(workspace.events).snapshot(kinds=(RecordKind.OUTCOME,))
+        dataset = with_outcomes(dataset, events.outcomes)
     return materialize(feature_settings(workspace), dataset, history, progress)
 
 
@@ -172,16 +177,27 @@ def open_event_log(workspace: Workspace) -> FileEventLog:
     return FileEventLog(workspace.events)
 
 
-def count_events(workspace: Workspace) -> dict[str, int]:
-    """Read the workspace's event log and count what it holds, every event once."""
-    from streamrec.events.reader import FileEventReader
+def compaction_settings(retention_days: int) -> CompactionSettings:
+    """How the event log is compacted.
 
-    snapshot = FileEventReader(workspace.events).snapshot()
+    Args:
+        retention_days: How long events are kept; 0: for ever.
+    """
+    from streamrec.events.compaction import CompactionSettings
+
+    return CompactionSettings(retention=timedelta(days=retention_days) if retention_days else None)
+
+
+def count_events(workspace: Workspace, window: TimeRange | None = None) -> dict[str, int]:
+    """Count what a range of the workspace's event log holds, every event once; all of it where None."""
+    from streamrec.events.reader import FileEventReader
+    from streamrec.events.records import RecordKind
+    from streamrec.events.time_range import ALL_TIME
+
+    reader = FileEventReader(workspace.events)
     return {
-        "predictions": len(snapshot.predictions),
-        "impressions": len(snapshot.impressions),
-        "exposures": len(snapshot.exposures),
-        "outcomes": len(snapshot.outcomes),
-        "labels": len(snapshot.labels),
-        "quarantined": len(snapshot.quarantined),
+        ("quarantined" if kind is RecordKind.QUARANTINED else f"{kind.value}s"): reader.table(
+            kind, ["schema"], window or ALL_TIME
+        ).num_rows
+        for kind in RecordKind
     }

@@ -117,6 +117,19 @@ _JSON_TEXTS: Final[Mapping[RecordKind, Sequence[str]]] = {
 """Columns that hold JSON, because what it may be differs from row to row."""
 
 
+MOMENT_COLUMNS: Final[Mapping[RecordKind, str]] = MappingProxyType(
+    {
+        RecordKind.PREDICTION: "predicted_at",
+        RecordKind.IMPRESSION: "predicted_at",
+        RecordKind.EXPOSURE: "at",
+        RecordKind.OUTCOME: "received_at",
+        RecordKind.LABEL: "received_at",
+        RecordKind.QUARANTINED: "received_at",
+    }
+)
+"""Where `streamrec.events.records.moment_of` stands: the platform's own time of a record."""
+
+
 def to_table(kind: RecordKind, records: Sequence[Record]) -> pa.Table:
     """Return records of one kind as a table.
 
@@ -138,25 +151,49 @@ def to_table(kind: RecordKind, records: Sequence[Record]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMAS[kind])
 
 
+def in_todays_form(kind: RecordKind, table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the columns of a table that may have been written by an earlier release.
+
+    Args:
+        kind: Of its records.
+        table: All of its columns, or at least those of ``columns`` that it has.
+        columns: Which are wanted, in any order; None for all of the kind's.
+
+    Raises:
+        InvalidInputError: A column has another type than today's; names it.
+        KeyError: A column is missing.
+    """
+    if is_version_1(table.column_names):
+        table = to_table(kind, [_from_version_1(kind, row) for row in table.to_pylist()])
+    schema = SCHEMAS[kind]
+    wanted = [schema.field(name) for name in (schema.names if columns is None else columns)]
+    for field in wanted:
+        if field.name not in table.column_names and field.nullable:
+            # It was not there yet when the file was written.
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        elif (found := table.schema.field(field.name).type) != field.type:
+            raise InvalidInputError(field.name, f"is a column of {found}; it must be one of {field.type}")
+    return pa.Table.from_arrays([table.column(field.name) for field in wanted], schema=pa.schema(wanted))
+
+
+def is_version_1(column_names: Sequence[str]) -> bool:
+    """Whether a table with these columns was written before records named their schema."""
+    return "schema" not in column_names
+
+
 def from_table(kind: RecordKind, table: pa.Table) -> list[Record]:
-    """Return the records of a table, of version 1 too, checked as strictly as lines are.
+    """Return the records of a table, of an earlier release too, checked as strictly as lines are.
 
     Raises:
         InvalidInputError: A row is not a record, or a column has another type; names the field.
         KeyError: A column is missing.
     """
-    if "schema" not in table.column_names:
-        return [_from_version_1(kind, row) for row in table.to_pylist()]
-    table = _with_optional_columns(kind, table)
-    for field in SCHEMAS[kind]:
-        found = table.schema.field(field.name).type
-        if found != field.type:
-            raise InvalidInputError(field.name, f"is a column of {found}; it must be one of {field.type}")
+    table = in_todays_form(kind, table)
     records: list[Record] = []
     json_texts = _JSON_TEXTS.get(kind, ())
     moments = [field.name for field in SCHEMAS[kind] if field.type == _MOMENT]
     # As numbers, because Arrow takes longer to make a time with a zone than all the rest of a row.
-    for row in _with_microseconds(table.select(SCHEMAS[kind].names), moments).to_pylist():
+    for row in _with_microseconds(table, moments).to_pylist():
         for name in moments:
             if row[name] is not None:
                 row[name] = _EPOCH + timedelta(microseconds=row[name])
@@ -165,14 +202,6 @@ def from_table(kind: RecordKind, table: pa.Table) -> list[Record]:
                 row[name] = _parsed(name, row[name])
         records.append(from_document(_with_mappings(kind, row)))
     return records
-
-
-def _with_optional_columns(kind: RecordKind, table: pa.Table) -> pa.Table:
-    """Add, without values, the columns that were not there when the file was written."""
-    for field in SCHEMAS[kind]:
-        if field.nullable and field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table
 
 
 def _with_microseconds(table: pa.Table, moments: Sequence[str]) -> pa.Table:

@@ -1,28 +1,25 @@
-"""Compaction: sealed segments become Parquet files, partitioned by kind and UTC date.
+"""Compaction: segments become Parquet, a day's parts become one, and what has expired or is erased goes.
 
 The order of the steps is what makes it safe to be cut off anywhere:
 
 1. write the Parquet files under names that no state mentions yet;
 2. replace the state, which names the new files and the segments they replace: the one moment of change;
-3. remove the segments.
+3. remove what was replaced.
 
 Cut off before 2, the files are leftovers that the next run removes; after 2, the next run removes the
-segments, which readers skip because the state says that they are consumed.
+segments, which readers skip because the state says that they are consumed, and the parts that no state names.
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streamrec.contracts.errors import DependencyError
 from streamrec.events.arrow_tables import to_table
@@ -33,14 +30,62 @@ from streamrec.events.compacted_state import (
     parquet_folder,
     store_state,
 )
+from streamrec.events.parquet import merging
+from streamrec.events.parquet.parts import PartWriter
+from streamrec.events.persons import persons_of
 from streamrec.events.records import Record, RecordKind, kind_of, partition_date
-from streamrec.events.segments import SEALED_SUFFIX, read_segment, seal_abandoned, segments_folder
+from streamrec.events.segments import SEALED_SUFFIX, SegmentRecords, seal_abandoned, segments_folder
 from streamrec.files import durable_files
 from streamrec.files.locks import only_holder
 
-_LOCK_FILE: Final = "compaction.lock"
-_BATCH_BYTES: Final = 256 * 1024 * 1024
-"""Segments taken into memory at once; at least one."""
+LOCK_FILE: Final = "compaction.lock"
+
+_BATCH_BYTES: Final = 64 * 1024 * 1024
+"""Segments that become Parquet together; at least one. As Arrow they take about as much memory."""
+
+_RECORDS_AT_ONCE: Final = 10_000
+"""Records that are objects at once: these take several times the memory of their lines."""
+
+
+def nobody(_person: str) -> bool:
+    """Whether a person is erased, where none is."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionSettings:
+    """What a compaction does beside turning segments into Parquet.
+
+    Attributes:
+        retention: How long a record is kept after its day; None: for ever.
+        merge_parts: The parts of the day that is not over are merged when there are so many; those of earlier
+            days whenever there are two.
+        part_bytes: Parts are merged up to this size, so that merging is bounded however much a day holds.
+        is_erased: Whether a person has been erased, whose records must go.
+    """
+
+    retention: timedelta | None = None
+    merge_parts: int = 16
+    part_bytes: int = 128 * 1024 * 1024
+    is_erased: Callable[[str], bool] = nobody
+
+    def __post_init__(self) -> None:
+        if self.merge_parts < 2 or self.part_bytes < 1:
+            raise ValueError("merging needs two parts and room for one byte")
+        if self.retention is not None and self.retention < timedelta(days=1):
+            raise ValueError("the retention must be a day or more")
+
+    def first_kept_day(self, now: datetime) -> date:
+        """Return the earliest day whose records are kept."""
+        if self.retention is None:
+            return date.min
+        try:
+            return (now.astimezone(UTC) - self.retention).date()
+        except OverflowError:
+            return date.min
+
+
+KEEP_EVERYTHING: Final = CompactionSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +97,63 @@ class CompactionReport:
         records: Records in them, repetitions included.
         corrupt_lines: Complete lines that could not be read; they are kept as quarantined records.
         recovered_segments: Segments that a dead writer had left open.
+        merged_parts: Parts that became part of a larger one.
+        expired_records: Records that were older than the retention, and are gone.
+        erased_records: Records of erased persons that were in segments, and are gone.
     """
 
-    segments: int
-    records: int
-    corrupt_lines: int
-    recovered_segments: int
+    segments: int = 0
+    records: int = 0
+    corrupt_lines: int = 0
+    recovered_segments: int = 0
+    merged_parts: int = 0
+    expired_records: int = 0
+    erased_records: int = 0
 
 
-def compact(root: Path) -> CompactionReport:
-    """Turn all sealed segments, and those of dead writers, into Parquet. May be run at any time, by anyone.
+def compact(
+    root: Path, settings: CompactionSettings = KEEP_EVERYTHING, *, now: datetime | None = None
+) -> CompactionReport:
+    """Compact the log. May be run at any time, by anyone; its memory does not grow with the log.
+
+    Args:
+        root: The folder of the event log.
+        settings: What is merged, and what goes.
+        now: By the platform's clock; the system's where None.
 
     Raises:
         OverloadedError: Another compaction is running.
         DependencyError: The disk fails. Nothing is lost or doubled.
-        ArtifactError: The state is damaged.
+        ArtifactError: The state, or a part that would be merged, is damaged.
     """
+    now = now or datetime.now(UTC)
     try:
         durable_files.make_folder(segments_folder(root))
-        with only_holder(root / _LOCK_FILE, f"{root}: another compaction is running; wait for it to end"):
+        with only_holder(root / LOCK_FILE, f"{root}: another compaction is running; wait for it to end"):
             recovered = seal_abandoned(root)
-            state = _clean_up(root, load_state(root))
-            segments = records = corrupt_lines = 0
+            state = clean_up(root, load_state(root))
+            first_day = settings.first_kept_day(now)
+            report = CompactionReport(recovered_segments=len(recovered))
             for batch in _batches(sorted(segments_folder(root).glob(f"*{SEALED_SUFFIX}"))):
-                state, count, corrupt = _compact_batch(root, state, batch)
-                segments += len(batch)
-                records += count
-                corrupt_lines += corrupt
+                state, report = _compact_batch(root, state, batch, report, settings, first_day)
+            state, expired = merging.expire(root, state, first_day)
+            merged = 0
+            for group in merging.groups(
+                root,
+                state,
+                today=now.astimezone(UTC).date(),
+                at_least=settings.merge_parts,
+                part_bytes=settings.part_bytes,
+            ):
+                state = merging.merge(root, state, group)
+                merged += len(group)
     except (OSError, pa.ArrowException) as error:
         raise DependencyError(f"{root}: compaction failed: {error}") from error
-    return CompactionReport(segments, records, corrupt_lines, len(recovered))
+    return replace(report, merged_parts=merged, expired_records=report.expired_records + expired)
 
 
-def _clean_up(root: Path, state: CompactedState) -> CompactedState:
-    """Finish what a compaction that was cut off left undone."""
+def clean_up(root: Path, state: CompactedState) -> CompactedState:
+    """Finish what a compaction that was cut off left undone. The caller holds the lock. Raises `OSError`."""
     folder = segments_folder(root)
     for name in state.consumed:
         durable_files.remove(folder / name)
@@ -95,7 +163,7 @@ def _clean_up(root: Path, state: CompactedState) -> CompactedState:
     for path in parquet_folder(root).glob("*/*/*"):
         if path not in known:
             durable_files.remove(path)
-    return CompactedState(state.generation, state.files, frozenset(), state.corrupt_lines)
+    return replace(state, consumed=frozenset())
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
@@ -113,47 +181,79 @@ def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def _compact_batch(
-    root: Path, state: CompactedState, batch: Sequence[Path]
-) -> tuple[CompactedState, int, int]:
-    partitions: dict[tuple[RecordKind, date], list[Record]] = defaultdict(list)
-    count = corrupt_lines = 0
+    root: Path,
+    state: CompactedState,
+    batch: Sequence[Path],
+    report: CompactionReport,
+    settings: CompactionSettings,
+    first_day: date,
+) -> tuple[CompactedState, CompactionReport]:
+    partitions = _Partitions()
+    records = corrupt_lines = expired = erased = 0
     for path in batch:
         with path.open("rb") as file:
-            content = read_segment(file, sealed=True)
-        count += len(content.records)
-        corrupt_lines += content.corrupt_lines
-        for record in content.records:
-            partitions[kind_of(record), partition_date(record)].append(record)
+            content = SegmentRecords(file, sealed=True)
+            for record in content:
+                records += 1
+                if partition_date(record) < first_day:
+                    expired += 1
+                elif any(map(settings.is_erased, persons_of(record))):
+                    erased += 1
+                else:
+                    partitions.add(record)
+            corrupt_lines += content.corrupt_lines
     generation = state.generation + 1
     written = tuple(
-        _write_parquet(root, generation, kind, day, partitions[kind, day])
-        for kind, day in sorted(partitions, key=str)
+        _written(root, generation, kind, day, tables) for kind, day, tables in partitions.tables()
     )
     state = CompactedState(
         generation=generation,
-        files=tuple(itertools.chain(state.files, written)),
+        files=(*state.files, *written),
         consumed=state.consumed | {path.name for path in batch},
         corrupt_lines=state.corrupt_lines + corrupt_lines,
     )
     store_state(root, state)
     for path in batch:
         durable_files.remove(path)
-    return state, count, corrupt_lines
+    return state, replace(
+        report,
+        segments=report.segments + len(batch),
+        records=report.records + records,
+        corrupt_lines=report.corrupt_lines + corrupt_lines,
+        expired_records=report.expired_records + expired,
+        erased_records=report.erased_records + erased,
+    )
 
 
-def _write_parquet(
-    root: Path, generation: int, kind: RecordKind, day: date, records: Sequence[Record]
+class _Partitions:
+    """Records by kind and day: a few as objects, the others as Arrow."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[RecordKind, date], list[Record]] = defaultdict(list)
+        self._tables: dict[tuple[RecordKind, date], list[pa.Table]] = defaultdict(list)
+        self._waiting = 0
+
+    def add(self, record: Record) -> None:
+        self._records[kind_of(record), partition_date(record)].append(record)
+        self._waiting += 1
+        if self._waiting >= _RECORDS_AT_ONCE:
+            self._flush()
+
+    def tables(self) -> Iterator[tuple[RecordKind, date, list[pa.Table]]]:
+        self._flush()
+        for kind, day in sorted(self._tables, key=str):
+            yield kind, day, self._tables[kind, day]
+
+    def _flush(self) -> None:
+        for (kind, day), records in self._records.items():
+            self._tables[kind, day].append(to_table(kind, records))
+        self._records.clear()
+        self._waiting = 0
+
+
+def _written(
+    root: Path, generation: int, kind: RecordKind, day: date, tables: Sequence[pa.Table]
 ) -> CompactedFile:
-    folder = parquet_folder(root) / f"kind={kind.value}" / f"date={day.isoformat()}"
-    durable_files.make_folder(folder)
-    path = folder / f"part-{generation:010d}.parquet"
-    sink = pa.BufferOutputStream()
-    pq.write_table(to_table(kind, records), sink, compression="zstd")
-    content = sink.getvalue()
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        durable_files.fsync_file(file.fileno())
-    durable_files.fsync_folder(folder)
-    digest = hashlib.sha256(content).hexdigest()
-    return CompactedFile(path.relative_to(root).as_posix(), kind, day, len(records), digest)
+    with PartWriter(root, generation, kind, day) as part:
+        part.add(pa.concat_tables(tables))
+        return part.close()

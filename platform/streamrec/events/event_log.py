@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW
 from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Prediction
@@ -13,9 +13,16 @@ from streamrec.events.records import (
     QuarantinedEvent,
     QuarantineReason,
     Record,
+    RecordKind,
     moment_of,
     ordering_text,
 )
+from streamrec.events.time_range import ALL_TIME, TimeRange
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ALL_KINDS: Final = tuple(RecordKind)
 
 EARLIEST_EVENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """No client existed before: an older date is a broken clock."""
@@ -40,12 +47,36 @@ class EventWriter(Protocol):
 
 
 class EventReader(Protocol):
-    """Reads everything that was written."""
+    """Reads what was written, as of now."""
 
-    def snapshot(self) -> EventSnapshot:
-        """Return every event once, as of now.
+    def snapshot(
+        self, window: TimeRange = ALL_TIME, kinds: Collection[RecordKind] = ALL_KINDS
+    ) -> EventSnapshot:
+        """Return every event of a range once, as objects. For many of them `table` is far cheaper.
+
+        Args:
+            window: By the platform's clock. An event that was sent again belongs to the moment when it came
+                first, if that was at most a day before the window (`repetitions.REPETITION_HORIZON`).
+            kinds: Which records are read; events set aside for their time stand in those of their own kind.
 
         Raises:
+            DependencyError: The log cannot be read.
+            ArtifactError: A file of the log is damaged beyond its own frame.
+        """
+        ...
+
+    def table(
+        self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
+    ) -> pa.Table:
+        """Return the events of one kind, every event once, one row each, in no particular order.
+
+        Args:
+            kind: Which records.
+            columns: Names out of `arrow_tables.SCHEMAS`, in the order wanted; all where None.
+            window: As in `snapshot`.
+
+        Raises:
+            InvalidInputError: There is no such column.
             DependencyError: The log cannot be read.
             ArtifactError: A file of the log is damaged beyond its own frame.
         """
@@ -148,6 +179,20 @@ def assemble(records: Iterable[Record]) -> EventSnapshot:
                 key=lambda kept: (kept.received_at, kept.reason, kept.payload, kept.unit or ""),
             )
         ),
+    )
+
+
+def within(snapshot: EventSnapshot, window: TimeRange) -> EventSnapshot:
+    """Return the events whose moment lies in ``window``."""
+    if window == ALL_TIME:
+        return snapshot
+    return EventSnapshot(
+        predictions=tuple(kept for kept in snapshot.predictions if moment_of(kept) in window),
+        impressions=tuple(kept for kept in snapshot.impressions if moment_of(kept) in window),
+        exposures=tuple(kept for kept in snapshot.exposures if moment_of(kept) in window),
+        outcomes=tuple(kept for kept in snapshot.outcomes if moment_of(kept) in window),
+        labels=tuple(kept for kept in snapshot.labels if moment_of(kept) in window),
+        quarantined=tuple(kept for kept in snapshot.quarantined if moment_of(kept) in window),
     )
 
 

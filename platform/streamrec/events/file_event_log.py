@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from streamrec.events.compaction import CompactionReport, compact
-from streamrec.events.event_log import EventSnapshot
+import pyarrow as pa
+
+from streamrec.events.compaction import KEEP_EVERYTHING, CompactionReport, CompactionSettings, compact
+from streamrec.events.event_log import ALL_KINDS, EventSnapshot
 from streamrec.events.reader import FileEventReader
-from streamrec.events.records import Record
+from streamrec.events.records import Record, RecordKind
+from streamrec.events.time_range import ALL_TIME, TimeRange
 from streamrec.events.write_ahead_log import (
     DEFAULT_SEGMENT_AGE_S,
     DEFAULT_SEGMENT_BYTES,
@@ -34,14 +37,26 @@ class FileEventLog:
         """Write all records or none; see `EventWriter.append`."""
         self._writer.append(records, durable=durable)
 
-    def snapshot(self) -> EventSnapshot:
+    def snapshot(
+        self, window: TimeRange = ALL_TIME, kinds: Collection[RecordKind] = ALL_KINDS
+    ) -> EventSnapshot:
         """Return every event once; see `EventReader.snapshot`."""
-        return self._reader.snapshot()
+        return self._reader.snapshot(window, kinds)
 
-    def compact(self) -> CompactionReport:
+    def table(
+        self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
+    ) -> pa.Table:
+        """Return columns of the events of one kind; see `EventReader.table`."""
+        return self._reader.table(kind, columns, window)
+
+    def compact(self, settings: CompactionSettings = KEEP_EVERYTHING) -> CompactionReport:
         """Seal what is due and turn sealed segments into Parquet; see `compaction.compact`."""
+        self.rotate_if_due()
+        return compact(self._root, settings)
+
+    def rotate_if_due(self) -> None:
+        """Seal the segment if it is large or old; see `WriteAheadLog.rotate_if_due`."""
         self._writer.rotate_if_due()
-        return compact(self._root)
 
     def close(self) -> None:
         """Bring everything to the disk; see `WriteAheadLog.close`."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from threading import Lock
 
-from streamrec.events.event_log import EventSnapshot, assemble
-from streamrec.events.records import Record
+import pyarrow as pa
+
+from streamrec.contracts.errors import InvalidInputError
+from streamrec.events.arrow_tables import SCHEMAS, to_table
+from streamrec.events.event_log import ALL_KINDS, EventSnapshot, assemble, within
+from streamrec.events.records import Record, RecordKind, kind_of, moment_of
+from streamrec.events.repetitions import REPETITION_HORIZON, records_of
 from streamrec.events.segments import frame
+from streamrec.events.time_range import ALL_TIME, TimeRange
 
 
 class MemoryEventLog:
@@ -24,11 +30,29 @@ class MemoryEventLog:
         with self._lock:
             self._records.extend(records)
 
-    def snapshot(self) -> EventSnapshot:
+    def snapshot(
+        self, window: TimeRange = ALL_TIME, kinds: Collection[RecordKind] = ALL_KINDS
+    ) -> EventSnapshot:
         """Return every event once; see `EventReader.snapshot`."""
+        wider = window.begun_earlier(REPETITION_HORIZON)
         with self._lock:
-            records = tuple(self._records)
-        return assemble(records)
+            records = [
+                record for record in self._records if moment_of(record) in wider and kind_of(record) in kinds
+            ]
+        return within(assemble(records), window)
+
+    def table(
+        self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
+    ) -> pa.Table:
+        """Return columns of the events of one kind; see `EventReader.table`."""
+        names = list(columns if columns is not None else SCHEMAS[kind].names)
+        for name in names:
+            if name not in SCHEMAS[kind].names:
+                raise InvalidInputError("columns", f"{name!r} is no column of the kind {kind.value}")
+        return to_table(kind, records_of(self.snapshot(window), kind)).select(names)
+
+    def rotate_if_due(self) -> None:
+        """Do nothing: there are no segments."""
 
     def close(self) -> None:
         """Do nothing: nothing is held open."""

@@ -1,24 +1,32 @@
-"""The reading end of the event log: Parquet, sealed segments and segments that are being written, as one."""
+"""The reading end of the event log: Parquet, sealed segments and segments that are being written, as one.
+
+A read costs what lies in its range: parts of other days and of other kinds are not opened, and columns that
+nobody asked for are not decoded. Segments hold what has come since the last compaction; they are read whole.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError
-from streamrec.events.arrow_tables import from_table
-from streamrec.events.compacted_state import CompactedFile, CompactedState, load_state
-from streamrec.events.event_log import EventSnapshot, assemble
-from streamrec.events.records import Record
-from streamrec.events.segments import OPEN_SUFFIX, SEALED_SUFFIX, read_segment, segments_folder
+from streamrec.events import repetitions
+from streamrec.events.arrow_tables import SCHEMAS, from_table, in_todays_form, to_table
+from streamrec.events.compacted_state import CompactedState, load_state
+from streamrec.events.event_log import ALL_KINDS, EventSnapshot, assemble, within
+from streamrec.events.parquet.parts import PartMissingError, PartReader
+from streamrec.events.records import QuarantinedEvent, Record, RecordKind, kind_of, moment_of
+from streamrec.events.repetitions import CLIENT_TIMES, REPETITION_HORIZON
+from streamrec.events.segments import OPEN_SUFFIX, SEALED_SUFFIX, SegmentRecords, segments_folder
+from streamrec.events.time_range import ALL_TIME, TimeRange
 
 _ATTEMPTS: Final = 20
+
+T = TypeVar("T")
 
 
 class FileEventReader:
@@ -26,27 +34,118 @@ class FileEventReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._parts = PartReader(root)
 
-    def snapshot(self) -> EventSnapshot:
+    def snapshot(
+        self, window: TimeRange = ALL_TIME, kinds: Collection[RecordKind] = ALL_KINDS
+    ) -> EventSnapshot:
         """Return every event once; see `EventReader.snapshot`. An empty log is an empty snapshot."""
-        return assemble(self.records())
+        wider = window.begun_earlier(REPETITION_HORIZON)
+        return within(assemble(self.records(wider, kinds)), window)
 
-    def records(self) -> Iterator[Record]:
-        """Yield every record as written, repetitions included, in no particular order.
+    def table(
+        self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
+    ) -> pa.Table:
+        """Return columns of the events of one kind, every event once; see `EventReader.table`."""
+        names = list(columns if columns is not None else SCHEMAS[kind].names)
+        for name in names:
+            if name not in SCHEMAS[kind].names:
+                raise InvalidInputError("columns", f"{name!r} is no column of the kind {kind.value}")
+        if kind is RecordKind.QUARANTINED:
+            return self._quarantined(window).select(names)
+        needed = tuple(dict.fromkeys([*repetitions.needed_columns(kind), *names]))
+        table = self._rows(kind, needed, window)
+        if repetitions.repeats(kind, table):
+            table = repetitions.once(kind, self._rows(kind, SCHEMAS[kind].names, window))
+        if kind in CLIENT_TIMES and window.start is not None:
+            before = TimeRange(window.start - REPETITION_HORIZON, window.start)
+            earlier = self._rows(kind, repetitions.needed_columns(kind), before)
+            table = repetitions.without(kind, table, earlier)
+        return table.select(names)
+
+    def records(
+        self, window: TimeRange = ALL_TIME, kinds: Collection[RecordKind] = ALL_KINDS
+    ) -> tuple[Record, ...]:
+        """Return every record as written, repetitions included, in no particular order.
 
         Raises:
             DependencyError: The log cannot be read.
             ArtifactError: A Parquet file or the state is damaged.
         """
-        with ExitStack() as stack:
+
+        def read(state: CompactedState, segments: list[Record]) -> tuple[Record, ...]:
+            found = [record for record in segments if kind_of(record) in kinds]
+            for kind in kinds:
+                for table in self._part_tables(state, kind, SCHEMAS[kind].names, window):
+                    found.extend(self._records_of(kind, table))
+            return tuple(record for record in found if moment_of(record) in window)
+
+        return self._read(read)
+
+    def _rows(self, kind: RecordKind, columns: Sequence[str], window: TimeRange) -> pa.Table:
+        """Return rows as written whose time is possible, repetitions included."""
+
+        def read(state: CompactedState, segments: list[Record]) -> pa.Table:
+            written = to_table(kind, [record for record in segments if kind_of(record) is kind])
+            tables = [in_todays_form(kind, written, columns)]
+            tables += self._part_tables(state, kind, columns, window)
+            return pa.concat_tables([repetitions.restricted(kind, table, window) for table in tables])
+
+        return repetitions.with_possible_times(kind, self._read(read))
+
+    def _quarantined(self, window: TimeRange) -> pa.Table:
+        """Return what was set aside, by a writer or because its time is impossible."""
+
+        def read(state: CompactedState, segments: list[Record]) -> tuple[Record, ...]:
+            found: list[Record] = [record for record in segments if isinstance(record, QuarantinedEvent)]
+            for table in self._part_tables(state, RecordKind.QUARANTINED, None, window):
+                found.extend(self._records_of(RecordKind.QUARANTINED, table))
+            for kind in CLIENT_TIMES:
+                written = to_table(kind, [record for record in segments if kind_of(record) is kind])
+                for table in (written, *self._part_tables(state, kind, None, window)):
+                    found.extend(self._records_of(kind, repetitions.with_impossible_times(kind, table)))
+            return tuple(found)
+
+        set_aside = within(assemble(self._read(read)), window).quarantined
+        return to_table(RecordKind.QUARANTINED, set_aside)
+
+    def _part_tables(
+        self, state: CompactedState, kind: RecordKind, columns: Sequence[str] | None, window: TimeRange
+    ) -> list[pa.Table]:
+        return [
+            self._parts.read(file, columns)
+            for file in state.files
+            if file.kind is kind and window.touches(file.date)
+        ]
+
+    def _records_of(self, kind: RecordKind, table: pa.Table) -> list[Record]:
+        try:
+            return from_table(kind, table)
+        except (pa.ArrowException, KeyError, InvalidInputError) as error:
+            raise ArtifactError(f"a part of {self._root} holds what is not a record: {error}") from error
+
+    def _read(self, action: Callable[[CompactedState, list[Record]], T]) -> T:
+        """Call ``action`` with one consistent view of the log: the state, and the records in segments.
+
+        Compaction removes parts that it has merged. Whoever finds one gone looks at the state again.
+        """
+        for _ in range(_ATTEMPTS):
+            with ExitStack() as stack:
+                try:
+                    state, segments = self._consistent_view(stack)
+                    records = [
+                        record
+                        for segment, sealed in segments
+                        for record in SegmentRecords(segment, sealed=sealed)
+                    ]
+                except OSError as error:
+                    raise DependencyError(f"{self._root} cannot be read: {error}") from error
             try:
-                state, segments = self._consistent_view(stack)
-                for segment, sealed in segments:
-                    yield from read_segment(segment, sealed=sealed).records
-            except OSError as error:
-                raise DependencyError(f"{self._root} cannot be read: {error}") from error
-        for file in state.files:
-            yield from self._read_parquet(file)
+                return action(state, records)
+            except PartMissingError:
+                if load_state(self._root).generation == state.generation:
+                    raise
+        raise DependencyError(f"{self._root}: the parts change faster than they can be read")
 
     def _consistent_view(self, stack: ExitStack) -> tuple[CompactedState, list[tuple[BinaryIO, bool]]]:
         """Open all segments that the state does not count as compacted.
@@ -83,19 +182,3 @@ class FileEventReader:
             for path in segments_folder(self._root).glob("*")
             if path.suffix in (OPEN_SUFFIX, SEALED_SUFFIX) and path.name not in state.consumed
         )
-
-    def _read_parquet(self, file: CompactedFile) -> list[Record]:
-        path = self._root / file.path
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise ArtifactError(f"{path} is missing; restore it from a backup") from error
-        except OSError as error:
-            raise DependencyError(f"{path} cannot be read: {error}") from error
-        if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise ArtifactError(f"{path} is damaged: its digest has changed; restore it from a backup")
-        try:
-            # A path given to pyarrow would be taken apart for partition columns: give it the bytes.
-            return from_table(file.kind, pq.read_table(pa.BufferReader(content)))
-        except (pa.ArrowException, KeyError, InvalidInputError) as error:
-            raise ArtifactError(f"{path} holds what is not a record: {error}") from error

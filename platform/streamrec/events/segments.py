@@ -67,28 +67,39 @@ def frame(record: Record) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(content), content)
 
 
-def read_segment(file: BinaryIO, *, sealed: bool) -> SegmentContent:
-    """Read a segment from its beginning. Nothing is skipped silently: see `SegmentContent`.
+class SegmentRecords:
+    """The records of a segment from its beginning, one at a time, so that its size costs no memory.
 
-    An unfinished last line is a write that is under way or was cut off while the segment is open; in a sealed
-    segment it is damage, and counts as a corrupt line.
+    Nothing is skipped silently: see `SegmentContent`. An unfinished last line is a write that is under way or
+    was cut off while the segment is open; in a sealed segment it is damage, and counts as a corrupt line.
     """
-    # A damaged line has lost the time it came; the file's own is the nearest that is known.
-    changed_at = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
-    records: list[Record] = []
-    corrupt_lines = 0
-    torn_bytes = 0
-    for line in _lines(file):
-        if not line.endswith(b"\n") and not sealed:
-            torn_bytes = len(line)
-            break
-        record = _unframe(line)
-        if record is None:
-            corrupt_lines += 1
-            payload = line.decode(errors="backslashreplace")[:MAXIMUM_PAYLOAD_CHARACTERS]
-            record = QuarantinedEvent(None, QuarantineReason.CORRUPT, changed_at, payload)
-        records.append(record)
-    return SegmentContent(tuple(records), corrupt_lines, torn_bytes)
+
+    def __init__(self, file: BinaryIO, *, sealed: bool) -> None:
+        self._file = file
+        self._sealed = sealed
+        self.corrupt_lines = 0
+        self.torn_bytes = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        # A damaged line has lost the time it came; the file's own is the nearest that is known.
+        changed_at = datetime.fromtimestamp(os.fstat(self._file.fileno()).st_mtime, UTC)
+        self.corrupt_lines = self.torn_bytes = 0
+        for line in _lines(self._file):
+            if not line.endswith(b"\n") and not self._sealed:
+                self.torn_bytes = len(line)
+                return
+            record = _unframe(line)
+            if record is None:
+                self.corrupt_lines += 1
+                payload = line.decode(errors="backslashreplace")[:MAXIMUM_PAYLOAD_CHARACTERS]
+                record = QuarantinedEvent(None, QuarantineReason.CORRUPT, changed_at, payload)
+            yield record
+
+
+def read_segment(file: BinaryIO, *, sealed: bool) -> SegmentContent:
+    """Read a whole segment; see `SegmentRecords`."""
+    records = SegmentRecords(file, sealed=sealed)
+    return SegmentContent(tuple(records), records.corrupt_lines, records.torn_bytes)
 
 
 def seal_abandoned(root: Path) -> list[Path]:
@@ -122,9 +133,11 @@ def _seal_if_abandoned(path: Path) -> Path | None:
     with file:
         if not try_lock(file.fileno()) or not path.exists():
             return None
-        content = read_segment(file, sealed=False)
-        if content.torn_bytes:
-            file.truncate(os.fstat(file.fileno()).st_size - content.torn_bytes)
+        records = SegmentRecords(file, sealed=False)
+        for _ in records:
+            pass
+        if records.torn_bytes:
+            file.truncate(os.fstat(file.fileno()).st_size - records.torn_bytes)
         durable_files.fsync_file(file.fileno())
         target = path.with_suffix(SEALED_SUFFIX)
         durable_files.rename(path, target)

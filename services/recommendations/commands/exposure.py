@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from streamrec.command_line.event_options import SinceOption, UntilOption, time_range
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -21,17 +22,24 @@ _UNSIGNED_PRICES_FILE: Final = "language_prices.json"
 
 
 @app.command("report")
-def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """Show how everything that was served spreads over creator languages and over creators."""
+def report(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE, since: SinceOption = None, until: UntilOption = None
+) -> None:
+    """Show how what was served spreads over creator languages and over creators."""
     from streamrec.command_line.tables import figure_text, stdout_console, table
     from streamrec.events.reader import FileEventReader
+    from streamrec.events.records import RecordKind
     from streamrec.stats.exposure import group_exposure, language_exposure
 
     place = Workspace(workspace)
     catalogue = _catalogue(place)
     language_of = dict(zip(catalogue.item_ids, catalogue.creator_languages, strict=True))
     creator_of = dict(zip(catalogue.item_ids, catalogue.creator_ids, strict=True))
-    slates = [impression.item_ids for impression in FileEventReader(place.events).snapshot().impressions]
+    slates = (
+        FileEventReader(place.events)
+        .table(RecordKind.IMPRESSION, ["item_ids"], time_range(since, until))["item_ids"]
+        .to_pylist()
+    )
     languages = sorted(set(language_of.values()))
     shown = language_exposure(slates, language_of, languages)
     total = float(shown.sum())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamrec.command_line.event_options import DEFAULT_RETENTION_DAYS, RetentionOption
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -19,14 +20,25 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port to listen on.")] = 8000,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    retention_days: RetentionOption = DEFAULT_RETENTION_DAYS,
+    compaction_interval_s: Annotated[
+        float,
+        typer.Option(
+            "--compaction-interval-s",
+            min=1.0,
+            max=86_400.0,
+            help="Seconds between two compactions of the log.",
+        ),
+    ] = 300.0,
 ) -> None:
-    """Serve the champions of WORKSPACE over HTTP until Ctrl-C."""
+    """Serve the champions of WORKSPACE over HTTP until Ctrl-C; compact its event log meanwhile."""
     from services.recommendations.commands.composition import gateway_parts
     from services.recommendations.exposure_control.price_files import PriceFiles
     from services.recommendations.serving.application import GraphSettings
     from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
-    from streamrec.command_line.composition import registry_settings
+    from streamrec.command_line.composition import compaction_settings, registry_settings
     from streamrec.documents.key_folder import KeyFolder
+    from streamrec.events.background_compaction import BackgroundCompaction
 
     place = Workspace(workspace.resolve())  # replicas run in a folder of their own
 
@@ -44,10 +56,13 @@ def serve(
         last_good_copy=place.exposure_prices_copy,
         public_keys=KeyFolder(place.keys).public_folder,
     )
-    serve_forever(
-        LocalServeSettings(host=host, port=port, graph=GraphSettings(exposure_prices=prices)),
-        registry_settings(place),
-        gateway_parts(place),
-        announce,
-    )
+    with BackgroundCompaction(
+        place.events, lambda: compaction_settings(retention_days), interval_s=compaction_interval_s
+    ):
+        serve_forever(
+            LocalServeSettings(host=host, port=port, graph=GraphSettings(exposure_prices=prices)),
+            registry_settings(place),
+            gateway_parts(place),
+            announce,
+        )
     typer.echo("stopped")

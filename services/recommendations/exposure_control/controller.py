@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,35 +20,36 @@ from services.recommendations.exposure_control.step import (
     step,
 )
 from streamrec.contracts.errors import ConflictError, DocumentRefusedError
-from streamrec.contracts.events import Impression
 from streamrec.documents.document_kind import VerifiedDocument
 from streamrec.documents.publisher import DocumentPublisher
 from streamrec.events.event_log import EventReader
+from streamrec.events.records import RecordKind
+from streamrec.events.time_range import TimeRange
 from streamrec.stats.exposure import gini_weights, project_onto_permutohedron
 
 _LOG = logging.getLogger(__name__)
 
 
 def observe(
-    impressions: Iterable[Impression],
-    language_of: Mapping[str, str],
-    *,
-    after: datetime,
-    until: datetime,
+    reader: EventReader, language_of: Mapping[str, str], *, start: datetime, end: datetime
 ) -> ExposureWindow:
     """Count what was shown; every position counts 1, and every rung of the ladder, since users saw it.
 
     Args:
-        impressions: Each once.
+        reader: The event log. Only the window is read.
         language_of: Creator language by item id; other items are not counted.
-        after, until: The window: served later than ``after`` and not later than ``until``.
+        start, end: The window: served at ``start`` or later and before ``end``.
+
+    Raises:
+        DependencyError: The log cannot be read.
     """
-    requests, shown = 0, Counter[str]()
-    for impression in impressions:
-        if after < impression.predicted_at <= until:
-            requests += 1
-            shown.update(language_of[item] for item in impression.item_ids if item in language_of)
-    return ExposureWindow(requests, {name: float(count) for name, count in shown.items()})
+    slates = reader.table(RecordKind.IMPRESSION, ["item_ids"], TimeRange(start, end))["item_ids"]
+    shown = Counter[str]()
+    for counted in slates.combine_chunks().flatten().value_counts().to_pylist():
+        language = language_of.get(counted["values"])
+        if language is not None:
+            shown[language] += counted["counts"]
+    return ExposureWindow(len(slates), {name: float(count) for name, count in shown.items()})
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,10 @@ class ExposureController:
         """
         now = self._clock()
         window = observe(
-            self._traffic.reader.snapshot().impressions,
+            self._traffic.reader,
             self._traffic.language_of,
-            after=self._window_start,
-            until=now,
+            start=self._window_start,
+            end=max(now, self._window_start),
         )
         outcome = step(self._settings, self._state, window)
         if outcome.decision is Decision.HELD_TOO_LITTLE_EVIDENCE:

@@ -14,7 +14,11 @@ from streamrec.features.store import FeatureStore
 
 
 class ClosableEventWriter(EventWriter, Protocol):
-    """An event log that has to be closed."""
+    """An event log that has to be looked after, and closed."""
+
+    def rotate_if_due(self) -> None:
+        """Let go of what was written a while ago, so that it can be compacted."""
+        ...
 
     def close(self) -> None:
         """Write what is left and let go of the files."""

@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
 from services.recommendations.gateway.app import create_app
+from services.recommendations.gateway.event_housekeeping import EventHousekeeping
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.impressions import ImpressionSink
 from services.recommendations.gateway.metrics import RecommendationMetrics
@@ -69,6 +70,8 @@ class GatewayDeployment:
         ladder = FallbackLadder.from_item_table(items)
         writer = await asyncio.to_thread(self._parts.event_log)
         log = AsyncEventLog(writer)
+        housekeeping = EventHousekeeping(writer)
+        housekeeping.start()
         users = UserStates(store, settings.users)
         impressions = ImpressionSink(log, metrics)
         calls = GuardedCalls(
@@ -79,6 +82,7 @@ class GatewayDeployment:
         )
 
         async def close() -> None:
+            await housekeeping.stop()
             await log.close()
             await asyncio.to_thread(writer.close)
             await asyncio.to_thread(users.close)

@@ -71,13 +71,17 @@ assert refused > 10
 # Each attempt compacts a fresh copy in a forked child that kills itself before its n-th operation on files.
 COMPACTOR = """
 import json, os, shutil, signal, sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from streamrec.files import durable_files
-from streamrec.events.compaction import compact
+from streamrec.events.compaction import CompactionSettings, compact
 from streamrec.events.compacted_state import load_state
 from streamrec.events.reader import FileEventReader
 
 original, work = Path(sys.argv[1]), Path(sys.argv[2])
+# The first of March has expired; the parts of later days are merged.
+SETTINGS = CompactionSettings(retention=timedelta(days=100))
+NOW = datetime(2026, 6, 10, tzinfo=UTC)
 
 def in_child(action):
     child = os.fork()
@@ -103,23 +107,24 @@ def compact_and_die(root, at):
         return run
     for name in ("fsync_file", "fsync_folder", "rename", "remove", "write_atomically", "make_folder"):
         setattr(durable_files, name, counted(getattr(durable_files, name)))
-    compact(root)
+    compact(root, SETTINGS, now=NOW)
 
-def check(root):
-    records = list(FileEventReader(root).records())
-    expected = sorted(json.loads((original / "expected.json").read_text()))
-    found = sorted(record.event_id for record in records)
-    assert found == expected, (len(found), len(expected))
+def check(root, *, done):
+    expected = json.loads((original / "expected.json").read_text())
+    found = [record.event_id for record in FileEventReader(root).records()]
+    assert len(found) == len(set(found)), found
+    assert set(expected["kept"]) <= set(found) <= set(expected["kept"] + expected["expired"]), found
+    assert not done or set(found) == set(expected["kept"]), found
 
 def finish(root):
-    check(root)
-    compact(root)
-    check(root)
-    compact(root)
-    check(root)
+    check(root, done=False)
+    compact(root, SETTINGS, now=NOW)
+    check(root, done=True)
     assert not list((root / "segments").iterdir())
     on_disk = {path.relative_to(root).as_posix() for path in (root / "parquet").glob("*/*/*")}
-    assert on_disk == {file.path for file in load_state(root).files}
+    files = load_state(root).files
+    assert on_disk == {file.path for file in files}
+    assert len({file.date for file in files}) == len(files) == 2
 
 killed = 0
 for at in range(1, 1000):
@@ -199,20 +204,21 @@ def test_compaction_killed_at_every_step_loses_and_doubles_nothing(tmp_path: Pat
     work = tmp_path / "work"
     work.mkdir()
     log = WriteAheadLog(original, segment_bytes=1)
-    log.append([outcome("a0"), outcome("a1", day=2)])
+    log.append([outcome("a0"), outcome("a1", day=2), outcome("a2", day=3)])
     log.close()
     compact(original)
     log = WriteAheadLog(original, segment_bytes=1)
     log.append([outcome("b0"), outcome("b1", day=2)])
-    log.append([outcome("c0")])
+    log.append([outcome("c0"), outcome("c1", day=3)])
     log.close()
-    (original / "expected.json").write_text(json.dumps(["a0", "a1", "b0", "b1", "c0"]))
+    expected = {"kept": ["a1", "a2", "b1", "c1"], "expired": ["a0", "b0", "c0"]}
+    (original / "expected.json").write_text(json.dumps(expected))
 
     process = start(COMPACTOR, original, work)
     output, _ = process.communicate(timeout=240)
 
     assert process.returncode == 0
-    assert json.loads(output)["killed"] >= 12
+    assert json.loads(output)["killed"] >= 25
 
 
 def test_readers_see_every_event_exactly_once_while_others_write_and_compact(tmp_path: Path):

@@ -53,7 +53,9 @@ def serve(log, first, count, minutes, items=("i-en", "i-en", "i-de", "?")):
 
 def test_a_window_counts_what_was_shown_between_two_moments():
     shown = [an_impression(n, ("i-en", "i-de", "unknown"), minute) for n, minute in enumerate((0, 1, 5, 6))]
-    window = observe(shown, LANGUAGE_OF, after=START, until=START + timedelta(minutes=5))
+    log = MemoryEventLog()
+    log.append(shown)
+    window = observe(log, LANGUAGE_OF, start=START + timedelta(minutes=1), end=START + timedelta(minutes=6))
     assert (window.requests, window.exposure) == (2, {"en": 2.0, "de": 2.0})
 
 
