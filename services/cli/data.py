@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.erase import erase
+
 if TYPE_CHECKING:
     from rich.console import Group
 
     from streamrec.datasets.importers import ImportReport
 
-app = typer.Typer(help="Import data into the neutral format.", no_args_is_help=True)
+app = typer.Typer(help="Import data into the neutral format; erase a person.", no_args_is_help=True)
 importing = typer.Typer(
     help="Import a folder; rows that cannot be used are quarantined with their reason and counted.",
     no_args_is_help=True,
 )
 app.add_typer(importing, name="import")
+app.command("erase")(erase)
 
 SourceArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to read; it is not changed.")]
 OutputOption = Annotated[

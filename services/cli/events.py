@@ -43,7 +43,7 @@ def compact(
     from streamrec.events.compaction import compact
 
     place = Workspace(workspace)
-    report = compact(place.events, compaction_settings(retention_days))
+    report = compact(place.events, compaction_settings(place, retention_days))
     stdout_console().print(
         table(
             f"Compacted {place.events}",
@@ -54,6 +54,7 @@ def compact(
                 ("records", f"{report.records:,}"),
                 ("unreadable lines, kept as quarantined", f"{report.corrupt_lines:,}"),
                 ("Parquet files merged into larger ones", f"{report.merged_parts:,}"),
+                ("records of erased persons, removed", f"{report.erased_records:,}"),
                 (f"records older than {retention_days} days, removed", f"{report.expired_records:,}"),
             ),
         )

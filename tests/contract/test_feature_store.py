@@ -21,6 +21,7 @@ from streamrec.contracts.errors import InvalidInputError, NotReadyError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
 from streamrec.features.memory_store import MemoryFeatureStore
+from streamrec.features.settings import FeatureSettings
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.features.tables import build_feature_tables
 
@@ -35,6 +36,7 @@ class Backend:
     """Makes empty and filled stores of one kind."""
 
     make: Callable[[Dataset | None, Clock], FeatureStore]
+    settings: FeatureSettings | None = None
 
 
 def small_dataset(items: int = 3) -> Dataset:
@@ -99,7 +101,6 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
     from streamrec.features import materialization
     from streamrec.features.feast_store import FeastFeatureStore
-    from streamrec.features.settings import FeatureSettings
 
     url = "sqlite" if request.param == "sqlite" else request.getfixturevalue("redis_url")
     # A generous timeout: this is about what is answered, not when, on a machine that is busy.
@@ -112,7 +113,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
         request.addfinalizer(store.close)
         return store
 
-    return Backend(in_feast)
+    return Backend(in_feast, settings)
 
 
 def clock() -> datetime:
@@ -230,3 +231,26 @@ def test_every_store_gives_the_item_table_the_same_revision(store: FeatureStore)
 def test_nothing_materialised_is_not_ready(backend: Backend):
     with pytest.raises(NotReadyError):
         backend.make(None, clock).item_table()
+
+
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)], indirect=True)
+def test_one_user_is_erased_online_and_nobody_else(backend: Backend):
+    from streamrec.erasure.online_features import OnlineFeaturesData
+
+    assert backend.settings is not None
+    store = backend.make(small_dataset(), clock)
+    # Begins like another, and holds what patterns are made of.
+    store.write_history("an*", ("item-0",), clock())
+    data = OnlineFeaturesData(backend.settings)
+    others = {name: store.user_features(name) for name in ("bob", "cleo", "an*")}
+    assert len(data.find("ann")) == 1
+
+    assert data.remove("ann") > 0
+
+    assert store.user_features("ann") is None
+    assert data.find("ann") == []
+    assert {name: store.user_features(name) for name in others} == others
+    assert data.remove("ann") == 0
+    assert data.remove("an*") > 0
+    assert store.user_features("an*") is None
+    assert store.user_features("bob") == others["bob"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from streamrec.contracts.progress import Progress
     from streamrec.datasets.catalogue import Catalogue
     from streamrec.datasets.dataset import Dataset
+    from streamrec.erasure.erased_persons import ErasureFiles
+    from streamrec.erasure.stores import PersonalData
     from streamrec.events.compaction import CompactionSettings
     from streamrec.events.file_event_log import FileEventLog
     from streamrec.events.time_range import TimeRange
@@ -119,15 +122,17 @@ def materialize_features(
 
     Args:
         workspace: Where features and events live.
-        dataset: Items and users, and the interactions.
+        dataset: Items and users, and the interactions. Users who were erased are left out.
         history: The interactions that may be known. None: all, and what the event log holds on top of them.
         progress: Where progress is shown.
     """
     from streamrec.datasets.feedback import with_outcomes
+    from streamrec.erasure.datasets import without_erased
     from streamrec.events.reader import FileEventReader
     from streamrec.events.records import RecordKind
     from streamrec.features.materialization import materialize
 
+    dataset = without_erased(dataset, erasure_files(workspace).follow().is_erased)
     if history is None:
         events = FileEventReader(workspace.events).snapshot(kinds=(RecordKind.OUTCOME,))
         dataset = with_outcomes(dataset, events.outcomes)
@@ -177,15 +182,48 @@ def open_event_log(workspace: Workspace) -> FileEventLog:
     return FileEventLog(workspace.events)
 
 
-def compaction_settings(retention_days: int) -> CompactionSettings:
-    """How the event log is compacted.
+def compaction_settings(workspace: Workspace, retention_days: int) -> CompactionSettings:
+    """How the workspace's event log is compacted: nobody who was erased by now comes through it.
 
     Args:
+        workspace: Whose.
         retention_days: How long events are kept; 0: for ever.
     """
     from streamrec.events.compaction import CompactionSettings
 
-    return CompactionSettings(retention=timedelta(days=retention_days) if retention_days else None)
+    return CompactionSettings(
+        retention=timedelta(days=retention_days) if retention_days else None,
+        is_erased=erasure_files(workspace).follow().is_erased,
+    )
+
+
+def erasure_files(workspace: Workspace) -> ErasureFiles:
+    """Where the workspace's list of erased persons lies."""
+    from streamrec.erasure.erased_persons import ErasureFiles
+
+    return ErasureFiles(workspace.erasures, workspace.erasure_secret, workspace.keys)
+
+
+def personal_data(workspace: Workspace, others: Sequence[Path] = ()) -> list[PersonalData]:
+    """Everything that may hold a person, in the order in which it is to be cleared.
+
+    The event log is first: what waits for a running service to follow the list is waited for there.
+
+    Args:
+        workspace: Where to look; the demo's own workspace, a folder in it, is another one.
+        others: Further folders of data.
+    """
+    from streamrec.erasure.event_log import EventLogData
+    from streamrec.erasure.folders import FolderData
+    from streamrec.erasure.online_features import OnlineFeaturesData
+
+    elsewhere = (workspace.events, workspace.erasures.parent, workspace.keys, workspace.demo.root)
+    return [
+        EventLogData(workspace.events),
+        OnlineFeaturesData(feature_settings(workspace)),
+        FolderData("files of the workspace", workspace.root, without=elsewhere),
+        *(FolderData(str(folder), folder) for folder in others),
+    ]
 
 
 def count_events(workspace: Workspace, window: TimeRange | None = None) -> dict[str, int]:

@@ -81,6 +81,16 @@ class Workspace:
         return self.root / "events"
 
     @property
+    def erasures(self) -> Path:
+        """The list of the persons who were erased, as digests: a signed document."""
+        return self.root / "erasures" / "erasures.json"
+
+    @property
+    def erasure_secret(self) -> Path:
+        """The key of those digests."""
+        return self.root / "erasures" / "secret"
+
+    @property
     def demo(self) -> Workspace:
         """The demo's own workspace, so that a run never touches the events or models of this one."""
         return Workspace(self.root / "demo")

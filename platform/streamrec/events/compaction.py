@@ -112,7 +112,11 @@ class CompactionReport:
 
 
 def compact(
-    root: Path, settings: CompactionSettings = KEEP_EVERYTHING, *, now: datetime | None = None
+    root: Path,
+    settings: CompactionSettings = KEEP_EVERYTHING,
+    *,
+    now: datetime | None = None,
+    lock_timeout_s: float = 0.0,
 ) -> CompactionReport:
     """Compact the log. May be run at any time, by anyone; its memory does not grow with the log.
 
@@ -120,6 +124,7 @@ def compact(
         root: The folder of the event log.
         settings: What is merged, and what goes.
         now: By the platform's clock; the system's where None.
+        lock_timeout_s: How long to wait for another compaction to end.
 
     Raises:
         OverloadedError: Another compaction is running.
@@ -129,7 +134,8 @@ def compact(
     now = now or datetime.now(UTC)
     try:
         durable_files.make_folder(segments_folder(root))
-        with only_holder(root / LOCK_FILE, f"{root}: another compaction is running; wait for it to end"):
+        held = f"{root}: another compaction is running; wait for it to end"
+        with only_holder(root / LOCK_FILE, held, timeout_s=lock_timeout_s):
             recovered = seal_abandoned(root)
             state = clean_up(root, load_state(root))
             first_day = settings.first_kept_day(now)

@@ -58,6 +58,10 @@ class FileEventLog:
         """Seal the segment if it is large or old; see `WriteAheadLog.rotate_if_due`."""
         self._writer.rotate_if_due()
 
+    def rotate(self) -> None:
+        """Seal the segment; see `WriteAheadLog.rotate`."""
+        self._writer.rotate()
+
     def close(self) -> None:
         """Bring everything to the disk; see `WriteAheadLog.close`."""
         self._writer.close()

@@ -54,5 +54,8 @@ class MemoryEventLog:
     def rotate_if_due(self) -> None:
         """Do nothing: there are no segments."""
 
+    def rotate(self) -> None:
+        """Do nothing: there are no segments."""
+
     def close(self) -> None:
         """Do nothing: nothing is held open."""

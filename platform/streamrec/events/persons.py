@@ -22,16 +22,17 @@ def persons_of(record: Record) -> frozenset[str]:
     """
     if isinstance(record, QuarantinedEvent):
         named = frozenset() if record.unit is None else frozenset((record.unit,))
-        return named | _named_in(record.payload)
+        return named | frozenset(named_in(record.payload))
     return frozenset((record.subject if isinstance(record, Label) else record.unit,))
 
 
-def _named_in(payload: str) -> frozenset[str]:
-    found = set(map(_text, _NAMED.findall(payload)))
-    # Text that was quoted inside a text, as in the payload of a line that was set aside itself.
-    if '\\"' in payload:
-        found |= set(map(_text, _NAMED.findall(payload.replace('\\"', '"'))))
-    return frozenset(name for name in found if isinstance(name, str))
+def named_in(text: str) -> list[str]:
+    """Return what the fields `PERSON_FIELDS` of JSON hold, wherever it stands in a text, in its order."""
+    found = [_text(quoted) for quoted in _NAMED.findall(text)]
+    # JSON that is quoted inside JSON, as in the payload of a line that was set aside itself.
+    if '\\"' in text:
+        found += [_text(quoted) for quoted in _NAMED.findall(text.replace('\\"', '"'))]
+    return [name for name in found if isinstance(name, str)]
 
 
 def _text(quoted: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
@@ -56,11 +57,16 @@ def needed_columns(kind: RecordKind) -> tuple[str, ...]:
 
 def restricted(kind: RecordKind, table: pa.Table, window: TimeRange) -> pa.Table:
     """Return the rows whose moment lies in ``window``."""
-    column = MOMENT_COLUMNS[kind]
-    for end, compare in ((window.start, pc.greater_equal), (window.end, pc.less)):
-        if end is not None and table.num_rows:
-            table = table.filter(compare(table[column], pa.scalar(end, table[column].type)))
-    return table
+    moments = table[MOMENT_COLUMNS[kind]]
+    extremes = pc.min_max(moments).as_py()
+    if not table.num_rows or (extremes["min"] in window and extremes["max"] in window):
+        return table  # most parts lie in the window whole, and a copy of all columns is dear
+    inside = [
+        compare(moments, pa.scalar(end, moments.type))
+        for end, compare in ((window.start, pc.greater_equal), (window.end, pc.less))
+        if end is not None
+    ]
+    return table.filter(functools.reduce(pc.and_, inside))
 
 
 def with_possible_times(kind: RecordKind, table: pa.Table) -> pa.Table:

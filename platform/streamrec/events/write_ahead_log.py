@@ -82,6 +82,15 @@ class WriteAheadLog:
             if self._segment is not None and self._is_due(self._segment):
                 self._seal()
 
+    def rotate(self) -> None:
+        """Seal the segment, whatever it holds; the next append creates another.
+
+        Raises:
+            DependencyError: The disk fails.
+        """
+        with self._lock:
+            self._seal()
+
     def close(self) -> None:
         """Bring everything to the disk and seal the segment.
 

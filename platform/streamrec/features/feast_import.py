@@ -17,6 +17,7 @@ _set_by_others: Final = {name for name in _METRICS_VARIABLES if name in os.envir
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView  # noqa: E402
 from feast.errors import FeastObjectNotFoundException  # noqa: E402
+from feast.infra.key_encoding_utils import serialize_entity_key  # noqa: E402
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey  # noqa: E402
 from feast.protos.feast.types.Value_pb2 import Value  # noqa: E402
 from feast.repo_config import RepoConfig  # noqa: E402
@@ -34,4 +35,5 @@ __all__ = [
     "FeatureView",
     "RepoConfig",
     "Value",
+    "serialize_entity_key",
 ]

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamrec.command_line.composition import open_event_log, open_feature_store
+from streamrec.command_line.composition import erasure_files, open_event_log, open_feature_store
 from streamrec.command_line.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -76,5 +76,7 @@ def gateway_parts(workspace: Workspace) -> GatewayParts:
     from services.recommendations.gateway.settings import GatewayParts
 
     return GatewayParts(
-        feature_store=partial(open_feature_store, workspace), event_log=partial(open_event_log, workspace)
+        feature_store=partial(open_feature_store, workspace),
+        event_log=partial(open_event_log, workspace),
+        erasures=erasure_files(workspace),
     )

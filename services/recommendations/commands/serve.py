@@ -57,7 +57,7 @@ def serve(
         public_keys=KeyFolder(place.keys).public_folder,
     )
     with BackgroundCompaction(
-        place.events, lambda: compaction_settings(retention_days), interval_s=compaction_interval_s
+        place.events, lambda: compaction_settings(place, retention_days), interval_s=compaction_interval_s
     ):
         serve_forever(
             LocalServeSettings(host=host, port=port, graph=GraphSettings(exposure_prices=prices)),

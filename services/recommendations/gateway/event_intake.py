@@ -16,6 +16,7 @@ from services.recommendations.gateway.schemas import QuarantinedEvent as Quarant
 from services.recommendations.gateway.user_states import UserStates
 from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.events import InteractionKind, Outcome
+from streamrec.events.compaction import nobody
 from streamrec.events.event_log import time_problem
 from streamrec.events.records import QuarantinedEvent, QuarantineReason, Record
 
@@ -29,6 +30,12 @@ _DETAILS: Final = {
     QuarantineReason.FUTURE_DATED: "occurred_at lies more than 5 minutes in the future",
     QuarantineReason.IMPOSSIBLE_DATE: "occurred_at lies before the year 2000",
 }
+
+
+ERASED_USER: Final = "erased_user"
+"""The reason in the answer where nothing is kept of an event, in the log either."""
+
+_ERASED_DETAIL: Final = "the user has been erased; the event was not stored and must not be sent again"
 
 
 def _now() -> datetime:
@@ -65,12 +72,15 @@ class EventIntake:
         known_items: Collection[str],
         metrics: RecommendationMetrics,
         now: Callable[[], datetime] = _now,
+        *,
+        is_erased: Callable[[str], bool] = nobody,
     ) -> None:
         self._log = log
         self._users = users
         self._known_items = known_items
         self._metrics = metrics
         self._now = now
+        self._is_erased = is_erased
         self._recent = RecentEvents(_REMEMBERED_EVENTS)
         self._under_way: dict[EventIdentity, asyncio.Future[None]] = {}
 
@@ -79,7 +89,7 @@ class EventIntake:
 
         An event that was sent before gets its first verdict again and is not applied again; one that is being
         taken by another request right now is waited for. One that was set aside may be sent corrected, under
-        its old id.
+        its old id. Nothing is kept of a user who was erased.
 
         Raises:
             TemporaryError: The log could not be written. Send the batch again: what reached it is known.
@@ -95,6 +105,10 @@ class EventIntake:
             quarantined=batch.quarantined,
         )
 
+    def forget_erased(self) -> None:
+        """Forget the users who have been erased meanwhile."""
+        self._recent.forget(self._is_erased)
+
     async def _until_nobody_takes(self, events: Sequence[EventIn]) -> None:
         """Wait for other requests that are writing events with the ids of these."""
         identities = {identity_of(event) for event in events}
@@ -106,6 +120,13 @@ class EventIntake:
         batch = _Batch(self._now())
         in_batch = RecentEvents(len(events))
         for index, event in enumerate(events):
+            if self._is_erased(event.user_id):
+                batch.quarantined.append(
+                    QuarantinedInAnswer(
+                        index=index, event_id=event.event_id, reason=ERASED_USER, detail=_ERASED_DETAIL
+                    )
+                )
+                continue
             first = in_batch.verdict_on(event) or self._recent.verdict_on(event)
             if first is not None and first.reason is None:
                 batch.duplicates += 1

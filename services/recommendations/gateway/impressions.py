@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
@@ -17,24 +18,38 @@ from streamrec.contracts.events import UNKNOWN_PROPENSITY, Impression, Propensit
 from streamrec.contracts.slots import ServingRole
 from streamrec.contracts.units import keeps_candidates
 from streamrec.events.async_event_log import AsyncEventLog
+from streamrec.events.compaction import nobody
 
 
 class ImpressionSink:
     """Hands impressions to the event log's own bounded queue, and counts those that do not fit."""
 
-    def __init__(self, log: AsyncEventLog, metrics: RecommendationMetrics) -> None:
+    def __init__(
+        self,
+        log: AsyncEventLog,
+        metrics: RecommendationMetrics,
+        *,
+        is_erased: Callable[[str], bool] = nobody,
+    ) -> None:
         """Describe a sink.
 
         Args:
             log: Where impressions go.
             metrics: Where lost ones and the queue's length are shown.
+            is_erased: Whether nothing may be kept of a user.
         """
+        self._is_erased = is_erased
         self._log = log
         self._metrics = metrics
         metrics.watch_event_log(queued=lambda: log.queued_records, lost=lambda: log.lost_records)
 
     def offer(self, impression: Impression) -> bool:
-        """Queue an impression; False if it was dropped because the queue is full."""
+        """Queue an impression; False if it was dropped because the queue is full.
+
+        That of a user who was erased is nobody's business, and is not kept.
+        """
+        if self._is_erased(impression.unit):
+            return True
         try:
             self._log.enqueue([impression])
         except OverloadedError:

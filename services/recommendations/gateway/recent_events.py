@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -68,6 +69,11 @@ class RecentEvents:
         """Whether exactly this event is among those that were set aside."""
         taken = self._taken.get(identity_of(event))
         return taken is not None and taken.reason is not None and taken.content == content_of(event)
+
+    def forget(self, is_forgotten: Callable[[str], bool]) -> None:
+        """Forget what is known of the events of some users."""
+        for identity in [identity for identity in self._taken if is_forgotten(identity[0])]:
+            del self._taken[identity]
 
     def remember(self, event: EventIn, reason: QuarantineReason | None) -> None:
         """Remember the verdict, and forget the oldest one if there is no room."""

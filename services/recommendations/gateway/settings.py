@@ -9,6 +9,7 @@ from typing import Protocol
 from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
 from services.recommendations.gateway.user_states import UserStateSettings
 from services.recommendations.pipeline.pipeline import PipelineSettings
+from streamrec.erasure.erased_persons import ErasureFiles
 from streamrec.events.event_log import EventWriter
 from streamrec.features.store import FeatureStore
 
@@ -18,6 +19,10 @@ class ClosableEventWriter(EventWriter, Protocol):
 
     def rotate_if_due(self) -> None:
         """Let go of what was written a while ago, so that it can be compacted."""
+        ...
+
+    def rotate(self) -> None:
+        """Let go of everything that was written."""
         ...
 
     def close(self) -> None:
@@ -32,10 +37,12 @@ class GatewayParts:
     Attributes:
         feature_store: Opens the feature store.
         event_log: Opens the event log.
+        erasures: Where the list of erased users lies.
     """
 
     feature_store: Callable[[], FeatureStore]
     event_log: Callable[[], ClosableEventWriter]
+    erasures: ErasureFiles
 
 
 def _default_timeouts() -> dict[str, float]:

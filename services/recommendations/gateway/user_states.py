@@ -93,6 +93,11 @@ class UserStates:
                 if self._cache is not None:
                     self._cache.invalidate(user_id)
 
+    def forget(self) -> None:
+        """Forget everything that is cached."""
+        if self._cache is not None:
+            self._cache.clear()
+
     def close(self) -> None:
         """Stop the threads; a call under way is finished."""
         self._threads.shutdown(wait=True, cancel_futures=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ from services.recommendations.serving.ray_stages import (
     RayStages,
 )
 from streamrec.contracts.errors import DependencyError, NotReadyError
+from streamrec.erasure.erased_persons import must_not_be_kept
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemTable
 from streamrec.serving.retry_budget import RetryBudget
@@ -70,10 +72,18 @@ class GatewayDeployment:
         ladder = FallbackLadder.from_item_table(items)
         writer = await asyncio.to_thread(self._parts.event_log)
         log = AsyncEventLog(writer)
-        housekeeping = EventHousekeeping(writer)
-        housekeeping.start()
         users = UserStates(store, settings.users)
-        impressions = ImpressionSink(log, metrics)
+        erased = await asyncio.to_thread(self._parts.erasures.follow)
+        is_erased = partial(must_not_be_kept, erased)
+        impressions = ImpressionSink(log, metrics, is_erased=is_erased)
+        intake = EventIntake(log, users, catalogue.row_of, metrics, is_erased=is_erased)
+
+        def forget() -> None:
+            users.forget()
+            intake.forget_erased()
+
+        housekeeping = EventHousekeeping(writer, erased, forget)
+        housekeeping.start()
         calls = GuardedCalls(
             CallSettings(timeout_ms=settings.stage_timeout_ms), RetryBudget(ratio=settings.retry_ratio)
         )
@@ -89,7 +99,7 @@ class GatewayDeployment:
 
         return Gateway(
             recommender=Recommender(users, pipeline, impressions, metrics, settings.deadline_ms),
-            intake=EventIntake(log, users, catalogue.row_of, metrics),
+            intake=intake,
             readiness=Readiness(model_versions=versions, catalogue_items=len(catalogue)),
             close=close,
         )

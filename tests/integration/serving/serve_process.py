@@ -13,6 +13,7 @@ from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.application import GraphSettings
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
+from streamrec.erasure.erased_persons import ErasureFiles
 from streamrec.events.write_ahead_log import WriteAheadLog
 from streamrec.features.materialization import open_feature_store
 from streamrec.features.settings import FeatureSettings
@@ -21,7 +22,11 @@ from streamrec.registry.mlflow_registry import RegistrySettings
 
 def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
     features = FeatureSettings(folder / "features", Path(__file__).resolve().parents[3] / "feature_repo")
-    parts = GatewayParts(partial(open_feature_store, features), partial(WriteAheadLog, folder / "events"))
+    parts = GatewayParts(
+        partial(open_feature_store, features),
+        partial(WriteAheadLog, folder / "events"),
+        ErasureFiles(folder / "erasures.json", folder / "secret", folder / "keys"),
+    )
     prices = PriceFiles(
         document=folder / "exposure_prices.json",
         last_good_copy=folder / "exposure_prices.last_good.json",

@@ -18,6 +18,11 @@ from services.recommendations.exposure_control.price_files import open_price_pub
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.training.histories import user_states
+from streamrec.contracts.results import Verdict
+from streamrec.erasure.erase import erase
+from streamrec.erasure.erased_persons import ErasureFiles, record_erasure
+from streamrec.erasure.event_log import EventLogData
+from streamrec.erasure.online_features import OnlineFeaturesData
 from streamrec.events.reader import FileEventReader
 from streamrec.features.materialization import open_feature_store
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
@@ -229,3 +234,38 @@ def test_published_prices_reach_the_replica_and_damaged_ones_do_not(client, work
     path.write_bytes(document.content.replace(b"0.5", b"0.6"))
     assert len(undegraded(client, "user-43")["items"]) == 10
     assert copy.read_bytes() == document.content
+
+
+def test_a_person_who_is_erased_while_it_serves_does_not_come_back(client, workspace):
+    user = f"erased-{uuid.uuid4().hex}"
+    files = ErasureFiles(
+        workspace.folder / "erasures.json", workspace.folder / "secret", workspace.folder / "keys"
+    )
+    stores = [EventLogData(workspace.folder / "events"), OnlineFeaturesData(workspace.features)]
+    for number in range(3):
+        click(client, user, f"item-00{number}")
+        assert recommend(client, user)["items"]
+    assert {store.name for store in stores if store.find(user)} == {"event log", "online features"}
+
+    first = erase(user, stores, lambda person: record_erasure(files, person))
+
+    assert first.verdict is Verdict.PASSED, first.reasons
+    assert all(store["removed"] for store in first.content["stores"])
+    late = client.post("/v1/events", json={"events": [late_event(user)]}).json()
+    assert [kept["reason"] for kept in late["quarantined"]] == ["erased_user"]
+    assert recommend(client, user)["cold_start"]
+    second = erase(user, stores, lambda person: record_erasure(files, person))
+    assert (second.verdict, [store["removed"] for store in second.content["stores"]]) == (
+        Verdict.PASSED,
+        [0, 0],
+    )
+
+
+def late_event(user_id):
+    return {
+        "event_id": uuid.uuid4().hex,
+        "user_id": user_id,
+        "item_id": "item-004",
+        "kind": "click",
+        "occurred_at": datetime.now(UTC).isoformat(),
+    }

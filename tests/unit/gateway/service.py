@@ -41,6 +41,7 @@ class Service:
     def __init__(self, stages, store, *, not_ready=None, maximum_in_flight=64):
         self.stages, self.store, self.not_ready = stages, store, not_ready
         self.log = BreakableLog()
+        self.erased = set()
         self.startup = Startup(self.compose)
         self.app = create_app(self.startup, maximum_in_flight=maximum_in_flight)
 
@@ -64,8 +65,14 @@ class Service:
             users.close()
 
         return Gateway(
-            Recommender(users, pipeline, ImpressionSink(log, metrics), metrics, 1000.0),
-            EventIntake(log, users, table.catalogue.row_of, metrics),
+            Recommender(
+                users,
+                pipeline,
+                ImpressionSink(log, metrics, is_erased=self.erased.__contains__),
+                metrics,
+                1000.0,
+            ),
+            EventIntake(log, users, table.catalogue.row_of, metrics, is_erased=self.erased.__contains__),
             Readiness(model_versions={"ranking": 3}, catalogue_items=len(table.catalogue)),
             close,
         )

@@ -225,3 +225,20 @@ def test_an_event_is_taken_when_the_request_that_was_taking_it_fails(service):
     assert problem(refused, 503)
     assert taken.json()["accepted"] == 1
     assert len(service.log.snapshot().outcomes) == 1
+
+
+def test_nothing_is_kept_of_a_user_who_was_erased(service, store):
+    service.erased.add("known")
+    before = store.users["known"].history
+    service.call(
+        ("POST", "/v1/events", {"json": {"events": [event(), event(user_id="other")]}}),
+        ("POST", "/v1/recommendations", {"json": {"user_id": "known"}}),
+    )
+    taken, answer = (response.json() for response in service.responses)
+    assert taken["accepted"] == 1
+    assert [(kept["index"], kept["reason"]) for kept in taken["quarantined"]] == [(0, "erased_user")]
+    assert answer["items"]
+    snapshot = service.log.snapshot()
+    assert [outcome.unit for outcome in snapshot.outcomes] == ["other"]
+    assert (snapshot.impressions, snapshot.quarantined) == ((), ())
+    assert store.users["known"].history == before

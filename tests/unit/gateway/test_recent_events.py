@@ -46,3 +46,12 @@ def test_what_was_set_aside_may_be_corrected(reason, changes, looked_at_anew):
 def test_it_needs_room_for_one():
     with pytest.raises(ValueError, match="room"):
         RecentEvents(0)
+
+
+def test_what_is_known_of_an_erased_user_is_forgotten():
+    recent = RecentEvents(3)
+    recent.remember(sent(), None)
+    recent.remember(sent(user_id="other"), None)
+    recent.forget(lambda user_id: user_id == "known")
+    assert recent.verdict_on(sent()) is None
+    assert recent.verdict_on(sent(user_id="other")) is not None
