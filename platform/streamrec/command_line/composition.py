@@ -12,6 +12,8 @@ from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import DataFolderError, NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streamrec.contracts.progress import Progress
     from streamrec.datasets.catalogue import Catalogue
     from streamrec.datasets.dataset import Dataset
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from streamrec.erasure.stores import PersonalData
     from streamrec.events.compaction import CompactionSettings
     from streamrec.events.file_event_log import FileEventLog
+    from streamrec.events.records import QuarantinedEvent
     from streamrec.events.time_range import TimeRange
     from streamrec.features.materialization import MaterializationReport
     from streamrec.features.settings import FeatureSettings
@@ -173,6 +176,16 @@ def open_item_follower(workspace: Workspace) -> ItemFollower:
     from streamrec.items.follower import ItemFollower
 
     return ItemFollower(workspace.items)
+
+
+def read_events_on_unknown_items(workspace: Workspace) -> Sequence[QuarantinedEvent]:
+    """The events of the workspace's log that wait for an item. Importable by the gateway's process."""
+    from datetime import UTC, datetime
+
+    from streamrec.events.reader import FileEventReader
+    from streamrec.events.unknown_items import events_on_unknown_items
+
+    return events_on_unknown_items(FileEventReader(workspace.events), datetime.now(UTC))
 
 
 def open_event_log(workspace: Workspace) -> FileEventLog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -207,7 +207,20 @@ class ColdStartModel:
         chosen[leaders] = True
         chosen[found] = True
         chosen[seen] = False
+        chosen[self.index.hidden] = False
         return np.flatnonzero(chosen)
+
+    def with_index(self, index: ItemIndex) -> ColdStartModel:
+        """Return the same model over a changed copy of its index (`ItemIndex.with_changes`).
+
+        New items are expected to be as popular as those near them.
+        """
+        counted = len(self.index)
+        if index is self.index:
+            return self
+        new = self.popularity.of_vectors(self.index.vectors, index.vectors[counted:])
+        log_shares = np.concatenate([self.popularity.log_shares, new], axis=1)
+        return replace(self, index=index, popularity=replace(self.popularity, log_shares=log_shares))
 
     def save(self, folder: Path) -> None:
         """Write the model, without the index it needs, into ``folder``."""

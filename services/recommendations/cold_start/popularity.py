@@ -16,6 +16,9 @@ from streamrec.contracts.conventions import UNKNOWN
 _SMOOTHING: Final = 0.5
 """Interactions that every item is credited with (Jeffreys): a new item has none and is not impossible."""
 
+_RIDGE: Final = 1.0
+"""Of the regression on item vectors, which have unit length: what one more item weighs."""
+
 _LEADERS: Final = 5000
 """Most popular items kept in order: more than the longest history and a request's candidates together."""
 
@@ -75,6 +78,28 @@ class LanguagePopularity:
     @cached_property
     def _group_of(self) -> dict[str, int]:
         return {language: position for position, language in enumerate(self.languages, start=1)}
+
+    def of_vectors(self, vectors: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Shape (g + 1, m): log shares to expect of items nobody could meet yet, by where they lie.
+
+        A ridge regression of the log shares on the item vectors, within the range of each row: an item is
+        expected to be as popular as those like it are, not as one that everybody passed by.
+
+        Args:
+            vectors: Shape (n, d): of the items that were counted.
+            new: Shape (m, d): of the others.
+        """
+        centre = vectors.mean(axis=0, dtype=np.float64)
+        centred = vectors - centre
+        gram = centred.T @ centred + _RIDGE * np.eye(centred.shape[1])
+        mean = self.log_shares.mean(axis=1, dtype=np.float64)
+        slopes = np.linalg.solve(gram, centred.T @ (self.log_shares.T - mean))
+        expected = (mean + (new - centre) @ slopes).T
+        lowest, highest_share = self.log_shares.min(axis=1), self.log_shares.max(axis=1)
+        clipped: NDArray[np.float32] = np.clip(expected, lowest[:, None], highest_share[:, None]).astype(
+            np.float32
+        )
+        return clipped
 
     @cached_property
     def leaders(self) -> NDArray[np.int64]:

@@ -7,7 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamrec.command_line.composition import erasure_files, open_event_log, open_feature_store
+from streamrec.command_line.composition import (
+    erasure_files,
+    open_event_log,
+    open_feature_store,
+    open_item_follower,
+    read_events_on_unknown_items,
+)
 from streamrec.command_line.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -79,4 +85,6 @@ def gateway_parts(workspace: Workspace) -> GatewayParts:
         feature_store=partial(open_feature_store, workspace),
         event_log=partial(open_event_log, workspace),
         erasures=erasure_files(workspace),
+        item_feed=partial(open_item_follower, workspace),
+        set_aside=partial(read_events_on_unknown_items, workspace),
     )

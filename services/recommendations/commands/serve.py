@@ -60,7 +60,9 @@ def serve(
         place.events, lambda: compaction_settings(place, retention_days), interval_s=compaction_interval_s
     ):
         serve_forever(
-            LocalServeSettings(host=host, port=port, graph=GraphSettings(exposure_prices=prices)),
+            LocalServeSettings(
+                host=host, port=port, graph=GraphSettings(exposure_prices=prices, item_log=place.items)
+            ),
             registry_settings(place),
             gateway_parts(place),
             announce,

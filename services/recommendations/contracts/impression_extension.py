@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -30,12 +30,17 @@ class ImpressionExtension:
         latency_ms: Time from the request's arrival to the answer.
         skipped: Stages that should have taken part and did not, in order; empty in impressions of the log's
             version 1, which did not say.
+        item_revision: Of the item log, as the catalogue was that the request was answered from; 0 is the
+            imported catalogue alone.
+        stage_item_revisions: The same by stage, of the stages that took part: each follows the log by itself.
     """
 
     rung: Rung
     cold_start: bool
     latency_ms: float
     skipped: tuple[str, ...] = ()
+    item_revision: int = 0
+    stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return it as `streamrec.contracts.events.Impression.extension`."""
@@ -45,6 +50,8 @@ class ImpressionExtension:
             "cold_start": self.cold_start,
             "latency_ms": self.latency_ms,
             "skipped": list(self.skipped),
+            "item_revision": self.item_revision,
+            "stage_item_revisions": dict(self.stage_item_revisions),
         }
 
     @classmethod
@@ -62,8 +69,16 @@ class ImpressionExtension:
             first = error.errors(include_url=False, include_input=False)[0]
             path = ".".join(str(part) for part in ("extension", *first["loc"][1:]))
             raise InvalidInputError(path.encode("unicode_escape").decode(), first["msg"]) from error
-        skipped = read.skipped if isinstance(read, _Document) else ()
-        return cls(read.rung, read.cold_start, read.latency_ms, skipped)
+        if not isinstance(read, _Document):
+            return cls(read.rung, read.cold_start, read.latency_ms)
+        return cls(
+            read.rung,
+            read.cold_start,
+            read.latency_ms,
+            read.skipped,
+            read.item_revision,
+            read.stage_item_revisions,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +90,9 @@ class _Document:
     cold_start: bool
     latency_ms: Annotated[float, Field(ge=0.0)]
     skipped: tuple[str, ...]
+    # Impressions of earlier releases do not say: their catalogue was the imported one.
+    item_revision: Annotated[int, Field(ge=0)] = 0
+    stage_item_revisions: Mapping[str, Annotated[int, Field(ge=0)]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

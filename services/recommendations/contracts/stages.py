@@ -50,11 +50,13 @@ class StageReply:
         version: Registered version of the model that answered.
         price_revision: Of the exposure prices that re-ranking served under: 0 for those of the model; None
             where prices took no part.
+        item_revision: Of the item log that the model had followed; 0 is the imported catalogue.
     """
 
     candidates: Candidates
     version: int
     price_revision: int | None = None
+    item_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
         if gateway is None:
             kind = problems.NOT_READY if startup.blocked else problems.STARTING
             return problems.problem_response(kind, startup.missing, headers=_RETRY_AFTER)
-        return _json(gateway.readiness.model_dump())
+        return _json(gateway.readiness().model_dump())
 
     @app.get("/metrics", summary="Metrics in the Prometheus text format", response_class=Response)
     async def metrics() -> Response:

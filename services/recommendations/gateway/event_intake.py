@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.recent_events import EventIdentity, RecentEvents, identity_of
-from services.recommendations.gateway.schemas import EventAnswer, EventIn
+from services.recommendations.gateway.schemas import MAXIMUM_BATCH, EventAnswer, EventIn
 from services.recommendations.gateway.schemas import QuarantinedEvent as QuarantinedInAnswer
 from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.gateway.waiting_events import WaitingEvents
 from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.compaction import nobody
@@ -25,8 +26,11 @@ _LOG = logging.getLogger(__name__)
 _REMEMBERED_EVENTS: Final = 100_000
 """Events whose verdict is known, about 400 bytes each. The log's reader deduplicates what is older."""
 
+_WAITING_EVENTS: Final = 50_000
+"""Events on items that are not known yet, about a kilobyte each."""
+
 _DETAILS: Final = {
-    QuarantineReason.UNKNOWN_ITEM: "the item is not in the catalogue",
+    QuarantineReason.UNKNOWN_ITEM: "the item is not in the catalogue; the event will count when it is",
     QuarantineReason.FUTURE_DATED: "occurred_at lies more than 5 minutes in the future",
     QuarantineReason.IMPOSSIBLE_DATE: "occurred_at lies before the year 2000",
 }
@@ -69,12 +73,24 @@ class EventIntake:
         self,
         log: EventLog,
         users: UserStates,
-        known_items: Collection[str],
+        known_items: Callable[[], Collection[str]],
         metrics: RecommendationMetrics,
         now: Callable[[], datetime] = _now,
         *,
         is_erased: Callable[[str], bool] = nobody,
+        set_aside: Iterable[QuarantinedEvent] = (),
     ) -> None:
+        """Compose an intake.
+
+        Args:
+            log: Where events are written.
+            users: Whose histories they go into.
+            known_items: The catalogue as it is now; something in which a look-up is cheap.
+            metrics: Where they are counted.
+            now: Tells the time, UTC.
+            is_erased: Says of a user whether nothing may be kept.
+            set_aside: Events of earlier runs that wait for their item, oldest first.
+        """
         self._log = log
         self._users = users
         self._known_items = known_items
@@ -82,6 +98,9 @@ class EventIntake:
         self._now = now
         self._is_erased = is_erased
         self._recent = RecentEvents(_REMEMBERED_EVENTS)
+        self._waiting = WaitingEvents(_WAITING_EVENTS)
+        self._waiting.add_set_aside(set_aside)
+        metrics.watch_waiting_events(lambda: len(self._waiting))
         self._under_way: dict[EventIdentity, asyncio.Future[None]] = {}
 
     async def accept(self, events: Sequence[EventIn]) -> EventAnswer:
@@ -108,6 +127,24 @@ class EventIntake:
     def forget_erased(self) -> None:
         """Forget the users who have been erased meanwhile."""
         self._recent.forget(self._is_erased)
+        self._waiting.forget(self._is_erased)
+
+    async def readmit(self) -> int:
+        """Take the events that waited for an item which is known by now; returns how many count.
+
+        They are taken as if they had just been sent, with the time at which they occurred: written once
+        more, now as what counts, and put into their users' histories. What fails goes on waiting.
+
+        Raises:
+            TemporaryError: The log could not be written.
+        """
+        count = 0
+        while events := self._waiting.on_known(self._known_items(), MAXIMUM_BATCH):
+            answer = await self.accept(events)
+            count += answer.accepted - answer.duplicates
+            for event in events:
+                self._waiting.discard(identity_of(event))
+        return count
 
     async def _until_nobody_takes(self, events: Sequence[EventIn]) -> None:
         """Wait for other requests that are writing events with the ids of these."""
@@ -151,7 +188,7 @@ class EventIntake:
 
     def _problem_with(self, event: EventIn, received_at: datetime) -> QuarantineReason | None:
         reason = time_problem(event.occurred_at, received_at)
-        if reason is None and event.item_id not in self._known_items:
+        if reason is None and event.item_id not in self._known_items():
             return QuarantineReason.UNKNOWN_ITEM
         return reason
 
@@ -167,6 +204,10 @@ class EventIntake:
             # Only now: an event that is remembered before it is on disk would turn a retry into a loss.
             for event, reason in batch.taken:
                 self._recent.remember(event, reason)
+                if reason is QuarantineReason.UNKNOWN_ITEM:
+                    self._waiting.add(event)
+                else:
+                    self._waiting.discard(identity_of(event))
         finally:
             for identity in identities:
                 del self._under_way[identity]

@@ -91,7 +91,14 @@ def impression_of(
         candidates=None
         if candidates is None
         else ScoredItems(candidates.item_ids, tuple(float(score) for score in candidates.scores)),
-        extension=ImpressionExtension(answer.rung, answer.cold_start, latency_ms, answer.skipped).to_json(),
+        extension=ImpressionExtension(
+            answer.rung,
+            answer.cold_start,
+            latency_ms,
+            answer.skipped,
+            answer.item_revision,
+            answer.stage_item_revisions,
+        ).to_json(),
     )
 
 

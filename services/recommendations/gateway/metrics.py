@@ -20,6 +20,7 @@ from streamrec.events.records import QuarantineReason
 from streamrec.monitoring.model_metrics import LATENCY_BUCKETS_S, CallResult, ModelMetrics
 
 _NO_RUNG: Final = "none"
+_CATALOGUE: Final = "catalogue"
 
 
 class RecommendationMetrics:
@@ -71,8 +72,19 @@ class RecommendationMetrics:
             ("reason",),
             registry=self._registry,
         )
+        self._events_waiting = Gauge(
+            "streamrec_events_waiting",
+            "Events set aside because their item is not known yet, which count when it is.",
+            registry=self._registry,
+        )
         self._catalogue_items = Gauge(
             "streamrec_catalogue_items", "Items in the catalogue.", registry=self._registry
+        )
+        self._item_revision = Gauge(
+            "streamrec_item_revision",
+            "Of the item log that the catalogue, and each stage as of its last answer, has followed.",
+            ("part",),
+            registry=self._registry,
         )
         self._impressions_dropped = Counter(
             "streamrec_impressions_dropped",
@@ -136,14 +148,23 @@ class RecommendationMetrics:
         """Count one impression that found the log's queue full."""
         self._impressions_dropped.inc()
 
+    def watch_waiting_events(self, waiting: Callable[[], int]) -> None:
+        """Ask this for the number of waiting events whenever the metrics are read."""
+        self._events_waiting.set_function(waiting)
+
     def watch_event_log(self, queued: Callable[[], int], lost: Callable[[], int]) -> None:
         """Ask these for the queue's length and for the records lost whenever the metrics are read."""
         self._event_log_queued.set_function(queued)
         self._event_log_lost.set_function(lost)
 
-    def set_catalogue_items(self, count: int) -> None:
-        """Say how many items the catalogue has."""
-        self._catalogue_items.set(count)
+    def watch_catalogue(self, items: Callable[[], int], revision: Callable[[], int]) -> None:
+        """Ask these for the catalogue's size and item revision whenever the metrics are read."""
+        self._catalogue_items.set_function(items)
+        self._item_revision.labels(_CATALOGUE).set_function(revision)
+
+    def set_item_revision(self, stage: str, revision: int) -> None:
+        """Say which item revision a stage answered with last."""
+        self._item_revision.labels(stage).set(revision)
 
     def set_model_versions(self, versions: Mapping[str, int]) -> None:
         """Say which version of each stage answers now; a stage that is not named has none."""

@@ -29,13 +29,13 @@ class Gateway:
     Attributes:
         recommender: Answers recommendation requests.
         intake: Takes events.
-        readiness: What ``/readyz`` says.
+        readiness: Returns what ``/readyz`` says now.
         close: Writes down what is still queued and lets go of everything.
     """
 
     recommender: Recommender
     intake: EventIntake
-    readiness: Readiness
+    readiness: Callable[[], Readiness]
     close: Callable[[], Awaitable[None]]
 
 
@@ -72,11 +72,15 @@ class Startup:
                 self._become_ready(gateway)
 
     def _become_ready(self, gateway: Gateway) -> None:
-        self.metrics.set_model_versions(gateway.readiness.model_versions)
-        self.metrics.set_catalogue_items(gateway.readiness.catalogue_items)
+        readiness = gateway.readiness()
+        self.metrics.set_model_versions(readiness.model_versions)
+        self.metrics.watch_catalogue(
+            items=lambda: gateway.readiness().catalogue_items,
+            revision=lambda: gateway.readiness().item_revision,
+        )
         self.gateway = gateway
         self.blocked = False
-        _LOG.info("ready: %s", gateway.readiness)
+        _LOG.info("ready: %s", readiness)
 
     async def _wait(self, missing: str, *, blocked: bool) -> None:
         self.missing = missing

@@ -100,6 +100,8 @@ class Recommender:
             else:
                 version = answer.model_versions.get(stage)
                 self._metrics.observe_model(stage, version, spent_ms, _result(stage, answer))
+        for stage, revision in answer.stage_item_revisions.items():
+            self._metrics.set_item_revision(stage, revision)
         self._metrics.observe_request(
             status=200,
             rung=answer.rung,

@@ -136,3 +136,6 @@ class Readiness(_Outgoing):
     status: Literal["ready"] = "ready"
     model_versions: dict[str, int]
     catalogue_items: int
+    item_revision: Annotated[
+        int, Field(description="Of the item log that the catalogue follows; 0 is the imported catalogue.")
+    ] = 0

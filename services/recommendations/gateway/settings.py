@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +11,10 @@ from services.recommendations.gateway.user_states import UserStateSettings
 from services.recommendations.pipeline.pipeline import PipelineSettings
 from streamrec.erasure.erased_persons import ErasureFiles
 from streamrec.events.event_log import EventWriter
+from streamrec.events.records import QuarantinedEvent
 from streamrec.features.store import FeatureStore
+from streamrec.items.follower import ItemFeed
+from streamrec.items.memory_item_log import MemoryItemLog
 
 
 class ClosableEventWriter(EventWriter, Protocol):
@@ -38,11 +41,15 @@ class GatewayParts:
         feature_store: Opens the feature store.
         event_log: Opens the event log.
         erasures: Where the list of erased users lies.
+        item_feed: Follows the item log; by default there is none, and the catalogue stays as materialised.
+        set_aside: Reads the events of earlier runs that wait for an item to become known, oldest first.
     """
 
     feature_store: Callable[[], FeatureStore]
     event_log: Callable[[], ClosableEventWriter]
     erasures: ErasureFiles
+    item_feed: Callable[[], ItemFeed] = MemoryItemLog
+    set_aside: Callable[[], Sequence[QuarantinedEvent]] = tuple
 
 
 def _default_timeouts() -> dict[str, float]:

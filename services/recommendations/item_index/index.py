@@ -61,21 +61,34 @@ PROBED_SHARE: Final = 4.0
 
 
 class ItemIndex:
-    """Items by vector; finds those with the largest inner product. Immutable: rebuilt, never edited.
+    """Items by vector; finds those with the largest inner product. Immutable: a change makes another one.
 
     Attributes:
         item_ids: Length n, in row order.
         vectors: Shape (n, d), float32, read-only, of unit length (an all-zero vector stays zero).
         settings: What it was built with.
+        hidden: Shape (h,), ascending: rows that no search returns. They keep their vectors: what a user did
+            with an item counts after it was removed.
     """
 
     def __init__(
-        self, item_ids: tuple[str, ...], vectors: NDArray[np.float32], settings: IndexSettings, index: Any
+        self,
+        item_ids: tuple[str, ...],
+        vectors: NDArray[np.float32],
+        settings: IndexSettings,
+        index: Any,
+        hidden: NDArray[np.int64] | None = None,
     ) -> None:
         self.item_ids = item_ids
         self.vectors = vectors
         self.settings = settings
+        self.hidden = np.empty(0, dtype=np.int64) if hidden is None else hidden
         self._index = index
+        # FAISS reads the bits where they lie, so they live as long as the index does.
+        self._bits = np.packbits(self._visible(), bitorder="little")
+        self._selector = (
+            faiss.IDSelectorBitmap(self._bits.size, faiss.swig_ptr(self._bits)) if self.hidden.size else None
+        )
         vectors.setflags(write=False)
 
     @classmethod
@@ -98,6 +111,39 @@ class ItemIndex:
         unit = _unit_vectors(item_ids, vectors)
         return cls(tuple(item_ids), unit, settings, _build_index(unit, settings))
 
+    def with_changes(
+        self, item_ids: Sequence[str], vectors: NDArray[np.float32], removed: Collection[str]
+    ) -> Self:
+        """Return a copy that finds some more items and does not find some others.
+
+        A graph is extended and lists are added to, as they were built: no new training. Rows stay where they
+        are, and new ones follow.
+
+        Args:
+            item_ids: New items, none of which the index has.
+            vectors: Theirs, shape (m, d), finite; brought to unit length.
+            removed: Items to hide; unknown ones are ignored.
+
+        Raises:
+            InvalidInputError: An item is there already or repeated, or a vector has another shape or is not
+                finite.
+        """
+        row_of = self.row_of
+        there = [item_id for item_id in item_ids if item_id in row_of]
+        if there:
+            raise InvalidInputError("item_ids", f"the index has item {there[0]!r} already")
+        index, whole, ids = self._index, self.vectors, self.item_ids
+        if item_ids:
+            unit = _unit_vectors(item_ids, vectors)
+            if unit.shape[1] != self.dimension:
+                raise InvalidInputError("vectors", f"must have {self.dimension} columns, not {unit.shape[1]}")
+            index = faiss.clone_index(self._index)
+            faiss.omp_set_num_threads(self.settings.thread_count)
+            index.add(unit)
+            whole, ids = np.concatenate((self.vectors, unit)), (*self.item_ids, *item_ids)
+        hidden = {*self.hidden.tolist(), *(row_of[item] for item in removed if item in row_of)}
+        return type(self)(ids, whole, self.settings, index, np.array(sorted(hidden), dtype=np.int64))
+
     def searched_with(self, settings: IndexSettings) -> Self:
         """Return the same index, searched with other settings.
 
@@ -106,7 +152,7 @@ class ItemIndex:
         """
         if not settings.builds_the_same_as(self.settings):
             raise InvalidInputError("settings", "differ in more than the search: build another index")
-        return type(self)(self.item_ids, self.vectors, settings, self._index)
+        return type(self)(self.item_ids, self.vectors, settings, self._index, self.hidden)
 
     @property
     def dimension(self) -> int:
@@ -124,6 +170,16 @@ class ItemIndex:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    def _visible(self) -> NDArray[np.bool_]:
+        """Shape (n,): whether a search may return the row."""
+        visible = np.ones(len(self), dtype=np.bool_)
+        visible[self.hidden] = False
+        return visible
+
+    @property
+    def _visible_count(self) -> int:
+        return len(self) - self.hidden.size
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -158,10 +214,12 @@ class ItemIndex:
         Args:
             vector: Shape (d,).
             count: How many, 0 or more.
-            excluded_rows: Shape (e,), rows that must not be returned, without repeats.
+            excluded_rows: Shape (e,), rows that must not be returned besides the hidden ones, without
+                repeats.
 
         Returns:
-            Rows and scores, both of shape (m,) with m = min(count, n - e).
+            Rows and scores, both of shape (m,), with m the smaller of ``count`` and the rows that are neither
+            excluded nor hidden.
         """
         query = np.ascontiguousarray(vector, dtype=np.float32)
         if query.shape != (self.dimension,):
@@ -170,7 +228,9 @@ class ItemIndex:
             raise InvalidInputError("vector", "must be finite")
         if count < 0:
             raise InvalidInputError("count", "must be 0 or more")
-        wanted = min(count, len(self) - len(excluded_rows))
+        if self.hidden.size:
+            excluded_rows = np.setdiff1d(excluded_rows, self.hidden, assume_unique=True)
+        wanted = min(count, self._visible_count - len(excluded_rows))
         if wanted <= 0:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         # OpenMP keeps the number per calling thread, so it is set where the search runs.
@@ -185,11 +245,15 @@ class ItemIndex:
         # One more than needed shows whether the last place is tied with what did not fit; if it is, look
         # further, so that ties go to the lower row and not to whatever FAISS met first.
         depth = wanted + len(excluded_rows) + 1
+        parameters = None
+        if self._selector is not None:
+            parameters = faiss.SearchParameters()
+            parameters.sel = self._selector
         while True:
-            depth = min(depth, len(self))
-            found_scores, found_rows = self._index.search(query[None], depth)
+            depth = min(depth, self._visible_count)
+            found_scores, found_rows = self._index.search(query[None], depth, params=parameters)
             rows, scores = self._without(found_rows[0], found_scores[0], excluded_rows)
-            if depth == len(self) or scores[-1] < scores[wanted - 1]:
+            if depth == self._visible_count or scores[-1] < scores[wanted - 1]:
                 return _best(rows, scores, wanted)
             depth *= 4
 
@@ -198,7 +262,7 @@ class ItemIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         coded = self.settings.kind is IndexKind.IVF_SQ8
         asked = int(np.ceil(wanted * self.settings.rescored_share)) if coded else wanted
-        depth = min(asked + len(excluded_rows), len(self))
+        depth = min(asked + len(excluded_rows), self._visible_count)
         effort, most = self._first_effort(depth)
         while True:
             found_scores, found_rows = self._index.search(query[None], depth, params=self._parameters(effort))
@@ -210,7 +274,7 @@ class ItemIndex:
             if len(rows) >= wanted:
                 return _best(rows, scores, wanted)
             if effort == most:  # a graph may have nodes that no path leads to
-                every = np.arange(len(self), dtype=np.int64)
+                every = np.flatnonzero(self._visible())
                 return _best(*self._without(every, self.vectors @ query, excluded_rows), wanted)
             effort = min(effort * 2, most)
 
@@ -230,6 +294,8 @@ class ItemIndex:
         else:
             parameters = faiss.SearchParametersIVF()
             parameters.nprobe = effort
+        if self._selector is not None:
+            parameters.sel = self._selector
         return parameters
 
     def _without(
@@ -244,6 +310,8 @@ class ItemIndex:
 
     def save(self, folder: Path) -> None:
         """Write the index, the vectors and the settings into ``folder``, which is made if need be."""
+        if self.hidden.size:
+            raise ArtifactError("an index that hides items is made from a saved one, and is not saved itself")
         folder.mkdir(parents=True, exist_ok=True)
         item_ids = np.array(self.item_ids, dtype=np.str_)
         if tuple(item_ids.tolist()) != self.item_ids:

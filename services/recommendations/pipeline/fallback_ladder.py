@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Self
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from services.recommendations.contracts.rungs import Rung
 from streamrec.contracts.errors import NotReadyError
 from streamrec.features.store import ItemTable
+from streamrec.items.state import ItemState
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,14 @@ class FallbackLadder:
         by_popularity: Shape (n,), int32: rows, most interactions first, ties in catalogue order.
         by_language: The same, within each creator language.
         revision: Of the item table it was built from.
+        changed: What the item log says of an item, by id: its language now, None where it was removed.
     """
 
     item_ids: tuple[str, ...]
     by_popularity: NDArray[np.int32]
     by_language: Mapping[str, NDArray[np.int32]]
     revision: str
+    changed: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def from_item_table(cls, table: ItemTable) -> Self:
@@ -66,6 +69,14 @@ class FallbackLadder:
         }
         return cls(catalogue.item_ids, by_popularity, MappingProxyType(by_language), table.revision)
 
+    def with_items(self, state: ItemState) -> Self:
+        """Return the same lists with what the item log says: removed items gone, new ones at the end."""
+        changed = {
+            item_id: None if change.item is None else change.item.creator_language
+            for item_id, change in state.changes.items()
+        }
+        return replace(self, changed=MappingProxyType(changed))
+
     def answer(self, *, language: str | None, seen: Container[str], count: int) -> FallbackAnswer:
         """Return popular items in the user's language, topped up with popular items of any language.
 
@@ -75,22 +86,39 @@ class FallbackLadder:
             count: Length of the answer; shorter only if the user has seen nearly the whole catalogue.
         """
         chosen: dict[str, None] = {}
-        local = self.by_language.get(language) if language is not None else None
-        if local is not None:
-            chosen = dict.fromkeys(islice(self._unseen(local, seen, ()), count))
+        if language is not None:
+            chosen = dict.fromkeys(islice(self._unseen(self._in_language(language), seen, ()), count))
         rung = Rung.POPULAR_IN_LANGUAGE if chosen else Rung.STATIC
         missing = count - len(chosen)
         if missing > 0:
             chosen.update(
-                dict.fromkeys(islice(self._unseen(self.by_popularity, seen, chosen.copy()), missing))
+                dict.fromkeys(islice(self._unseen(self._in_any_language(), seen, chosen.copy()), missing))
             )
         item_ids = tuple(chosen)
         return FallbackAnswer(
             item_ids, tuple(1.0 / (1 + position) for position in range(len(item_ids))), rung
         )
 
-    def _unseen(self, rows: NDArray[np.int32], seen: Container[str], chosen: Container[str]) -> Iterable[str]:
-        for row in rows:
-            item_id = self.item_ids[row]
-            if item_id not in seen and item_id not in chosen:
+    def _in_language(self, language: str) -> Iterable[str]:
+        """Items of the language, most popular first; what was put since the import comes last."""
+        counted = (self.item_ids[row] for row in self.by_language.get(language, ()))
+        return chain(
+            (item_id for item_id in counted if self.changed.get(item_id, language) == language),
+            (item_id for item_id, now in self.changed.items() if now == language),
+        )
+
+    def _in_any_language(self) -> Iterable[str]:
+        counted = (self.item_ids[row] for row in self.by_popularity)
+        return chain(
+            (item_id for item_id in counted if self.changed.get(item_id, "") is not None),
+            (item_id for item_id, now in self.changed.items() if now is not None),
+        )
+
+    @staticmethod
+    def _unseen(item_ids: Iterable[str], seen: Container[str], chosen: Container[str]) -> Iterable[str]:
+        """Those that are neither seen nor chosen, each once: what was put again stands in a list twice."""
+        given: set[str] = set()
+        for item_id in item_ids:
+            if item_id not in seen and item_id not in chosen and item_id not in given:
+                given.add(item_id)
                 yield item_id

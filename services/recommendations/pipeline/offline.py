@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.stages import Stages
-from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.pipeline import (
     PipelineAnswer,
     PipelineSettings,
     RecommendationPipeline,
 )
+from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import PlainCalls
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.features.store import ItemTable
@@ -43,10 +43,10 @@ class OfflinePipeline:
             settings: As the gateway has them.
         """
         self.items = items
+        served = ServedItems.from_item_table(items)
         self._pipeline = RecommendationPipeline(
             stages=models.as_stages() if isinstance(models, LocalModels) else models,
-            ladder=FallbackLadder.from_item_table(items),
-            known_items=items.catalogue.row_of,
+            items=lambda: served,
             calls=PlainCalls(),
             settings=settings,
         )

@@ -11,7 +11,7 @@ so what is served and what is evaluated cannot drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,9 +30,9 @@ from services.recommendations.contracts.stages import (
     StageReply,
     Stages,
 )
-from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver, merge, pooled_scores
 from services.recommendations.pipeline.local_stages import draw_seed
+from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import (
     StageCalls,
     StageRequest,
@@ -77,6 +77,8 @@ class PipelineAnswer:
         seed: Of the posterior draw, 16 hexadecimal digits; None where cold start had no part.
         candidates: What re-ranking chose from, with the scores that it was given; None where the slate came
             from the fallback ladder.
+        item_revision: Of the item log, as the catalogue was that the request was answered from.
+        stage_item_revisions: The same by stage, of the stages that took part: each follows the log by itself.
     """
 
     item_ids: tuple[str, ...]
@@ -90,6 +92,8 @@ class PipelineAnswer:
     price_revision: int | None = None
     seed: str | None = None
     candidates: Candidates | None = field(default=None, compare=False)  # arrays have no truth value
+    item_revision: int = 0
+    stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def degraded(self) -> bool:
@@ -106,6 +110,7 @@ class _Trace:
     skipped: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     price_revision: int | None = None
+    item_revisions: dict[str, int] = field(default_factory=dict)
 
 
 class RecommendationPipeline:
@@ -114,8 +119,7 @@ class RecommendationPipeline:
     def __init__(
         self,
         stages: Stages,
-        ladder: FallbackLadder,
-        known_items: Collection[str],
+        items: Callable[[], ServedItems],
         calls: StageCalls,
         settings: PipelineSettings | None = None,
     ) -> None:
@@ -123,20 +127,21 @@ class RecommendationPipeline:
 
         Args:
             stages: The four stages.
-            ladder: Answers without a model.
-            known_items: Ids of the catalogue; something in which a look-up is cheap.
+            items: The catalogue as it is now; asked once a request.
             calls: How stages are called.
             settings: Who passes through which stage.
         """
         self._stages = stages
-        self._ladder = ladder
-        self._known_items = known_items
+        self._items = items
         self._calls = calls
         self._settings = settings or PipelineSettings()
 
     def cold_start_weight(self, user: UserState) -> float:
         """The weight of cold start for this user, 0 to 1, by the distinct known items consumed."""
-        known = sum(item_id in self._known_items for item_id in frozenset(user.history))
+        return self._cold_start_weight(user, self._items())
+
+    def _cold_start_weight(self, user: UserState, items: ServedItems) -> float:
+        known = sum(item_id in items.known for item_id in frozenset(user.history))
         return self._settings.hand_over.weight(known)
 
     async def recommend(
@@ -162,14 +167,14 @@ class RecommendationPipeline:
             user = UserState(user.user_id, user.segment, user.history[-HISTORY_LIMIT:])
         seen = frozenset(user.history)
         trace = _Trace()
-        if self._has_seen_everything(seen):
-            return self._popular(user, k, seen, trace)
-        weight = self.cold_start_weight(user)
+        items = self._items()
+        if _has_seen_everything(seen, items):
+            return _popular(user, k, seen, items, trace)
+        weight = self._cold_start_weight(user, items)
         count = max(k, self._settings.candidate_count)
-        check = partial(check_found, count=count, known=self._known_items, seen=seen)
-        cold, found = await self._find(user, count, request_id, weight, check, trace, deadline)
+        cold, found = await self._find(user, count, request_id, weight, items, trace, deadline)
         if cold is None and found is None:
-            return self._popular(user, k, seen, trace)
+            return _popular(user, k, seen, items, trace)
         # Where cold start failed, only the candidates of retrieval are left.
         weight = weight if cold is not None else 0.0
         rung = Rung.RANKED
@@ -195,11 +200,9 @@ class RecommendationPipeline:
             price_revision=trace.price_revision,
             seed=_draw_seed(user, request_id, trace),
             candidates=candidates,
+            item_revision=items.revision,
+            stage_item_revisions=trace.item_revisions,
         )
-
-    def _has_seen_everything(self, seen: frozenset[str]) -> bool:
-        known = self._known_items
-        return len(seen) >= len(known) and all(item_id in seen for item_id in known)
 
     async def _find(
         self,
@@ -207,15 +210,20 @@ class RecommendationPipeline:
         count: int,
         request_id: str,
         weight: float,
-        check: Callable[[Candidates], None],
+        items: ServedItems,
         trace: _Trace,
         deadline: Deadline,
     ) -> tuple[Candidates | None, Candidates | None]:
         """What cold start and retrieval found; None for one that has no weight or is skipped."""
-        draw = StageRequest(
-            COLD_START, partial(self._stages.cold_start.retrieve, user, count, request_id), check
-        )
-        search = StageRequest(RETRIEVAL, partial(self._stages.retrieval.retrieve, user, count), check)
+        check = partial(check_found, count=count, known=items.known, seen=frozenset(user.history))
+
+        async def drawn() -> StageReply:
+            return items.admitted(await self._stages.cold_start.retrieve(user, count, request_id))
+
+        async def searched() -> StageReply:
+            return items.admitted(await self._stages.retrieval.retrieve(user, count))
+
+        draw, search = StageRequest(COLD_START, drawn, check), StageRequest(RETRIEVAL, searched, check)
         if weight == 0.0:
             return None, await self._call_or_none(search, trace, deadline)
         if weight == 1.0:
@@ -253,6 +261,7 @@ class RecommendationPipeline:
         finally:
             trace.stages_ms[request.stage] = deadline.elapsed_ms() - started_ms
         trace.versions[request.stage] = reply.version
+        trace.item_revisions[request.stage] = reply.item_revision
         if reply.price_revision:  # 0 are the model's own prices, which its version says
             trace.price_revision = reply.price_revision
         return reply.candidates
@@ -265,22 +274,32 @@ class RecommendationPipeline:
         except StageSkippedError:
             return None
 
-    def _popular(self, user: UserState, k: int, seen: frozenset[str], trace: _Trace) -> PipelineAnswer:
-        language = user.segment.language if user.segment.language != UNKNOWN else None
-        fallback = self._ladder.answer(language=language, seen=seen, count=k)
-        if not fallback.item_ids:
-            # The user has seen the whole catalogue: something seen is better than nothing.
-            fallback = self._ladder.answer(language=None, seen=frozenset(), count=k)
-        return PipelineAnswer(
-            item_ids=fallback.item_ids,
-            scores=fallback.scores,
-            rung=fallback.rung,
-            cold_start=False,
-            skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
-            failed=tuple(sorted(trace.failed, key=STAGES.index)),
-            model_versions=trace.versions,
-            stages_ms=trace.stages_ms,
-        )
+
+def _has_seen_everything(seen: frozenset[str], items: ServedItems) -> bool:
+    known = items.known
+    return len(seen) >= len(known) and all(item_id in seen for item_id in known)
+
+
+def _popular(
+    user: UserState, k: int, seen: frozenset[str], items: ServedItems, trace: _Trace
+) -> PipelineAnswer:
+    language = user.segment.language if user.segment.language != UNKNOWN else None
+    fallback = items.ladder.answer(language=language, seen=seen, count=k)
+    if not fallback.item_ids:
+        # The user has seen the whole catalogue: something seen is better than nothing.
+        fallback = items.ladder.answer(language=None, seen=frozenset(), count=k)
+    return PipelineAnswer(
+        item_ids=fallback.item_ids,
+        scores=fallback.scores,
+        rung=fallback.rung,
+        cold_start=False,
+        skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
+        failed=tuple(sorted(trace.failed, key=STAGES.index)),
+        model_versions=trace.versions,
+        stages_ms=trace.stages_ms,
+        item_revision=items.revision,
+        stage_item_revisions=trace.item_revisions,
+    )
 
 
 def _draw_seed(user: UserState, request_id: str, trace: _Trace) -> str | None:

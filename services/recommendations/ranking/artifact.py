@@ -31,6 +31,7 @@ FORMAT_VERSION: Final = 2
 _ENCODER_PREFIX: Final = "encoder."
 _SPARSE_TABLES: Final = ("transitions", "co_visitation", "topics")
 _ITEM_ARRAYS: Final = ("popularity", "creators", "languages", "published_days")
+_NAMES: Final = ("language_names", "creator_names", "topic_names")
 _WRONG_FILE: Final = (
     OSError,
     EOFError,
@@ -73,7 +74,7 @@ def write(parts: RankerParts, folder: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS_FILE)
     arrays: dict[str, NDArray[Any]] = {
         "item_ids": item_ids,
-        "language_names": np.array(tables.language_names, dtype=np.str_),
+        **{name: np.array(getattr(tables, name), dtype=np.str_) for name in _NAMES},
     }
     for name in _ITEM_ARRAYS:
         arrays[name] = getattr(tables, name)
@@ -140,6 +141,9 @@ def _tables(
         creators=loaded["creators"],
         languages=loaded["languages"],
         language_names=tuple(loaded["language_names"].tolist()),
+        # Earlier releases did not write these two.
+        creator_names=tuple(loaded["creator_names"].tolist()) if "creator_names" in loaded else (),
+        topic_names=tuple(loaded["topic_names"].tolist()) if "topic_names" in loaded else (),
         published_days=loaded["published_days"],
         last_day=int(document["last_day"]),
         history_length=int(document["history_length"]),

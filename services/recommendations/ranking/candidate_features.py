@@ -63,6 +63,8 @@ class CandidateTables:
         published_days: Shape (n,), int32: day of publication since 1970, the smallest int32 where unknown.
         last_day: Day of the newest train interaction.
         history_length: Newest items of a history that count.
+        creator_names: Creators by number; empty in an artifact of an earlier release.
+        topic_names: Topics by column; empty in an artifact of an earlier release.
     """
 
     popularity: NDArray[np.float32]
@@ -75,6 +77,8 @@ class CandidateTables:
     published_days: NDArray[np.int32]
     last_day: int
     history_length: int
+    creator_names: tuple[str, ...] = ()
+    topic_names: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, train: UserHistories, catalogue: Catalogue, settings: FeatureSettings) -> Self:
@@ -84,18 +88,22 @@ class CandidateTables:
         names = tuple(language for language in catalogue.languages if language != UNKNOWN)
         days = catalogue.published_at.astype("datetime64[D]").astype(np.int64)
         days = np.where(np.isnat(catalogue.published_at), _UNKNOWN_DAY, days)
+        creators = tuple(sorted(set(catalogue.creator_ids) - {UNKNOWN}))
+        topics = tuple(sorted({topic for topics in catalogue.topics for topic in topics}))
         last_second = int(train.timestamps.max()) if train.timestamps.size else 0
         return cls(
             popularity=(smoothed / smoothed.sum()).astype(np.float32),
             transitions=transition_probabilities(train, item_count, settings),
             co_visitation=co_visitation(train, item_count, settings),
-            topics=_topic_matrix(catalogue),
-            creators=_codes(catalogue.creator_ids, tuple(sorted(set(catalogue.creator_ids) - {UNKNOWN}))),
+            topics=_topic_matrix(catalogue, topics),
+            creators=_codes(catalogue.creator_ids, creators),
             languages=_codes(catalogue.creator_languages, names),
             language_names=names,
             published_days=days.astype(np.int32),
             last_day=last_second // 86_400,
             history_length=settings.history_length,
+            creator_names=creators,
+            topic_names=topics,
         )
 
     @cached_property
@@ -204,8 +212,7 @@ def _codes(values: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.int32]
     return np.array([code_of.get(value, -1) for value in values], dtype=np.int32)
 
 
-def _topic_matrix(catalogue: Catalogue) -> sparse.csr_matrix:
-    names = sorted({topic for topics in catalogue.topics for topic in topics})
+def _topic_matrix(catalogue: Catalogue, names: tuple[str, ...]) -> sparse.csr_matrix:
     code_of = {name: code for code, name in enumerate(names)}
     rows = [item for item, topics in enumerate(catalogue.topics) for _ in set(topics)]
     columns = [code_of[topic] for topics in catalogue.topics for topic in sorted(set(topics))]

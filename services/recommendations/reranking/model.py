@@ -21,6 +21,7 @@ from services.recommendations.reranking.calibration import Calibration, ListCali
 from services.recommendations.reranking.selection import Request, best_exchange
 from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
+from streamrec.items.state import ItemState
 
 SKIP_ABOVE_MS: Final = 85.0
 """In fallback mode, a request that has already taken longer is answered in relevance order."""
@@ -124,6 +125,24 @@ class DiversityReranker:
         other = copy.copy(self)
         other._set_prices(exposure_prices)
         other.price_revision = price_revision
+        return other
+
+    def with_items(self, state: ItemState) -> Self:
+        """Return the same re-ranker that knows the languages of the items of the log.
+
+        A language that it did not know has the price that is published for it, if one is.
+        """
+        if not state.items:
+            return self
+        other = copy.copy(self)
+        new = sorted({item.creator_language for item in state.items.values()} - set(self.languages))
+        other.languages = (*self.languages, *new)
+        other._code_of_language = {language: code for code, language in enumerate(other.languages)}
+        other._code_of_item = {
+            **self._code_of_item,
+            **{name: other._code_of_language[item.creator_language] for name, item in state.items.items()},
+        }
+        other._set_prices(self.exposure_prices)
         return other
 
     def skips(self, current_latency_ms: float) -> bool:

@@ -19,6 +19,8 @@ from services.recommendations.retrieval.content import ContentVocabulary
 from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
+from streamrec.datasets.item_changes import catalogue_of
+from streamrec.items.state import ItemState
 
 WEIGHTS_FILE: Final = "two_tower.safetensors"
 VOCABULARY_FILE: Final = "two_tower.json"
@@ -133,6 +135,19 @@ class TwoTowerRetriever:
         vectors[known] = self.index.vectors[[row_of[catalogue.item_ids[item]] for item in known]]
         result: NDArray[np.float32] = vectors.astype(np.float32)
         return result
+
+    def with_items(self, state: ItemState) -> TwoTowerRetriever:
+        """Return the same model over the items of the log: new ones by their content, removed ones not.
+
+        An item that was trained on keeps its trained vector, however it is described anew.
+        """
+        row_of = self.index.row_of
+        new = catalogue_of(item for item_id, item in state.items.items() if item_id not in row_of)
+        removed = state.removed & row_of.keys()
+        if not new and not removed:
+            return self
+        index = self.index.with_changes(new.item_ids, self.item_vectors(new), removed)
+        return TwoTowerRetriever(self.weights, index)
 
     def _newest_known(self, history: Sequence[str]) -> list[int]:
         limit = self.weights.recency.shape[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from services.recommendations.contracts.stages import (
@@ -98,11 +99,14 @@ class GraphSettings:
         exposure_prices: Where a controller publishes exposure prices, the bonus that an item's score gets for
             its creator's language; re-ranking serves under the model's own prices while there are none, and
             always where None.
+        item_log: Where items are put and removed (`streamrec.items`); the stages follow it.
+            None: they keep to the items they were trained on.
     """
 
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     replicas: Mapping[str, ReplicaSettings] = field(default_factory=_default_replicas)
     exposure_prices: PriceFiles | None = None
+    item_log: Path | None = None
 
     def effective_gateway(self) -> GatewaySettings:
         """Return the gateway's settings; several gateways must not cache users.
@@ -148,7 +152,7 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
     more: dict[str, dict[str, Any]] = {RERANKING: {"price_files": settings.exposure_prices}}
     bound = {
         stage: serve.deployment(replica, name=stage, **settings.replicas[stage].as_options()).bind(
-            models, MODEL_NAMES[stage], **more.get(stage, {})
+            models, MODEL_NAMES[stage], settings.item_log, **more.get(stage, {})
         )
         for stage, replica in stages.items()
     }

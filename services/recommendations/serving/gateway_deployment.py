@@ -14,14 +14,15 @@ from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_housekeeping import EventHousekeeping
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.impressions import ImpressionSink
+from services.recommendations.gateway.live_items import LiveItems, readmit_for_ever
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.readiness import Gateway, Startup, open_features
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
 from services.recommendations.gateway.user_states import UserStates
-from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.pipeline import RecommendationPipeline
+from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from services.recommendations.serving.ray_stages import (
     RayColdStart,
@@ -67,16 +68,23 @@ class GatewayDeployment:
 
     async def _compose(self, metrics: RecommendationMetrics) -> Gateway:
         settings = self._settings
-        versions, (store, items) = await self._wait_for_models_and_features()
-        catalogue = items.catalogue
-        ladder = FallbackLadder.from_item_table(items)
+        versions, (store, table) = await self._wait_for_models_and_features()
+        items = await asyncio.to_thread(self._open_items, table)
+        set_aside = await asyncio.to_thread(self._parts.set_aside)
         writer = await asyncio.to_thread(self._parts.event_log)
         log = AsyncEventLog(writer)
         users = UserStates(store, settings.users)
         erased = await asyncio.to_thread(self._parts.erasures.follow)
         is_erased = partial(must_not_be_kept, erased)
         impressions = ImpressionSink(log, metrics, is_erased=is_erased)
-        intake = EventIntake(log, users, catalogue.row_of, metrics, is_erased=is_erased)
+        intake = EventIntake(
+            log,
+            users,
+            lambda: items.current().known,
+            metrics,
+            is_erased=is_erased,
+            set_aside=set_aside,
+        )
 
         def forget() -> None:
             users.forget()
@@ -87,12 +95,15 @@ class GatewayDeployment:
         calls = GuardedCalls(
             CallSettings(timeout_ms=settings.stage_timeout_ms), RetryBudget(ratio=settings.retry_ratio)
         )
-        pipeline = RecommendationPipeline(
-            self._stages.as_stages(), ladder, catalogue.row_of, calls, settings.pipeline
-        )
+        pipeline = RecommendationPipeline(self._stages.as_stages(), items.current, calls, settings.pipeline)
+        items.start()
+        readmitting = asyncio.create_task(readmit_for_ever(items, intake.readmit), name="readmit")
 
         async def close() -> None:
             await housekeeping.stop()
+            readmitting.cancel()
+            await asyncio.gather(readmitting, return_exceptions=True)
+            await asyncio.to_thread(items.stop)
             await log.close()
             await asyncio.to_thread(writer.close)
             await asyncio.to_thread(users.close)
@@ -100,9 +111,12 @@ class GatewayDeployment:
         return Gateway(
             recommender=Recommender(users, pipeline, impressions, metrics, settings.deadline_ms),
             intake=intake,
-            readiness=Readiness(model_versions=versions, catalogue_items=len(catalogue)),
+            readiness=lambda: _readiness(versions, items.current()),
             close=close,
         )
+
+    def _open_items(self, table: ItemTable) -> LiveItems:
+        return LiveItems(ServedItems.from_item_table(table), self._parts.item_feed())
 
     async def _wait_for_models_and_features(self) -> tuple[dict[str, int], tuple[FeatureStore, ItemTable]]:
         """Return both, or raise one error that says all that is missing."""
@@ -138,3 +152,7 @@ class GatewayDeployment:
             for stage, status in zip(self._stages.all(), statuses, strict=True)
             if status.version is not None
         }
+
+
+def _readiness(versions: dict[str, int], items: ServedItems) -> Readiness:
+    return Readiness(model_versions=versions, catalogue_items=len(items.known), item_revision=items.revision)

@@ -1,11 +1,14 @@
 """The four stages as deployments: thin shells around a model, one request at a time.
 
 A stage answers in a millisecond or stops at its own budget, and a replica has one core: a thread would only
-add a hand-over, so models run on the event loop.
+add a hand-over, so models run on the event loop. What changes a model beside the requests (another version,
+other items) runs in threads and exchanges it in one step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -26,6 +29,7 @@ from services.recommendations.reranking.model import DiversityReranker
 from services.recommendations.serving.model_source import ModelSource
 from services.recommendations.serving.stage_replica import StageReplica
 from streamrec.contracts.errors import ArtifactError
+from streamrec.items.state import ItemState
 from streamrec.serving.slot import FetchedModel
 from streamrec.stats.random_state import generator_for
 
@@ -36,20 +40,21 @@ _WARM_UP_CANDIDATES: Final = Candidates(("warm-up-1", "warm-up-2"), np.array([1.
 class RetrievalDeployment(StageReplica[Retriever]):
     """Implements `RetrievalStage`. The search takes a millisecond, so it runs on the event loop."""
 
-    def __init__(self, source: ModelSource, model_name: str) -> None:
-        super().__init__(source, model_name, load_retriever, _warm_up_retrieval)
+    def __init__(self, source: ModelSource, model_name: str, item_log: Path | None = None) -> None:
+        super().__init__(source, model_name, load_retriever, _warm_up_retrieval, item_log)
 
     async def retrieve(self, user: UserState, count: int) -> StageReply:
         """See `RetrievalStage.retrieve`."""
-        loaded = self.current()
-        return StageReply(loaded.model.retrieve(user, count), loaded.ref.version)
+        answering = self.current()
+        found = answering.model.retrieve(user, count)
+        return StageReply(found, answering.version, item_revision=answering.item_revision)
 
 
-def load_retriever(fetched: FetchedModel) -> Retriever:
-    """Load a verified artifact."""
+def load_retriever(fetched: FetchedModel) -> Callable[[ItemState], Retriever]:
+    """Load a verified artifact; returns what makes the model as of an item state."""
     from services.recommendations.retrieval.model import TwoTowerRetriever
 
-    return TwoTowerRetriever.load(fetched.folder)
+    return TwoTowerRetriever.load(fetched.folder).with_items
 
 
 def _warm_up_retrieval(model: Retriever) -> None:
@@ -59,24 +64,24 @@ def _warm_up_retrieval(model: Retriever) -> None:
 class ColdStartDeployment(StageReplica[ColdStarter]):
     """Implements `ColdStartStage`. Update, draw and search take a millisecond: they run on the event loop."""
 
-    def __init__(self, source: ModelSource, model_name: str) -> None:
-        super().__init__(source, model_name, load_cold_starter, _warm_up_cold_start)
+    def __init__(self, source: ModelSource, model_name: str, item_log: Path | None = None) -> None:
+        super().__init__(source, model_name, load_cold_starter, _warm_up_cold_start, item_log)
 
     async def retrieve(self, user: UserState, count: int, request_id: str) -> StageReply:
         """See `ColdStartStage.retrieve`."""
-        loaded = self.current()
-        version = loaded.ref.version
-        return StageReply(draw_from_posterior(loaded.model, version, user, count, request_id), version)
+        answering = self.current()
+        found = draw_from_posterior(answering.model, answering.version, user, count, request_id)
+        return StageReply(found, answering.version, item_revision=answering.item_revision)
 
 
-def load_cold_starter(fetched: FetchedModel) -> ColdStarter:
-    """Load a verified artifact and the index whose space it lives in.
+def load_cold_starter(fetched: FetchedModel) -> Callable[[ItemState], ColdStarter]:
+    """Load a verified artifact and the retrieval model whose space it lives in; see `load_retriever`.
 
     Raises:
         ArtifactError: The version does not say which retrieval version it belongs to.
     """
     from services.recommendations.cold_start.model import ColdStartModel
-    from services.recommendations.item_index.index import ItemIndex
+    from services.recommendations.retrieval.model import TwoTowerRetriever
 
     try:
         retrieval = fetched.dependencies[RETRIEVAL]
@@ -84,7 +89,10 @@ def load_cold_starter(fetched: FetchedModel) -> ColdStarter:
         raise ArtifactError(
             f"{fetched.version.ref} does not say which retrieval version's space it lives in; train it again"
         ) from error
-    return ColdStartModel.load(fetched.folder, ItemIndex.load(retrieval.folder))
+    # The item tower places new items in the space.
+    towers = TwoTowerRetriever.load(retrieval.folder)
+    model = ColdStartModel.load(fetched.folder, towers.index)
+    return lambda state: model.with_index(towers.with_items(state).index)
 
 
 def _warm_up_cold_start(model: ColdStarter) -> None:
@@ -94,20 +102,21 @@ def _warm_up_cold_start(model: ColdStarter) -> None:
 class RankingDeployment(StageReplica[Ranker]):
     """Implements `RankingStage`. A replica has one core, so a thread would only add a hand-over."""
 
-    def __init__(self, source: ModelSource, model_name: str) -> None:
-        super().__init__(source, model_name, load_ranker, _warm_up_ranking)
+    def __init__(self, source: ModelSource, model_name: str, item_log: Path | None = None) -> None:
+        super().__init__(source, model_name, load_ranker, _warm_up_ranking, item_log)
 
     async def rank(self, user: UserState, candidates: Candidates) -> StageReply:
         """See `RankingStage.rank`."""
-        loaded = self.current()
-        return StageReply(loaded.model.rank(user, candidates), loaded.ref.version)
+        answering = self.current()
+        ranked = answering.model.rank(user, candidates)
+        return StageReply(ranked, answering.version, item_revision=answering.item_revision)
 
 
-def load_ranker(fetched: FetchedModel) -> Ranker:
-    """Load a verified artifact."""
+def load_ranker(fetched: FetchedModel) -> Callable[[ItemState], Ranker]:
+    """Load a verified artifact; see `load_retriever`."""
     from services.recommendations.ranking.student.model import StudentRanker
 
-    return StudentRanker.load(fetched.folder)
+    return StudentRanker.load(fetched.folder).with_items
 
 
 def _warm_up_ranking(model: Ranker) -> None:
@@ -117,17 +126,24 @@ def _warm_up_ranking(model: Ranker) -> None:
 class RerankingDeployment(StageReplica[DiversityReranker]):
     """Implements `RerankingStage`. The re-ranker stops at its own budget, so it runs on the event loop."""
 
-    def __init__(self, source: ModelSource, model_name: str, price_files: PriceFiles | None = None) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        model_name: str,
+        item_log: Path | None = None,
+        price_files: PriceFiles | None = None,
+    ) -> None:
         """Load the champion.
 
         Args:
             source: Where the model is.
             model_name: Its registered name.
+            item_log: Where items are put and removed; None: the model keeps to those it was trained on.
             price_files: Where a controller publishes exposure prices; the model's own serve while there are
                 none.
         """
         self._live_prices = None if price_files is None else LivePrices(price_files.open_follower())
-        super().__init__(source, model_name, load_reranker, _warm_up_reranking)
+        super().__init__(source, model_name, load_reranker, _warm_up_reranking, item_log)
         if self._live_prices is not None:
             self._live_prices.start()
 
@@ -135,15 +151,15 @@ class RerankingDeployment(StageReplica[DiversityReranker]):
         self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
     ) -> StageReply:
         """See `RerankingStage.rerank`."""
-        loaded = self.current()
-        model = loaded.model if self._live_prices is None else self._live_prices.applied(loaded.model)
+        answering = self.current()
+        model = answering.model if self._live_prices is None else self._live_prices.applied(answering.model)
         ordered = model.rerank(candidates, user, current_latency_ms, slate_length=slate_length)
-        return StageReply(ordered, loaded.ref.version, model.price_revision)
+        return StageReply(ordered, answering.version, model.price_revision, answering.item_revision)
 
 
-def load_reranker(fetched: FetchedModel) -> DiversityReranker:
-    """Load a verified artifact."""
-    return DiversityReranker.load(fetched.folder)
+def load_reranker(fetched: FetchedModel) -> Callable[[ItemState], DiversityReranker]:
+    """Load a verified artifact; see `load_retriever`."""
+    return DiversityReranker.load(fetched.folder).with_items
 
 
 def _warm_up_reranking(model: DiversityReranker) -> None:

@@ -30,8 +30,11 @@ from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, PermanentError
+from streamrec.contracts.items import Item
 from streamrec.contracts.models import ModelSpec
 from streamrec.datasets.catalogue import Catalogue
+from streamrec.items.memory_item_log import MemoryItemLog
+from streamrec.items.state import ItemState
 from streamrec.training.baselines import Popularity
 from streamrec.training.evaluation import evaluate
 from streamrec.training.splits import leave_last_out
@@ -143,6 +146,35 @@ def test_the_item_tower_places_an_item_it_was_not_trained_on_by_its_content(trai
     assert fan @ new_crime > max(fan @ new_nature, 0.0)
     # No more than the 40 items of its genre lie nearer to a fan of the genre.
     assert int((index.vectors @ fan > fan @ new_crime).sum()) < 40
+
+
+def test_an_item_that_is_put_is_found_by_its_content_and_a_removed_one_is_not(trained: Trained) -> None:
+    log = MemoryItemLog()
+    log.append(
+        [
+            Item("new-crime", "", "studio-crime-1", "en", ("crime",)),
+            Item("bare"),
+            Item("sport-01", "anew"),
+            "crime-09",
+        ]
+    )
+    log.refresh()
+    changed = trained.retriever.with_items(log.current)
+    assert len(changed.index) == len(trained.retriever.index) + 2
+    fan = UserState("fan", history=("crime-03", "crime-05", "crime-07"))
+    answer = changed.retrieve(fan, len(changed.index)).item_ids
+    # Among the 40 of the genre that everyone knows, before what has nothing known about it.
+    assert answer.index("new-crime") < answer.index("bare")
+    assert answer.index("new-crime") < 40
+    assert "crime-09" not in answer
+    # It counts in a history at once, and so does what was removed.
+    for item_id in ("new-crime", "crime-09"):
+        vector = changed.user_vector(UserState("fan", history=(item_id,)))
+        crime, sport = (
+            changed.index.vectors[changed.index.row_of[name]] for name in ("crime-03", "sport-01")
+        )
+        assert vector @ crime > vector @ sport
+    assert trained.retriever.with_items(ItemState()) is trained.retriever
 
 
 def test_serving_equals_the_trained_towers(training: TrainingInput, settings: RetrievalSettings) -> None:

@@ -190,3 +190,24 @@ def test_a_damaged_artifact_is_refused(model, tmp_path):
     (tmp_path / SETTINGS_FILE).write_text(json.dumps(settings))
     with pytest.raises(ArtifactError, match="not finite"):
         ColdStartModel.load(tmp_path, model.index)
+
+
+def test_new_items_are_expected_to_be_as_popular_as_those_near_them_and_removed_ones_are_not_found(model):
+    index = model.index
+    popular, rare = model.leaders[0, :5], model.leaders[0, -5:]
+    changed = index.with_changes(
+        ("like-popular", "like-rare"),
+        np.stack([index.vectors[popular].mean(axis=0), index.vectors[rare].mean(axis=0)]),
+        {"item-0"},
+    )
+    extended = model.with_index(changed)
+    shares = extended.popularity.log_shares
+    np.testing.assert_array_equal(shares[:, :-2], model.popularity.log_shares)
+    assert shares[0, -2] > shares[0, -1]
+    assert (shares[:, -2:] >= model.popularity.log_shares.min(axis=1)[:, None]).all()
+    found = extended.retrieve(UserState("u"), len(changed), np.random.default_rng(0)).item_ids
+    assert set(found) == {*index.item_ids, "like-popular", "like-rare"} - {"item-0"}
+    # What a user did with a removed item still says what the user likes.
+    fan = UserState("u", history=("item-0",))
+    np.testing.assert_allclose(extended.posterior(fan).mean, model.posterior(fan).mean)
+    assert model.with_index(index) is model

@@ -10,16 +10,18 @@ import httpx
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.impressions import ImpressionSink
+from services.recommendations.gateway.live_items import LiveItems
 from services.recommendations.gateway.readiness import Gateway, Startup
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.user_states import UserStates
-from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
+from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
+from streamrec.items.memory_item_log import MemoryItemLog
 from streamrec.serving.retry_budget import RetryBudget
 
 TIMEOUTS_MS = dict.fromkeys(("retrieval", "cold_start", "ranking", "reranking"), 1000.0)
@@ -42,6 +44,8 @@ class Service:
         self.stages, self.store, self.not_ready = stages, store, not_ready
         self.log = BreakableLog()
         self.erased = set()
+        self.item_log = MemoryItemLog()
+        self.set_aside = ()
         self.startup = Startup(self.compose)
         self.app = create_app(self.startup, maximum_in_flight=maximum_in_flight)
 
@@ -51,10 +55,10 @@ class Service:
         table = self.store.item_table()
         log = AsyncEventLog(self.log)
         users = UserStates(self.store)
+        self.items = LiveItems(ServedItems.from_item_table(table), self.item_log)
         pipeline = RecommendationPipeline(
             self.stages.as_stages(),
-            FallbackLadder.from_item_table(table),
-            table.catalogue.row_of,
+            self.items.current,
             GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget()),
             # Complete with the first interaction, so that every user takes one path.
             PipelineSettings(HandOver(kappa=0.05)),
@@ -72,8 +76,19 @@ class Service:
                 metrics,
                 1000.0,
             ),
-            EventIntake(log, users, table.catalogue.row_of, metrics, is_erased=self.erased.__contains__),
-            Readiness(model_versions={"ranking": 3}, catalogue_items=len(table.catalogue)),
+            EventIntake(
+                log,
+                users,
+                lambda: self.items.current().known,
+                metrics,
+                is_erased=self.erased.__contains__,
+                set_aside=self.set_aside,
+            ),
+            lambda: Readiness(
+                model_versions={"ranking": 3},
+                catalogue_items=len(self.items.current().known),
+                item_revision=self.items.current().revision,
+            ),
             close,
         )
 

@@ -247,6 +247,7 @@ def test_ready_says_with_what(service):
         "status": "ready",
         "model_versions": {"ranking": 3},
         "catalogue_items": 30,
+        "item_revision": 0,
     }
 
 

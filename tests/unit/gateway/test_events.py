@@ -194,7 +194,7 @@ def test_an_event_on_an_item_that_is_known_by_now_counts_when_it_is_sent_again(s
 
     async def run():
         async with service.client() as client:
-            service.startup.gateway.intake._known_items = items
+            service.startup.gateway.intake._known_items = lambda: items
             first = await client.request(send[0], send[1], **send[2])
             items.add("item-99")
             return first.json(), (await client.request(send[0], send[1], **send[2])).json()

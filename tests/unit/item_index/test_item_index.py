@@ -217,3 +217,49 @@ def test_a_vector_that_is_not_finite_is_refused_when_read(tmp_path: Path) -> Non
     np.savez(tmp_path / VECTORS_FILE, item_ids=np.array(index.item_ids), vectors=vectors)
     with pytest.raises(ArtifactError, match="not finite"):
         ItemIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize("settings", EVERY_KIND)
+def test_a_changed_copy_finds_new_items_and_never_removed_ones(settings: IndexSettings) -> None:
+    index = ItemIndex.build(names(1200), vectors_of(1200), settings)
+    new = vectors_of(40, seed=3)
+    query = vectors_of(1, seed=4)[0]
+    removed = set(index.search(query, 30).item_ids[::2])
+    ids = tuple(f"new-{number:02}" for number in range(40))
+    changed = index.with_changes(ids, new, {*removed, "unheard-of"})
+    assert changed.item_ids[:1200] == index.item_ids
+    np.testing.assert_array_equal(changed.vectors[:1200], index.vectors)
+    for number in range(40):
+        assert changed.search(new[number], 1).item_ids == (ids[number],)
+    seen = set(names(1200)[100:160])
+    found = changed.search(query, 60, exclude=seen | removed)
+    assert removed.isdisjoint(found.item_ids)
+    if index.exact:
+        assert list(found.item_ids) == brute_force(changed, query, 60, seen | removed)
+    # Everything is found where everything is asked for, and the index itself is as it was.
+    assert set(changed.search(query, 10_000).item_ids) == {*index.item_ids, *ids} - removed
+    assert set(index.search(query, 10_000).item_ids) == set(names(1200))
+
+
+def test_what_is_hidden_keeps_its_vector_and_comes_back_with_another_copy() -> None:
+    index = ItemIndex.build(names(50), vectors_of(50))
+    hidden = index.with_changes((), np.empty((0, 16), np.float32), {"item-00007"})
+    assert hidden.row_of["item-00007"] == 7
+    assert hidden.search(index.vectors[7], 50).item_ids[0] != "item-00007"
+    assert len(hidden.search(index.vectors[7], 50)) == 49
+    assert (
+        len(hidden.with_changes((), np.empty((0, 16), np.float32), names(50)).search(vectors_of(1)[0], 5))
+        == 0
+    )
+    with pytest.raises(ArtifactError, match="hides items"):
+        hidden.save(Path("nowhere"))
+
+
+def test_a_change_that_does_not_fit_is_refused() -> None:
+    index = ItemIndex.build(names(50), vectors_of(50))
+    with pytest.raises(InvalidInputError, match="already"):
+        index.with_changes(("item-00001",), vectors_of(1), ())
+    with pytest.raises(InvalidInputError, match="16 columns"):
+        index.with_changes(("new",), vectors_of(1, dimension=8), ())
+    with pytest.raises(InvalidInputError, match="not finite"):
+        index.with_changes(("new",), np.full((1, 16), np.nan, np.float32), ())

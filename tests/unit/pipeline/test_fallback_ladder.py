@@ -6,8 +6,10 @@ import pytest
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from streamrec.contracts.errors import NotReadyError
+from streamrec.contracts.items import Item
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.features.store import ItemTable
+from streamrec.items.memory_item_log import MemoryItemLog
 
 
 def item_table(languages, counts) -> ItemTable:
@@ -78,3 +80,18 @@ def test_a_long_history_cannot_run_the_lists_dry():
 def test_an_empty_catalogue_is_not_ready():
     with pytest.raises(NotReadyError, match="catalogue is empty"):
         FallbackLadder.from_item_table(item_table([], []))
+
+
+def test_the_lists_follow_the_item_log(ladder):
+    log = MemoryItemLog()
+    log.append(
+        ["i2", "i5", Item("new", creator_language="de"), Item("i0", creator_language="fr"), "unheard-of"]
+    )
+    log.append([Item("i3", creator_language="de")])
+    log.refresh()
+    changed = ladder.with_items(log.current)
+    assert changed.answer(language="en", seen=(), count=6).item_ids == ("i4", "i1", "i3", "i0", "new")
+    assert changed.answer(language="de", seen=(), count=3).item_ids == ("i1", "i3", "new")
+    assert changed.answer(language="fr", seen=(), count=1).item_ids == ("i0",)
+    assert changed.answer(language=None, seen={"i1"}, count=9).item_ids == ("i3", "i0", "i4", "new")
+    assert ladder.answer(language="en", seen=(), count=1).item_ids == ("i2",)

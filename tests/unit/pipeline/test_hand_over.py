@@ -12,9 +12,9 @@ from scipy.stats import spearmanr
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.contracts.rungs import Rung
-from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver, log_shares, merge, pooled_scores
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
+from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from streamrec.contracts.errors import DependencyError, InvalidInputError
 from streamrec.serving.deadline import Deadline
@@ -30,8 +30,7 @@ def user(length):
 def recommend(stages, item_table, who, k=10, hand_over=HandOver()):  # noqa: B008 - immutable
     pipeline = RecommendationPipeline(
         stages.as_stages(),
-        FallbackLadder.from_item_table(item_table),
-        item_table.catalogue.row_of,
+        lambda: ServedItems.from_item_table(item_table),
         GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget(ratio=0.0, initial_retries=0.0)),
         PipelineSettings(hand_over),
     )

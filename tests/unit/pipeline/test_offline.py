@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
-from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline, PipelineAsCatalogueRanker
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
+from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls, UnusableAnswerError
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.retry_budget import RetryBudget
@@ -61,8 +61,7 @@ def offline(models, item_table):
 def served(models, item_table, user, k, request_id):
     pipeline = RecommendationPipeline(
         models.as_stages(),
-        FallbackLadder.from_item_table(item_table),
-        item_table.catalogue.row_of,
+        lambda: ServedItems.from_item_table(item_table),
         GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget()),
     )
 

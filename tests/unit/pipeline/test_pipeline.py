@@ -8,9 +8,9 @@ import pytest
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.contracts.rungs import Rung
-from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
+from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from streamrec.contracts.errors import DependencyError
 from streamrec.serving.deadline import Deadline
@@ -31,8 +31,7 @@ def recommend(
     )
     pipeline = RecommendationPipeline(
         stages.as_stages(),
-        FallbackLadder.from_item_table(item_table),
-        item_table.catalogue.row_of,
+        lambda: ServedItems.from_item_table(item_table),
         calls,
         AT_ONCE,
     )
@@ -237,8 +236,7 @@ def test_a_cancelled_request_does_not_open_the_circuit(stages, item_table):
     calls = GuardedCalls(CallSettings(timeout_ms=dict.fromkeys(TIMEOUTS_MS, 10_000.0)), RetryBudget())
     pipeline = RecommendationPipeline(
         stages.as_stages(),
-        FallbackLadder.from_item_table(item_table),
-        item_table.catalogue.row_of,
+        lambda: ServedItems.from_item_table(item_table),
         calls,
         AT_ONCE,
     )

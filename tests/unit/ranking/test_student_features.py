@@ -105,7 +105,7 @@ def test_a_candidates_score_does_not_depend_on_the_others(tables):
 def test_without_weights_nothing_is_kept_and_nothing_is_added(tables):
     empty = FeatureTables.of(tables, {"transition_from_last": 0.0, "log_age": 1.0})
     assert not empty.weights
-    assert empty.transitions.values.size == empty.co_visitation.values.size == empty.topics.values.size == 0
+    assert empty.transitions.values.size == empty.co_visitation.values.size == 0
     assert FeatureScorer(empty, 5).scores(np.array([1, 2]), Segment(), every(tables)).tolist() == [0.0] * 60
 
 

@@ -44,7 +44,7 @@ def ask(replica):
 
 def test_without_a_controller_the_models_own_prices_serve(source, tmp_path):
     for price_files in (None, files_in(tmp_path)):
-        reply, languages = ask(RerankingDeployment(source, NAME, price_files))
+        reply, languages = ask(RerankingDeployment(source, NAME, price_files=price_files))
         assert (reply.version, reply.price_revision) == (1, 0)
         assert languages == [LANGUAGE_OF[item] for item in ITEMS[:10]]
 
@@ -55,6 +55,6 @@ def test_published_prices_serve_and_the_reply_says_which(source, tmp_path):
     publisher = open_price_publisher(files.document, tmp_path / "keys")
     revision = publisher.publish(prices.to_body(), expected_revision=0).revision
     sent = pickle.loads(pickle.dumps(files))  # as it reaches a replica's process
-    reply, languages = ask(RerankingDeployment(source, NAME, sent))
+    reply, languages = ask(RerankingDeployment(source, NAME, price_files=sent))
     assert (reply.version, reply.price_revision) == (1, revision)
     assert languages == ["sw"] * 10

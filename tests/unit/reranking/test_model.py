@@ -9,6 +9,9 @@ from services.recommendations.contracts.candidates import Candidates, Reranker, 
 from services.recommendations.reranking.calibration import Calibration, ListCalibration
 from services.recommendations.reranking.model import SETTINGS_FILE, DiversityReranker
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
+from streamrec.contracts.items import Item
+from streamrec.items.memory_item_log import MemoryItemLog
+from streamrec.items.state import ItemState
 from streamrec.stats.exposure import language_exposure
 from streamrec.stats.inequality import gini
 
@@ -187,3 +190,26 @@ def test_a_damaged_artifact_is_refused(tmp_path, damage):
 def test_settings_out_of_range_are_refused(field, value):
     with pytest.raises(InvalidInputError, match=field):
         DiversityReranker(**{field: value})
+
+
+def test_it_knows_the_language_of_items_that_were_put_while_it_serves():
+    log = MemoryItemLog()
+    log.append(
+        [
+            Item(name, creator_language=language)
+            for name, language in (("new", "sw"), ("a", "sw"), ("x", "xx"))
+        ]
+    )
+    log.refresh()
+    reranker = DiversityReranker(language_of={"a": "en", "b": "sw"}, exposure_prices={"sw": 0.5, "xx": 0.2})
+    changed = reranker.with_items(log.current)
+    assert [changed.languages[code] for code in changed.codes(("new", "a", "b", "x"))] == [
+        "sw",
+        "sw",
+        "sw",
+        "xx",
+    ]
+    assert changed.codes(("unheard-of",)).tolist() == [len(changed.languages)]
+    assert changed._prices.tolist() == [0.0, 0.5, 0.2, 0.0]
+    assert reranker.codes(("new", "a")).tolist() == [2, 0]
+    assert reranker.with_items(ItemState()) is reranker

@@ -39,6 +39,8 @@ def to_document(tables: FeatureTables) -> dict[str, Any]:
     return {
         "weights": dict(tables.weights),
         "language_names": list(tables.language_names),
+        "creator_names": list(tables.creator_names),
+        "topic_names": list(tables.topic_names),
         "topic_count": tables.topics.width,
         "history_length": tables.history_length,
     }
@@ -59,9 +61,15 @@ def of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], item_cou
         raise ValueError("features.history_length or features.topic_count is out of range")
     items = {name: _checked(arrays, name, dtype, (item_count,)) for name, dtype in _ITEM_ARRAYS.items()}
     names = tuple(str(name) for name in document["language_names"])
+    # Earlier releases did not write these two.
+    creators, topics = (
+        tuple(str(name) for name in document.get(field, ())) for field in ("creator_names", "topic_names")
+    )
+    if topics and len(topics) != topic_count:
+        raise ValueError("features.topic_names does not name every topic")
     if not (items["popularity"] > 0.0).all() or not np.isfinite(items["popularity"]).all():
         raise ValueError("features.popularity must be positive")
-    for name, end in (("creators", item_count), ("languages", len(names))):
+    for name, end in (("creators", len(creators) or item_count), ("languages", len(names))):
         if item_count and not (items[name].min() >= -1 and items[name].max() < end):
             raise ValueError(f"features.{name} is out of range")
     return FeatureTables(
@@ -75,6 +83,8 @@ def of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], item_cou
         published_days=items["published_days"],
         language_names=names,
         history_length=history_length,
+        creator_names=creators,
+        topic_names=topics,
     )
 
 

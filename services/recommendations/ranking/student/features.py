@@ -68,6 +68,16 @@ class SparseRows:
             self, starts=np.zeros_like(self.starts), columns=self.columns[:0], values=self.values[:0]
         )
 
+    def extended(self, rows: Self, width: int) -> Self:
+        """These rows and ``rows`` below them, ``width`` columns wide."""
+        return replace(
+            self,
+            starts=np.concatenate([self.starts, self.starts[-1] + rows.starts[1:]]),
+            columns=np.concatenate([self.columns, rows.columns]),
+            values=np.concatenate([self.values, rows.values]),
+            width=width,
+        )
+
     def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], Array, NDArray[np.int64]]:
         """Columns and values of some rows, one after the other, and how many each row has."""
         starts = self.starts.take(rows)
@@ -85,14 +95,16 @@ class FeatureTables:
     Attributes:
         weights: By name of the feature, of those that a user changes and that have a weight.
         transitions: Shape (n, n), and
-        co_visitation: shape (n, n), and
-        topics: shape (n, topics): see `CandidateTables`; without entries where no weight asks for them.
+        co_visitation: shape (n, n): see `CandidateTables`; without entries where no weight asks for them.
+        topics: Shape (n, topics): see `CandidateTables`.
         popularity: Shape (n,), float32, positive.
         creators: Shape (n,), int32: creator by number, -1 where unknown.
         languages: Shape (n,), int32: position in ``language_names``, -1 where unknown.
         published_days: Shape (n,), int32: day of publication since 1970, the smallest int32 where unknown.
         language_names: Names of the languages.
         history_length: Newest items of a history that count.
+        creator_names: Creators by number, and
+        topic_names: topics by column; empty in an artifact of an earlier release.
     """
 
     weights: Mapping[str, float]
@@ -105,6 +117,8 @@ class FeatureTables:
     published_days: NDArray[np.int32]
     language_names: tuple[str, ...]
     history_length: int
+    creator_names: tuple[str, ...] = ()
+    topic_names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, tables: CandidateTables, weights: Mapping[str, float]) -> Self:
@@ -124,13 +138,16 @@ class FeatureTables:
             weights=used,
             transitions=rows(tables.transitions, "transition_from_last", "transition_from_recent"),
             co_visitation=rows(tables.co_visitation, "co_visitation", "co_visitation_recent"),
-            topics=rows(tables.topics, "topic_affinity"),
+            # Kept whatever asks for them: what is known of a new item is known by its topics.
+            topics=SparseRows.of(tables.topics),
             popularity=tables.popularity,
             creators=tables.creators,
             languages=tables.languages,
             published_days=tables.published_days,
             language_names=tables.language_names,
             history_length=min(tables.history_length, HISTORY_LIMIT),
+            creator_names=tables.creator_names,
+            topic_names=tables.topic_names,
         )
 
 

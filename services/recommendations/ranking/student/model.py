@@ -16,8 +16,16 @@ from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueR
 from services.recommendations.ranking.segments import SegmentTable
 from services.recommendations.ranking.student import artifact
 from services.recommendations.ranking.student.features import FeatureScorer, FeatureTables
+from services.recommendations.ranking.student.new_items import (
+    ContentRegression,
+    ItemContent,
+    extended_tables,
+    extended_weights,
+    regression_of,
+)
 from services.recommendations.ranking.student.runtime import StudentScorer, StudentWeights
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
+from streamrec.items.state import ItemState
 from streamrec.training.splits import UserHistories
 
 _UNKNOWN_SEGMENT: Final = Segment()
@@ -88,6 +96,28 @@ class StudentRanker:
         scores = self._scorer.scores(history, self.segment_table.rows([segment])[0], candidates)
         scores += self._feature_scorer.scores(history, segment, candidates)
         return scores
+
+    def with_items(self, state: ItemState) -> StudentRanker:
+        """Return the same model that can score the items of the log it was not trained on, by their content.
+
+        An item that it was trained on is scored as it was trained, however it is described anew.
+        """
+        row_of = self.row_of
+        new = [item for item_id, item in sorted(state.items.items()) if item_id not in row_of]
+        if not new:
+            return self
+        content = ItemContent.of_items(new, self.features)
+        return StudentRanker(
+            (*self.item_ids, *(item.item_id for item in new)),
+            self.settings,
+            extended_weights(self.weights, self._regression.predict(content)),
+            self.segment_table,
+            extended_tables(self.features, content),
+        )
+
+    @cached_property
+    def _regression(self) -> ContentRegression:
+        return regression_of(self.weights, self.features)
 
     def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
         """Rank the whole catalogue for some users of unknown segment; see `CatalogueRanker.top_items`.
