@@ -13,6 +13,7 @@ from streamrec.contracts.errors import DataFolderError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from streamrec.contracts.progress import Progress
     from streamrec.datasets.catalogue import Catalogue
@@ -126,7 +127,8 @@ def materialize_features(
     Args:
         workspace: Where features and events live.
         dataset: Items and users, and the interactions. Users who were erased are left out.
-        history: The interactions that may be known. None: all, and what the event log holds on top of them.
+        history: The interactions that may be known. None: all, and on top of them what the event log holds,
+            over the catalogue as of the item log.
         progress: Where progress is shown.
     """
     from streamrec.datasets.feedback import with_outcomes
@@ -137,9 +139,28 @@ def materialize_features(
 
     dataset = without_erased(dataset, erasure_files(workspace).follow().is_erased)
     if history is None:
+        dataset = with_items_of_log(workspace, dataset)
         events = FileEventReader(workspace.events).snapshot(kinds=(RecordKind.OUTCOME,))
         dataset = with_outcomes(dataset, events.outcomes)
     return materialize(feature_settings(workspace), dataset, history, progress)
+
+
+def with_items_of_log(workspace: Workspace, dataset: Dataset, until: datetime | None = None) -> Dataset:
+    """Return ``dataset`` over the catalogue as of the workspace's item log.
+
+    Args:
+        workspace: Where the log lies.
+        dataset: What an import brought.
+        until: Entries that were written later do not count; None: all count.
+
+    Raises:
+        ArtifactError: The log is damaged.
+    """
+    from streamrec.datasets.item_changes import with_item_log
+    from streamrec.items.follower import read_state, read_state_at
+
+    state = read_state(workspace.items) if until is None else read_state_at(workspace.items, until)
+    return with_item_log(dataset, state)
 
 
 def open_feature_store(workspace: Workspace) -> FeatureStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -139,6 +140,19 @@ def read_state(folder: Path) -> ItemState:
         DependencyError: It cannot be read.
     """
     return ItemFollower(folder).catch_up()
+
+
+def read_state_at(folder: Path, moment: datetime) -> ItemState:
+    """What the log said at a moment, from every entry up to it.
+
+    Raises:
+        ArtifactError: The log is damaged.
+        DependencyError: It cannot be read.
+    """
+    head = read_head(folder)
+    if head is None:
+        return ItemState()
+    return ItemState().after(head.log_id, (entry for entry in read_history(folder) if entry.at <= moment))
 
 
 def read_history(folder: Path) -> list[ItemChange]:

@@ -6,6 +6,8 @@ Usage: serve_process.py FOLDER PORT [--wait-for-models]
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +16,18 @@ from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.application import GraphSettings
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
 from streamrec.erasure.erased_persons import ErasureFiles
+from streamrec.events.reader import FileEventReader
+from streamrec.events.records import QuarantinedEvent
+from streamrec.events.unknown_items import events_on_unknown_items
 from streamrec.events.write_ahead_log import WriteAheadLog
 from streamrec.features.materialization import open_feature_store
 from streamrec.features.settings import FeatureSettings
+from streamrec.items.follower import ItemFollower
 from streamrec.registry.mlflow_registry import RegistrySettings
+
+
+def waiting_events(folder: Path) -> Sequence[QuarantinedEvent]:
+    return events_on_unknown_items(FileEventReader(folder), datetime.now(UTC))
 
 
 def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
@@ -26,6 +36,8 @@ def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
         partial(open_feature_store, features),
         partial(WriteAheadLog, folder / "events"),
         ErasureFiles(folder / "erasures.json", folder / "secret", folder / "keys"),
+        item_feed=partial(ItemFollower, folder / "items"),
+        set_aside=partial(waiting_events, folder / "events"),
     )
     prices = PriceFiles(
         document=folder / "exposure_prices.json",
@@ -34,7 +46,9 @@ def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
     )
     serve_forever(
         LocalServeSettings(
-            port=port, wait_for_models=wait_for_models, graph=GraphSettings(exposure_prices=prices)
+            port=port,
+            wait_for_models=wait_for_models,
+            graph=GraphSettings(exposure_prices=prices, item_log=folder / "items"),
         ),
         RegistrySettings.embedded(folder / "registry"),
         parts,

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from streamrec.contracts.events import Outcome
 from streamrec.contracts.items import Item
 from streamrec.datasets.dataset import Dataset, users_frame
+from streamrec.datasets.feedback import with_outcomes
 from streamrec.datasets.item_changes import catalogue_of, with_item_changes, with_item_log
 from streamrec.items.memory_item_log import MemoryItemLog
 from streamrec.items.state import ItemState
@@ -60,3 +62,11 @@ def test_training_sees_the_catalogue_of_the_log_and_nothing_of_removed_items():
     assert len(changed.users) == 2
     assert changed.fingerprint != dataset().fingerprint
     assert changed.fingerprint != with_item_log(dataset(), state(NEW)).fingerprint
+
+
+def test_what_users_did_with_a_new_item_is_in_their_histories():
+    moment = datetime(2026, 2, 1, tzinfo=UTC)
+    outcome = Outcome("e", "v", "c", "click", moment, moment)
+    assert len(with_outcomes(dataset(), [outcome]).interactions) == 3
+    joined = with_outcomes(with_item_log(dataset(), state(NEW)), [outcome])
+    assert joined.interactions["item_id"].tolist() == ["a", "d", "b", "c"]

@@ -10,7 +10,7 @@ import pytest
 from streamrec.contracts.errors import ArtifactError
 from streamrec.contracts.items import Item
 from streamrec.items import files, item_log
-from streamrec.items.follower import ItemFollower, read_history, read_state
+from streamrec.items.follower import ItemFollower, read_history, read_state, read_state_at
 from streamrec.items.item_log import FileItemLog
 
 MORNING = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
@@ -148,3 +148,17 @@ def test_a_log_that_lies_in_the_place_of_another_is_read_from_its_beginning(tmp_
     assert follower.refresh()
     assert set(follower.current.items) == {"item-3", "item-4", "item-5"}
     assert not follower.current.continues(before)
+
+
+def test_the_log_of_an_earlier_time_can_be_read_again(tmp_path):
+    times = [MORNING + timedelta(hours=hour) for hour in range(8)]
+    clock = iter(times)
+    log = FileItemLog(tmp_path, snapshot_after=2, now=lambda: next(clock))
+    states = []
+    for number in range(7):
+        log.append([item(number % 3, title=f"edition {number}"), f"item-{(number + 1) % 3}"])
+        states.append(read_state(tmp_path))
+    for number, state in enumerate(states):
+        assert read_state_at(tmp_path, times[number]) == state
+        assert read_state_at(tmp_path, times[number] - timedelta(seconds=1)).revision == 2 * number
+    assert read_state_at(tmp_path / "none", MORNING).revision == 0
