@@ -51,7 +51,7 @@ def put(
     json_file: JsonOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Publish items, or describe them anew.
+    """Publish items, or describe them anew. A running service follows within a second.
 
     Of a file all items are put or, where a row is none, nothing is.
     """
@@ -83,7 +83,7 @@ def remove(
     json_file: JsonOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Take items out of the catalogue.
+    """Take items out of the catalogue. A running service follows within a second.
 
     What users did with them stays in the event log. An item comes back when it is put again.
     """
