@@ -12,7 +12,6 @@ from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, Works
 
 if TYPE_CHECKING:
     from services.recommendations.exposure_control.controller import ExposureController
-    from streamrec.datasets.catalogue import Catalogue
 
 app = typer.Typer(help="Exposure of creators and languages: report it, control it.", no_args_is_help=True)
 
@@ -32,9 +31,7 @@ def report(
     from streamrec.stats.exposure import group_exposure, language_exposure
 
     place = Workspace(workspace)
-    catalogue = _catalogue(place)
-    language_of = dict(zip(catalogue.item_ids, catalogue.creator_languages, strict=True))
-    creator_of = dict(zip(catalogue.item_ids, catalogue.creator_ids, strict=True))
+    language_of, creator_of = _languages_and_creators(place)
     slates = (
         FileEventReader(place.events)
         .table(RecordKind.IMPRESSION, ["item_ids"], time_range(since, until))["item_ids"]
@@ -120,10 +117,18 @@ def control(
                 return
 
 
-def _catalogue(place: Workspace) -> Catalogue:
-    from streamrec.command_line.composition import open_feature_store
+def _languages_and_creators(place: Workspace) -> tuple[dict[str, str], dict[str, str]]:
+    """Of every item that may have been shown, by id: imported ones, removed or not, and those put since."""
+    from streamrec.features.item_tables import read_item_table
+    from streamrec.items.follower import read_state
 
-    return open_feature_store(place).item_table().catalogue
+    imported, put = read_item_table(place.features).catalogue, read_state(place.items).items
+    languages = dict(zip(imported.item_ids, imported.creator_languages, strict=True))
+    creators = dict(zip(imported.item_ids, imported.creator_ids, strict=True))
+    return (
+        languages | {item_id: item.creator_language for item_id, item in put.items()},
+        creators | {item_id: item.creator_id for item_id, item in put.items()},
+    )
 
 
 def _controller(place: Workspace, target_gini: float | None, minimum_requests: int) -> ExposureController:
@@ -140,7 +145,7 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
     registry = open_registry(place)
     version = registry.resolve(MODEL_NAMES["reranking"])
     reranker = DiversityReranker.load(registry.fetch(version))
-    catalogue = _catalogue(place)
+    _languages_and_creators(place)  # without features there is nothing to control: said now, not in a window
     defaults = ControlSettings()
     strength = version.metrics.get("price_strength", 0.0)
     limit = max(strength, version.metrics.get("price_strength_limit", 0.0))
@@ -154,7 +159,7 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
     return ExposureController(
         ControlledTraffic(
             FileEventReader(place.events),
-            dict(zip(catalogue.item_ids, catalogue.creator_languages, strict=True)),
+            lambda: _languages_and_creators(place)[0],
         ),
         open_price_publisher(place.exposure_prices, place.keys),
         settings,

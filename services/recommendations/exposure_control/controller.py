@@ -58,11 +58,12 @@ class ControlledTraffic:
 
     Attributes:
         reader: The event log.
-        language_of: Creator language by item id.
+        language_of: Returns the creator language by item id as of now; asked once a window, because items
+            are put while the controller runs.
     """
 
     reader: EventReader
-    language_of: Mapping[str, str]
+    language_of: Callable[[], Mapping[str, str]]
 
 
 class ExposureController:
@@ -121,7 +122,7 @@ class ExposureController:
         now = self._clock()
         window = observe(
             self._traffic.reader,
-            self._traffic.language_of,
+            self._traffic.language_of(),
             start=self._window_start,
             end=max(now, self._window_start),
         )

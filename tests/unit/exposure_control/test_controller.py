@@ -38,7 +38,7 @@ class Clock:
 
 
 def a_controller(log, publisher, clock):
-    traffic = ControlledTraffic(log, LANGUAGE_OF)
+    traffic = ControlledTraffic(log, lambda: LANGUAGE_OF)
     return ExposureController(traffic, publisher, SETTINGS, FITTED, clock=clock)
 
 
