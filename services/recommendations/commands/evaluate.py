@@ -58,12 +58,12 @@ def evaluate(
 ) -> None:
     """Train what is missing and report every quality figure and bar: leave-last-out, full ranking."""
     from services.recommendations.commands.evaluation_tables import bars_summary, evaluation_table
-    from streamrec.command_line.composition import load_data_folder, open_registry
+    from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish, write_result
     from streamrec.command_line.tables import stdout_console
 
-    dataset = load_data_folder(data)
+    dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
     from services.recommendations.evaluation.judgements import (
         CLOSED_LOOP_SCHEMA,

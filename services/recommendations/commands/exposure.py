@@ -12,6 +12,7 @@ from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, Works
 
 if TYPE_CHECKING:
     from services.recommendations.exposure_control.controller import ExposureController
+    from streamrec.datasets.catalogue import Catalogue
 
 app = typer.Typer(help="Exposure of creators and languages: report it, control it.", no_args_is_help=True)
 
@@ -31,7 +32,9 @@ def report(
     from streamrec.stats.exposure import group_exposure, language_exposure
 
     place = Workspace(workspace)
-    language_of, creator_of = _languages_and_creators(place)
+    catalogue = _catalogue(place)
+    language_of = _with_put_items(place, catalogue, "creator_language")
+    creator_of = _with_put_items(place, catalogue, "creator_id")
     slates = (
         FileEventReader(place.events)
         .table(RecordKind.IMPRESSION, ["item_ids"], time_range(since, until))["item_ids"]
@@ -117,18 +120,25 @@ def control(
                 return
 
 
-def _languages_and_creators(place: Workspace) -> tuple[dict[str, str], dict[str, str]]:
-    """Of every item that may have been shown, by id: imported ones, removed or not, and those put since."""
-    from streamrec.features.item_tables import read_item_table
+def _catalogue(place: Workspace) -> Catalogue:
+    from streamrec.command_line.composition import open_feature_store
+
+    return open_feature_store(place).item_table().catalogue
+
+
+def _with_put_items(place: Workspace, imported: Catalogue, attribute: str) -> dict[str, str]:
+    """An attribute of every item that may have been shown, by id: imported, removed since, or put since.
+
+    Args:
+        place: Where the item log lies; it is read now.
+        imported: The materialised catalogue.
+        attribute: ``creator_language`` or ``creator_id``.
+    """
     from streamrec.items.follower import read_state
 
-    imported, put = read_item_table(place.features).catalogue, read_state(place.items).items
-    languages = dict(zip(imported.item_ids, imported.creator_languages, strict=True))
-    creators = dict(zip(imported.item_ids, imported.creator_ids, strict=True))
-    return (
-        languages | {item_id: item.creator_language for item_id, item in put.items()},
-        creators | {item_id: item.creator_id for item_id, item in put.items()},
-    )
+    known = dict(zip(imported.item_ids, getattr(imported, f"{attribute}s"), strict=True))
+    put = read_state(place.items).items
+    return known | {item_id: getattr(item, attribute) for item_id, item in put.items()}
 
 
 def _controller(place: Workspace, target_gini: float | None, minimum_requests: int) -> ExposureController:
@@ -145,7 +155,7 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
     registry = open_registry(place)
     version = registry.resolve(MODEL_NAMES["reranking"])
     reranker = DiversityReranker.load(registry.fetch(version))
-    _languages_and_creators(place)  # without features there is nothing to control: said now, not in a window
+    catalogue = _catalogue(place)
     defaults = ControlSettings()
     strength = version.metrics.get("price_strength", 0.0)
     limit = max(strength, version.metrics.get("price_strength_limit", 0.0))
@@ -159,7 +169,7 @@ def _controller(place: Workspace, target_gini: float | None, minimum_requests: i
     return ExposureController(
         ControlledTraffic(
             FileEventReader(place.events),
-            lambda: _languages_and_creators(place)[0],
+            lambda: _with_put_items(place, catalogue, "creator_language"),
         ),
         open_price_publisher(place.exposure_prices, place.keys),
         settings,

@@ -25,11 +25,11 @@ def hand_over(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Train what is missing; print NDCG@10 of validation items by kappa and history length."""
-    from streamrec.command_line.composition import load_data_folder, open_registry
+    from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.tables import stdout_console, table
 
-    dataset = load_data_folder(data)
+    dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
     from services.recommendations.jobs.hand_over import hand_over_curve
     from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob

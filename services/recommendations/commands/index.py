@@ -70,7 +70,7 @@ def tune(
     """
     from services.recommendations.commands.composition import index_choice_file
     from services.recommendations.commands.index_plot import write_tuning_plot
-    from streamrec.command_line.composition import load_data_folder, open_registry
+    from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
     from streamrec.command_line.files import write_json
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish, write_result
@@ -79,7 +79,7 @@ def tune(
 
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise InvalidInputError("--plot", f"{plot} must end in .png or .svg")
-    dataset = load_data_folder(data)
+    dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
     # After the data: a wrong folder is refused before FAISS and MLflow are loaded.
     from services.recommendations.contracts.stages import MODEL_NAMES
     from services.recommendations.evaluation.judgements import tuning_result

@@ -40,11 +40,11 @@ def train(
 ) -> None:
     """Train and register; what serves becomes champion. What is already trained on the same is reused."""
     from services.recommendations.commands.composition import index_notice
-    from streamrec.command_line.composition import load_data_folder, open_registry
+    from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.tables import stdout_console, table
 
-    dataset = load_data_folder(data)
+    dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
     from services.recommendations.jobs.training import STAGES, train_stages
 

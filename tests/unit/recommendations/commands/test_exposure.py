@@ -13,9 +13,11 @@ from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.exposure_control.price_files import open_price_publisher
 from services.recommendations.reranking.model import DiversityReranker
 from streamrec.command_line import composition
+from streamrec.contracts.items import Item
 from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.events.file_event_log import FileEventLog
+from streamrec.items.item_log import FileItemLog
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from tests.made_events import an_impression
 
@@ -73,6 +75,16 @@ def test_the_report_counts_every_language_and_creator(workspace):
     assert re.search(r"en +8 +0\.667", shown.stdout)
     assert re.search(r"sw +0 +0\.000", shown.stdout)
     assert re.search(r"creators +5 +\S+ +0\.400", shown.stdout)
+
+
+def test_the_report_knows_the_items_that_were_put_and_removed_since_the_import(workspace):
+    FileItemLog(workspace / "items").append([Item("i0", "", "a", "yo"), "i1", Item("i3", "", "new", "sw")])
+    serve(workspace, 4, datetime.now(UTC))
+    shown = CliRunner().invoke(app, ["recommendations", "exposure", "report", "--workspace", str(workspace)])
+    assert shown.exit_code == 0, shown.output
+    assert re.search(r"yo +4 +0\.333", shown.stdout)
+    assert re.search(r"en +4 +0\.333", shown.stdout)
+    assert re.search(r"sw +4 +0\.333", shown.stdout)
 
 
 def control(workspace, minimum_requests):
