@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -73,7 +73,7 @@ class EventIntake:
         self,
         log: EventLog,
         users: UserStates,
-        known_items: Callable[[], Collection[str]],
+        known_items: Callable[[], Container[str]],
         metrics: RecommendationMetrics,
         now: Callable[[], datetime] = _now,
         *,
@@ -85,7 +85,7 @@ class EventIntake:
         Args:
             log: Where events are written.
             users: Whose histories they go into.
-            known_items: The catalogue as it is now; something in which a look-up is cheap.
+            known_items: The items that events may be about, as of now; something in which a look-up is cheap.
             metrics: Where they are counted.
             now: Tells the time, UTC.
             is_erased: Says of a user whether nothing may be kept.

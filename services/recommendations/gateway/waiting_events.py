@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from pydantic import ValidationError
 
@@ -56,7 +56,7 @@ class WaitingEvents:
         for identity in [key for key, event in self._events.items() if is_erased(event.user_id)]:
             del self._events[identity]
 
-    def on_known(self, known_items: Collection[str], maximum: int) -> list[EventIn]:
+    def on_known(self, known_items: Container[str], maximum: int) -> list[EventIn]:
         """The oldest events whose item is known by now, at most ``maximum``; they go on waiting."""
         found = (event for event in self._events.values() if event.item_id in known_items)
         return [event for event, _ in zip(found, range(maximum), strict=False)]

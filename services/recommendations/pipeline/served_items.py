@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -42,6 +42,22 @@ class KnownItems(Collection[str]):
 
 
 @dataclass(frozen=True)
+class EverKnownItems(Container[str]):
+    """The ids that users may say they did something with: what was removed a moment ago was shown before.
+
+    Attributes:
+        known: Ids that may be shown now.
+        state: What the item log says.
+    """
+
+    known: Collection[str]
+    state: ItemState
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self.known or item_id in self.state.removed
+
+
+@dataclass(frozen=True)
 class ServedItems:
     """The catalogue as of one revision of the item log. Immutable: a request holds on to one.
 
@@ -68,6 +84,11 @@ class ServedItems:
     def revision(self) -> int:
         """Of the item log; 0 is the materialised catalogue alone."""
         return self.state.revision
+
+    @property
+    def ever_known(self) -> EverKnownItems:
+        """The known items and those that were removed since."""
+        return EverKnownItems(self.known, self.state)
 
     def as_of(self, state: ItemState) -> Self:
         """Return the catalogue of `from_item_table` with what the log says; costs what the log's items do."""

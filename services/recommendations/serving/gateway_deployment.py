@@ -80,7 +80,7 @@ class GatewayDeployment:
         intake = EventIntake(
             log,
             users,
-            lambda: items.current().known,
+            lambda: items.current().ever_known,
             metrics,
             is_erased=is_erased,
             set_aside=set_aside,

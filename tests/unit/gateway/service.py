@@ -79,7 +79,7 @@ class Service:
             EventIntake(
                 log,
                 users,
-                lambda: self.items.current().known,
+                lambda: self.items.current().ever_known,
                 metrics,
                 is_erased=self.erased.__contains__,
                 set_aside=self.set_aside,

@@ -102,6 +102,16 @@ def test_an_event_on_an_unknown_item_counts_once_when_the_item_is_known(service,
     assert events_on_unknown_items(service.log, LATER + timedelta(days=32)) == ()
 
 
+def test_an_event_on_an_item_that_was_just_removed_counts(service, store):
+    async def steps(client):
+        change(service, "item-20")
+        answer = (await client.post("/v1/events", json={"events": [event(item_id="item-20")]})).json()
+        assert (answer["accepted"], answer["quarantined"]) == (1, [])
+
+    run(service, steps)
+    assert store.users["known"].history[-1] == "item-20"
+
+
 def test_events_of_an_earlier_run_wait_too(service, stages, store):
     service.events(event(item_id="item-99"))
     later = Service(stages, store)
