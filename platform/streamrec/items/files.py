@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from streamrec.contracts.canonical_json import LARGEST_INTEGER, canonical_json, parse_json
 from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError
@@ -117,8 +118,12 @@ def write_head(folder: Path, head: Head) -> None:
 
 
 def lines(changes: Iterable[ItemChange]) -> bytes:
-    """The entries as they stand in a file."""
-    return b"".join(_line(canonical_json(document_json(change))) for change in changes)
+    """The entries as they stand in a file.
+
+    Raises:
+        InvalidInputError: A field of an entry is out of bounds.
+    """
+    return b"".join(_line(_checked(change)) for change in changes)
 
 
 def read_changes(folder: Path, part: FilePart, *, start: int = 0) -> Iterator[ItemChange]:
@@ -160,6 +165,16 @@ def write_at(path: Path, position: int, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
+
+
+def _checked(change: ItemChange) -> bytes:
+    try:
+        content = _CHANGE.dump_json(change)
+        _CHANGE.validate_json(content)
+    except (ValidationError, InvalidInputError, PydanticSerializationError) as error:
+        change.to_json()  # says which field it is
+        raise InvalidInputError("item", "cannot be written as JSON") from error
+    return content
 
 
 def _line(content: bytes) -> bytes:

@@ -99,7 +99,7 @@ class FileItemLog:
             head = Head(os.urandom(16).hex(), 0, None, 1, FilePart(changes_name(1), 0))
         elif head.revision - head.first_revision + 1 >= max(self._snapshot_after, len(state.changes)):
             head = self._with_snapshot(head, state)
-        entries = checked_entries(changes, state, self._now())
+        entries = entries_after(state, changes, self._now())
         content = lines(entries)
         write_at(self._folder / head.changes.name, head.changes.bytes, content)
         part = FilePart(head.changes.name, head.changes.bytes + len(content))
@@ -135,21 +135,13 @@ def check_size(changes: Sequence[Item | str]) -> None:
         raise InvalidInputError("changes", f"are {len(changes):,}; at most {MAXIMUM_BATCH:,} are taken")
 
 
-def checked_entries(changes: Sequence[Item | str], state: ItemState, now: datetime) -> tuple[ItemChange, ...]:
-    """The entries that follow ``state``.
-
-    Raises:
-        InvalidInputError: There are more than `MAXIMUM_BATCH`, or a field is out of bounds.
-    """
-    check_size(changes)
+def entries_after(state: ItemState, changes: Sequence[Item | str], now: datetime) -> tuple[ItemChange, ...]:
+    """The entries that follow ``state``; their fields are not checked yet."""
     # A clock that was set back must not put an entry before the one in front of it.
     at = max([now, *(change.at for change in state.changes.values())])
-    entries = tuple(
+    return tuple(
         ItemChange.put(change, revision=revision, at=at)
         if isinstance(change, Item)
         else ItemChange.removal(change, revision=revision, at=at)
         for revision, change in enumerate(changes, start=state.revision + 1)
     )
-    for entry in entries:
-        entry.to_json()  # checks every field
-    return entries

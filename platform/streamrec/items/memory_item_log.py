@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from streamrec.contracts.items import Item, ItemChange
-from streamrec.items.item_log import checked_entries
+from streamrec.items.files import lines
+from streamrec.items.item_log import check_size, entries_after
 from streamrec.items.state import ItemState
 
 
@@ -32,8 +33,10 @@ class MemoryItemLog:
 
     def append(self, changes: Sequence[Item | str]) -> tuple[ItemChange, ...]:
         """See `ItemLog.append`."""
+        check_size(changes)
         with self._lock:
-            entries = checked_entries(changes, self._newest, self._now())
+            entries = entries_after(self._newest, changes, self._now())
+            lines(entries)  # checks every field
             if entries:
                 self._newest = self._newest.after("memory", entries)
         return entries
