@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ValidationError
 from starlette.responses import HTMLResponse, Response
 
-from services.recommendations.gateway import problems
-from services.recommendations.gateway.api_page import render_api_page
-from services.recommendations.gateway.bodies import MAXIMUM_BODY_BYTES, BodyLimitMiddleware, parse_body
+from services.recommendations.gateway.edge import problems
+from services.recommendations.gateway.edge.api_page import render_api_page
+from services.recommendations.gateway.edge.bodies import BodyLimits, BodyMiddleware
+from services.recommendations.gateway.edge.json_bodies import read_json, to_model
+from services.recommendations.gateway.edge.methods import MethodsMiddleware, allowed_methods
+from services.recommendations.gateway.event_batches import events_of
 from services.recommendations.gateway.readiness import Gateway, Startup
 from services.recommendations.gateway.recommender import ServedAnswer
 from services.recommendations.gateway.schemas import (
+    MAXIMUM_BATCH_BYTES,
+    MAXIMUM_REQUEST_BYTES,
     EventAnswer,
     EventBatch,
     Health,
@@ -34,18 +41,33 @@ from streamrec.contracts.errors import InvalidInputError, TemporaryError
 RECOMMENDATIONS_PATH: Final = "/v1/recommendations"
 EVENTS_PATH: Final = "/v1/events"
 
-_RETRY_AFTER: Final = {"retry-after": "1"}
+_LOG = logging.getLogger(__name__)
+
+_CLIENT_REQUEST_ID: Final = "x-client-request-id"
+_HEADER_SAFE: Final = " !#$&'()*+,/:;<=>?@[]^`{|}~"
+"""What a header may hold as it is, besides letters, digits and ``_.-~``; the rest is percent-encoded."""
+
+_NOT_STORED_DETAIL: Final = "The event log cannot be written at the moment; send the events again."
 _INCOMING: Final = (RecommendationRequest, EventBatch)
 _OUTGOING: Final = (RecommendationAnswer, EventAnswer, Health, Readiness, problems.Problem)
-_POST_PROBLEMS: Final = (problems.INVALID_INPUT, problems.NOT_READY, problems.OVERLOADED)
+_POST_PROBLEMS: Final = (
+    problems.TOO_SLOW,
+    problems.TOO_LARGE,
+    problems.UNSUPPORTED_ENCODING,
+    problems.INVALID_INPUT,
+    problems.NOT_READY,
+    problems.OVERLOADED,
+)
 
 
-def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
+def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLimits | None = None) -> FastAPI:
     """Build the application.
 
     Args:
         startup: Holds the gateway once everything it needs is there, and until then what is missing.
-        maximum_in_flight: Recommendation and event requests at once; more are refused with a 503.
+        maximum_in_flight: Recommendation and event requests at once; more are refused with a 503. One whose
+            body is still under way is not yet among them.
+        body_limits: What a body may take.
     """
 
     @asynccontextmanager
@@ -62,10 +84,15 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     problems.install(app)
-    app.add_middleware(BodyLimitMiddleware, maximum_bytes=MAXIMUM_BODY_BYTES)
+    app.add_middleware(
+        BodyMiddleware,
+        limits=body_limits or BodyLimits(_maximum_body_bytes),
+        on_refused=startup.metrics.count_refused_body,
+    )
     admission = asyncio.Semaphore(maximum_in_flight)
 
     async def answer(
@@ -73,10 +100,12 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
     ) -> Response:
         gateway = startup.gateway
         if gateway is None:
-            return problems.problem_response(problems.NOT_READY, startup.missing, headers=_RETRY_AFTER)
+            return problems.problem_response(
+                problems.NOT_READY, startup.missing, headers=problems.RETRY_AFTER
+            )
         if admission.locked():
             return problems.problem_response(
-                problems.OVERLOADED, "Too many requests are under way.", headers=_RETRY_AFTER
+                problems.OVERLOADED, "Too many requests are under way.", headers=problems.RETRY_AFTER
             )
         async with admission:
             try:
@@ -97,8 +126,9 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
         started_s = time.monotonic()
 
         async def handle(gateway: Gateway) -> Response:
-            asked = await parse_body(request, RecommendationRequest)
-            return _json(_answer_document(await gateway.recommender.recommend(asked)))
+            asked = to_model(await read_json(request), RecommendationRequest)
+            served = await gateway.recommender.recommend(asked)
+            return _json(_answer_document(served), _named_by_client(served.client_request_id))
 
         response = await answer(handle)
         if response.status_code != HTTPStatus.OK:
@@ -119,11 +149,15 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
     )
     async def events(request: Request) -> Response:
         async def handle(gateway: Gateway) -> Response:
-            batch = await parse_body(request, EventBatch)
+            batch = events_of(await read_json(request))
             try:
-                receipt = await gateway.intake.accept(batch.events)
-            except TemporaryError as error:
-                return problems.problem_response(problems.NOT_STORED, str(error), headers=_RETRY_AFTER)
+                receipt = await gateway.intake.accept(batch)
+            except TemporaryError:
+                # The reason may name files of this machine, which are nobody's business outside.
+                _LOG.warning("events are not acknowledged", exc_info=True)
+                return problems.problem_response(
+                    problems.NOT_STORED, _NOT_STORED_DETAIL, headers=problems.RETRY_AFTER
+                )
             return _json(receipt.model_dump())
 
         return await answer(handle)
@@ -142,7 +176,7 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
         gateway = startup.gateway
         if gateway is None:
             kind = problems.NOT_READY if startup.blocked else problems.STARTING
-            return problems.problem_response(kind, startup.missing, headers=_RETRY_AFTER)
+            return problems.problem_response(kind, startup.missing, headers=problems.RETRY_AFTER)
         return _json(gateway.readiness().model_dump())
 
     @app.get("/metrics", summary="Metrics in the Prometheus text format", response_class=Response)
@@ -159,14 +193,27 @@ def create_app(startup: Startup, *, maximum_in_flight: int) -> FastAPI:
             app.openapi_schema = _openapi_document(app)
         return app.openapi_schema
 
+    app.add_middleware(MethodsMiddleware, allowed=allowed_methods(app))
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the document
     return app
 
 
-def _json(document: dict[str, Any]) -> Response:
+def _maximum_body_bytes(path: str) -> int:
+    return MAXIMUM_BATCH_BYTES if path.rstrip("/") == EVENTS_PATH else MAXIMUM_REQUEST_BYTES
+
+
+def _named_by_client(client_request_id: str | None) -> dict[str, str]:
+    if client_request_id is None:
+        return {}
+    return {_CLIENT_REQUEST_ID: quote(client_request_id, safe=_HEADER_SAFE)}
+
+
+def _json(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     # NaN is no JSON: an answer that holds one is an error here, not in the client.
     return Response(
-        json.dumps(document, allow_nan=False, separators=(",", ":")).encode(), media_type="application/json"
+        json.dumps(document, allow_nan=False, separators=(",", ":")).encode(),
+        media_type="application/json",
+        headers=headers,
     )
 
 
@@ -175,6 +222,7 @@ def _answer_document(served: ServedAnswer) -> dict[str, Any]:
     answer = served.answer
     return {
         "request_id": served.request_id,
+        "client_request_id": served.client_request_id,
         "user_id": served.user_id,
         "items": [
             {"item_id": item_id, "position": position, "score": score}

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from services.recommendations.gateway.event_batches import MalformedEvent
+from services.recommendations.gateway.faults import Faults
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.recent_events import EventIdentity, RecentEvents, identity_of
-from services.recommendations.gateway.schemas import MAXIMUM_BATCH, EventAnswer, EventIn
+from services.recommendations.gateway.schemas import MAXIMUM_BATCH, EventAnswer, EventIn, EventVerdict
 from services.recommendations.gateway.schemas import QuarantinedEvent as QuarantinedInAnswer
 from services.recommendations.gateway.user_states import UserStates
 from services.recommendations.gateway.waiting_events import WaitingEvents
-from streamrec.contracts.errors import StreamRecError
+from streamrec.contracts.errors import DependencyError, StreamRecError
 from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.compaction import nobody
 from streamrec.events.event_log import time_problem
@@ -28,6 +30,9 @@ _REMEMBERED_EVENTS: Final = 100_000
 
 _WAITING_EVENTS: Final = 50_000
 """Events on items that are not known yet, about a kilobyte each."""
+
+_FEATURE_STORE: Final = "feature_store"
+_EVENT_LOG: Final = "event_log"
 
 _DETAILS: Final = {
     QuarantineReason.UNKNOWN_ITEM: "the item is not in the catalogue; the event will count when it is",
@@ -59,11 +64,19 @@ class _Batch:
     """What is to become of the events of one request, while it is being found out."""
 
     received_at: datetime
+    verdicts: list[EventVerdict] = field(default_factory=list)
     duplicates: int = 0
     taken: list[tuple[EventIn, QuarantineReason | None]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     quarantined: list[QuarantinedInAnswer] = field(default_factory=list)
+
+    def set_aside(self, index: int, event_id: str | None, reason: str, detail: str) -> None:
+        """Say in the answer that an event does not count."""
+        self.verdicts.append(EventVerdict.QUARANTINED)
+        self.quarantined.append(
+            QuarantinedInAnswer(index=index, event_id=event_id, reason=str(reason), detail=detail)
+        )
 
 
 class EventIntake:
@@ -95,6 +108,7 @@ class EventIntake:
         self._users = users
         self._known_items = known_items
         self._metrics = metrics
+        self._faults = Faults(metrics)
         self._now = now
         self._is_erased = is_erased
         self._recent = RecentEvents(_REMEMBERED_EVENTS)
@@ -103,8 +117,10 @@ class EventIntake:
         metrics.watch_waiting_events(lambda: len(self._waiting))
         self._under_way: dict[EventIdentity, asyncio.Future[None]] = {}
 
-    async def accept(self, events: Sequence[EventIn]) -> EventAnswer:
+    async def accept(self, events: Sequence[EventIn | MalformedEvent]) -> EventAnswer:
         """Take a batch. When this returns, every event of it is on disk.
+
+        Each event is judged by itself; what cannot be understood is set aside like what must not count.
 
         An event that was sent before gets its first verdict again and is not applied again; one that is being
         taken by another request right now is waited for. One that was set aside may be sent corrected, under
@@ -112,13 +128,18 @@ class EventIntake:
 
         Raises:
             TemporaryError: The log could not be written. Send the batch again: what reached it is known.
+                After the log is written, nothing is raised.
         """
         await self._until_nobody_takes(events)
         batch = self._sorted_out(events)
         await self._write(batch)
         self._count(batch)
-        await self._apply(batch.outcomes)
+        try:
+            await self._apply(batch.outcomes)
+        except Exception as error:  # noqa: BLE001 - on disk is acknowledged: a retry would be a duplicate
+            self._faults.note(_FEATURE_STORE, error, "histories wait for the next materialisation")
         return EventAnswer(
+            verdicts=batch.verdicts,
             accepted=len(batch.outcomes) + batch.duplicates,
             duplicates=batch.duplicates,
             quarantined=batch.quarantined,
@@ -146,45 +167,45 @@ class EventIntake:
                 self._waiting.discard(identity_of(event))
         return count
 
-    async def _until_nobody_takes(self, events: Sequence[EventIn]) -> None:
+    async def _until_nobody_takes(self, events: Sequence[EventIn | MalformedEvent]) -> None:
         """Wait for other requests that are writing events with the ids of these."""
-        identities = {identity_of(event) for event in events}
+        identities = {identity_of(event) for event in events if isinstance(event, EventIn)}
         while waiting := [future for key, future in self._under_way.items() if key in identities]:
             await asyncio.wait(waiting)
 
-    def _sorted_out(self, events: Sequence[EventIn]) -> _Batch:
+    def _sorted_out(self, events: Sequence[EventIn | MalformedEvent]) -> _Batch:
         """Find the verdict on every event: its first one, one that this batch has just given, or a new."""
         batch = _Batch(self._now())
         in_batch = RecentEvents(len(events))
         for index, event in enumerate(events):
-            if self._is_erased(event.user_id):
-                batch.quarantined.append(
-                    QuarantinedInAnswer(
-                        index=index, event_id=event.event_id, reason=ERASED_USER, detail=_ERASED_DETAIL
-                    )
-                )
-                continue
-            first = in_batch.verdict_on(event) or self._recent.verdict_on(event)
-            if first is not None and first.reason is None:
-                batch.duplicates += 1
-                continue
-            reason = first.reason if first is not None else self._problem_with(event, batch.received_at)
-            if reason is None:
-                outcome = _outcome(event, batch.received_at)
-                batch.outcomes.append(outcome)
-                batch.records.append(outcome)
-                batch.taken.append((event, None))
+            if event.user_id is not None and self._is_erased(event.user_id):
+                batch.set_aside(index, event.event_id, ERASED_USER, _ERASED_DETAIL)
+            elif isinstance(event, MalformedEvent):
+                batch.set_aside(index, event.event_id, QuarantineReason.MALFORMED, event.problem)
+                batch.records.append(_unread(event, batch.received_at))
             else:
-                batch.quarantined.append(
-                    QuarantinedInAnswer(
-                        index=index, event_id=event.event_id, reason=reason.value, detail=_DETAILS[reason]
-                    )
-                )
-                if not (in_batch.is_set_aside(event) or self._recent.is_set_aside(event)):
-                    batch.records.append(_set_aside(event, reason, batch.received_at))
-                    batch.taken.append((event, reason))
-            in_batch.remember(event, reason)
+                self._judge(index, event, batch, in_batch)
         return batch
+
+    def _judge(self, index: int, event: EventIn, batch: _Batch, in_batch: RecentEvents) -> None:
+        first = in_batch.verdict_on(event) or self._recent.verdict_on(event)
+        if first is not None and first.reason is None:
+            batch.duplicates += 1
+            batch.verdicts.append(EventVerdict.DUPLICATE)
+            return
+        reason = first.reason if first is not None else self._problem_with(event, batch.received_at)
+        if reason is None:
+            outcome = _outcome(event, batch.received_at)
+            batch.outcomes.append(outcome)
+            batch.records.append(outcome)
+            batch.taken.append((event, None))
+            batch.verdicts.append(EventVerdict.ACCEPTED)
+        else:
+            batch.set_aside(index, event.event_id, reason, _DETAILS[reason])
+            if not (in_batch.is_set_aside(event) or self._recent.is_set_aside(event)):
+                batch.records.append(_set_aside(event, reason, batch.received_at))
+                batch.taken.append((event, reason))
+        in_batch.remember(event, reason)
 
     def _problem_with(self, event: EventIn, received_at: datetime) -> QuarantineReason | None:
         reason = time_problem(event.occurred_at, received_at)
@@ -200,7 +221,7 @@ class EventIntake:
         for identity in identities:
             self._under_way[identity] = done
         try:
-            await self._log.append(batch.records, durable=True)
+            await self._append(batch.records)
             # Only now: an event that is remembered before it is on disk would turn a retry into a loss.
             for event, reason in batch.taken:
                 self._recent.remember(event, reason)
@@ -212,6 +233,15 @@ class EventIntake:
             for identity in identities:
                 del self._under_way[identity]
             done.set_result(None)
+
+    async def _append(self, records: Sequence[Record]) -> None:
+        try:
+            await self._log.append(records, durable=True)
+        except StreamRecError:
+            raise
+        except Exception as error:
+            self._faults.note(_EVENT_LOG, error, "events are not acknowledged")
+            raise DependencyError("the event log could not be written") from error
 
     def _count(self, batch: _Batch) -> None:
         for record in batch.records:
@@ -245,6 +275,11 @@ class EventIntake:
 
 def _set_aside(event: EventIn, reason: QuarantineReason, received_at: datetime) -> QuarantinedEvent:
     return QuarantinedEvent(event.event_id, reason, received_at, event.model_dump_json(), unit=event.user_id)
+
+
+def _unread(event: MalformedEvent, received_at: datetime) -> QuarantinedEvent:
+    reason = QuarantineReason.MALFORMED
+    return QuarantinedEvent(event.event_id, reason, received_at, event.payload, unit=event.user_id)
 
 
 def _outcome(event: EventIn, received_at: datetime) -> Outcome:

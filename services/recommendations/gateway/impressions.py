@@ -59,7 +59,13 @@ class ImpressionSink:
 
 
 def impression_of(
-    request_id: str, user: UserState, answer: PipelineAnswer, predicted_at: datetime, latency_ms: float
+    request_id: str,
+    user: UserState,
+    answer: PipelineAnswer,
+    predicted_at: datetime,
+    latency_ms: float,
+    *,
+    client_request_id: str | None = None,
 ) -> Impression:
     """Return what is written down about an answer.
 
@@ -69,6 +75,7 @@ def impression_of(
         answer: What the pipeline returned.
         predicted_at: Now, UTC.
         latency_ms: From the request's arrival to the answer.
+        client_request_id: What the caller calls the request, where it said so.
     """
     versions = {
         SLOTS[stage]: version_name(stage, version) for stage, version in answer.model_versions.items()
@@ -76,6 +83,7 @@ def impression_of(
     candidates = answer.candidates if keeps_candidates(request_id) else None
     return Impression(
         request_id=request_id,
+        client_request_id=client_request_id,
         unit=user.user_id,
         slot=SLOTS[RERANKING],
         role=ServingRole.CHAMPION,

@@ -55,6 +55,18 @@ class RecommendationMetrics:
         self._degraded = Counter(
             "streamrec_degraded", "Answers that a stage is missing from.", registry=self._registry
         )
+        self._faults = Counter(
+            "streamrec_faults",
+            "Exceptions of what the gateway depends on that a request went on without, by what raised which.",
+            ("dependency", "error"),
+            registry=self._registry,
+        )
+        self._bodies_refused = Counter(
+            "streamrec_bodies_refused",
+            "Requests refused because of their body's size, time or encoding, by kind of problem.",
+            ("problem",),
+            registry=self._registry,
+        )
         self._cold_start = Counter(
             "streamrec_cold_start",
             "Answers whose candidates came from the cold-start model.",
@@ -126,6 +138,14 @@ class RecommendationMetrics:
         self._features_latency.observe(latency_ms / 1000.0)
         if failed:
             self._features_failures.inc()
+
+    def count_fault(self, dependency: str, error: str) -> None:
+        """Count one exception; both names must come from small sets."""
+        self._faults.labels(dependency, error).inc()
+
+    def count_refused_body(self, problem: str) -> None:
+        """Count one request that was refused before its body was looked into."""
+        self._bodies_refused.labels(problem).inc()
 
     def observe_model(self, stage: str, version: int | None, latency_ms: float, result: CallResult) -> None:
         """Count one call of a model stage; ``version`` is None where nothing answered."""

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+from uuid6 import uuid7
 
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.stages import FEATURES
+from services.recommendations.gateway.faults import Faults
 from services.recommendations.gateway.impressions import impression_of
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.schemas import RecommendationRequest
 from services.recommendations.gateway.user_states import UserStates
 from services.recommendations.pipeline.pipeline import PipelineAnswer, RecommendationPipeline
-from streamrec.contracts.errors import TemporaryError
 from streamrec.contracts.events import Impression
 from streamrec.monitoring.model_metrics import CallResult
 from streamrec.serving.deadline import Deadline
 
-_LOG = logging.getLogger(__name__)
+_FEATURE_STORE: Final = "feature_store"
+_PIPELINE: Final = "pipeline"
+_IMPRESSION_LOG: Final = "impression_log"
 
 
 class ImpressionLog(Protocol):
@@ -38,13 +40,15 @@ class ServedAnswer:
     """An answer with the names it goes by.
 
     Attributes:
-        request_id: As asked for, or made up.
+        request_id: Made here, UUIDv7: nobody can choose it.
+        client_request_id: What the caller calls the request; None where it said nothing.
         user_id: Who asked.
         answer: What the pipeline returned, the wait for the user's features included.
         latency_ms: From arrival to here.
     """
 
     request_id: str
+    client_request_id: str | None
     user_id: str
     answer: PipelineAnswer
     latency_ms: float
@@ -66,34 +70,54 @@ class Recommender:
         self._pipeline = pipeline
         self._impressions = impressions
         self._metrics = metrics
+        self._faults = Faults(metrics)
         self._deadline_ms = deadline_ms
         self._clock = clock
 
     async def recommend(self, request: RecommendationRequest) -> ServedAnswer:
-        """Return a slate within the deadline, whatever else is down."""
+        """Return a slate within the deadline, whatever else is down and whatever it raises."""
         deadline = Deadline.after_ms(self._deadline_ms, self._clock)
-        request_id = request.request_id or uuid.uuid4().hex
+        request_id = str(uuid7())
         context = request.context.as_segment() if request.context is not None else Segment()
         skipped: tuple[str, ...] = ()
         try:
             user = await self._users.get(request.user_id, context)
-        except TemporaryError as error:
+        except Exception as error:  # noqa: BLE001 - no exception of a store may cost a user the answer
             # Without the history the user is served like a new one; the answer says so.
-            _LOG.warning("features of a user are skipped: %s", error)
+            self._faults.note(_FEATURE_STORE, error, "users are served like new ones")
             user = UserState(request.user_id, context)
             skipped = (FEATURES,)
         features_ms = deadline.elapsed_ms()
-        answer = await self._pipeline.recommend(user, request.k, request_id, deadline)
+        try:
+            answer = await self._pipeline.recommend(user, request.k, request_id, deadline)
+        except Exception as error:  # noqa: BLE001 - popular items are there whatever is wrong with the stages
+            self._faults.note(_PIPELINE, error, "popular items are served")
+            answer = self._pipeline.popular(user, request.k)
         answer = replace(
             answer,
             skipped=(*skipped, *answer.skipped),
             stages_ms={FEATURES: features_ms, **answer.stages_ms},
         )
         latency_ms = deadline.elapsed_ms()
-        self._note(request_id, user, answer, latency_ms)
-        return ServedAnswer(request_id, request.user_id, answer, latency_ms)
+        self._count(answer, latency_ms)
+        served = ServedAnswer(request_id, request.request_id, request.user_id, answer, latency_ms)
+        try:
+            self._impressions.offer(
+                impression_of(
+                    request_id,
+                    user,
+                    answer,
+                    datetime.now(UTC),
+                    latency_ms,
+                    client_request_id=served.client_request_id,
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - the slate is there, and is worth more than its record
+            self._metrics.count_dropped_impression()
+            self._faults.note(_IMPRESSION_LOG, error, "impressions are not logged")
+        return served
 
-    def _note(self, request_id: str, user: UserState, answer: PipelineAnswer, latency_ms: float) -> None:
+    def _count(self, answer: PipelineAnswer, latency_ms: float) -> None:
         for stage, spent_ms in answer.stages_ms.items():
             if stage == FEATURES:
                 self._metrics.observe_features(spent_ms, failed=FEATURES in answer.skipped)
@@ -109,7 +133,6 @@ class Recommender:
             cold_start=answer.cold_start,
             degraded=answer.degraded,
         )
-        self._impressions.offer(impression_of(request_id, user, answer, datetime.now(UTC), latency_ms))
 
 
 def _result(stage: str, answer: PipelineAnswer) -> CallResult:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.contracts.rungs import Rung
@@ -21,8 +25,43 @@ Identifier = Annotated[
 ]
 """An id: up to 128 characters, none of them a control character."""
 
+MAXIMUM_REQUEST_BYTES: Final = 64 * 1024
+"""A recommendation request."""
+
+_MOST_BYTES_A_CHARACTER: Final = 12
+"""Of a character in JSON that is not in the basic plane, and escaped."""
+
+_EVENT_IDS: Final = 4
+_OTHER_EVENT_BYTES: Final = 512
+
+MAXIMUM_BATCH_BYTES: Final = MAXIMUM_BATCH * (
+    _EVENT_IDS * MAXIMUM_ID_CHARACTERS * _MOST_BYTES_A_CHARACTER + _OTHER_EVENT_BYTES
+)
+"""A batch of events: as many as are allowed, with the longest ids in the longest way to write them."""
+
 Attribute = Annotated[str, Field(min_length=1, max_length=64, pattern=_NO_CONTROL_CHARACTERS)]
 """One segment attribute."""
+
+
+_MOMENT: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})", re.ASCII
+)
+
+
+def _moment(value: Any) -> Any:
+    # pydantic's own reader takes numbers in quotes for seconds or milliseconds since 1970.
+    if not isinstance(value, str):
+        return value
+    try:
+        if _MOMENT.fullmatch(value):
+            return datetime.fromisoformat(value)
+    except ValueError:
+        pass  # a 30th of February
+    raise PydanticCustomError("moment", "must be ISO 8601 with an offset, for example 2026-05-01T12:00:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+"""A time in ISO 8601 with an offset or Z, and nothing else."""
 
 
 class _Incoming(BaseModel):
@@ -54,7 +93,10 @@ class RecommendationRequest(_Incoming):
     context: UserContext | None = None
     request_id: Annotated[
         Identifier | None,
-        Field(description="Comes back in the answer and is logged; chosen by the service where missing."),
+        Field(
+            description="What the caller calls the request. Kept beside the service's own id: it comes back "
+            "as `client_request_id` and in the header `X-Client-Request-Id`, and is logged."
+        ),
     ] = None
 
 
@@ -69,7 +111,8 @@ class RecommendedItem(_Outgoing):
 class RecommendationAnswer(_Outgoing):
     """A slate and how it came about."""
 
-    request_id: str
+    request_id: Annotated[str, Field(description="Made by the service (UUIDv7); events refer to it.")]
+    client_request_id: Annotated[str | None, Field(description="The caller's own id, where it sent one.")]
     user_id: str
     items: list[RecommendedItem]
     rung: Annotated[Rung, Field(description="Step of the fallback ladder.")]
@@ -94,7 +137,7 @@ class EventIn(_Incoming):
     user_id: Identifier
     item_id: Identifier
     kind: InteractionKind
-    occurred_at: Annotated[AwareDatetime, Field(description="ISO 8601 with an offset or Z.")]
+    occurred_at: Annotated[Moment, Field(description="ISO 8601 with an offset or Z.")]
     request_id: Annotated[Identifier | None, Field(description="The answer it belongs to.")] = None
     value: Annotated[
         float | None, Field(ge=-1e9, le=1e9, description="Seconds watched, or a rating; finite.")
@@ -102,7 +145,7 @@ class EventIn(_Incoming):
 
 
 class EventBatch(_Incoming):
-    """Events, in one request."""
+    """Events, in one request. Each is judged by itself: a wrong one does not stop the others."""
 
     events: Annotated[list[EventIn], Field(min_length=1, max_length=MAXIMUM_BATCH)]
 
@@ -111,14 +154,28 @@ class QuarantinedEvent(_Outgoing):
     """An event that was set aside."""
 
     index: Annotated[int, Field(ge=0, description="Its place in the request, from 0.")]
-    event_id: str
+    event_id: Annotated[str | None, Field(description="Null where it cannot be read.")]
     reason: str
-    detail: str
+    detail: Annotated[str, Field(description="What is wrong; names the field of a malformed event.")]
+
+
+class EventVerdict(StrEnum):
+    """What became of one event."""
+
+    ACCEPTED = "accepted"
+    """It counts from now on."""
+    DUPLICATE = "duplicate"
+    """It counts since it was sent first."""
+    QUARANTINED = "quarantined"
+    """It was set aside; `quarantined` says why."""
 
 
 class EventAnswer(_Outgoing):
-    """What became of the events. All of them are on disk: none needs to be sent again."""
+    """What became of the events. None needs to be sent again: all of them are on disk, but for those of users
+    who were erased.
+    """
 
+    verdicts: Annotated[list[EventVerdict], Field(description="One for each event, in the order sent.")]
     accepted: Annotated[int, Field(description="Events acknowledged, those known before included.")]
     duplicates: Annotated[int, Field(description="Of these, events that were known before.")]
     quarantined: list[QuarantinedEvent]

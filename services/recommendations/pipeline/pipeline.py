@@ -204,6 +204,11 @@ class RecommendationPipeline:
             stage_item_revisions=trace.item_revisions,
         )
 
+    def popular(self, user: UserState, k: int) -> PipelineAnswer:
+        """Return what is popular, without asking a stage: the answer when nothing else has worked."""
+        trace = _Trace(skipped=[RETRIEVAL])
+        return _popular(user, k, frozenset(user.history), self._items(), trace)
+
     async def _find(
         self,
         user: UserState,

@@ -8,8 +8,7 @@ import pytest
 from services.recommendations.contracts.candidates import Candidates
 from services.recommendations.contracts.impression_extension import ImpressionExtension
 from services.recommendations.contracts.rungs import Rung
-from services.recommendations.gateway.bodies import MAXIMUM_BODY_BYTES
-from services.recommendations.gateway.schemas import RecommendationAnswer
+from services.recommendations.gateway.schemas import MAXIMUM_REQUEST_BYTES, RecommendationAnswer
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.contracts.events import Propensity
 from tests.unit.gateway.service import Service, problem
@@ -26,7 +25,7 @@ def test_answer_for_a_known_user(service):
     answer = RecommendationAnswer.model_validate_json(response.content)
     assert [item.item_id for item in answer.items] == ["item-08", "item-06", "item-10"]
     assert [item.position for item in answer.items] == [0, 1, 2]
-    assert (answer.request_id, answer.user_id, answer.rung) == ("mine", "known", "ranked")
+    assert (answer.client_request_id, answer.user_id, answer.rung) == ("mine", "known", "ranked")
     assert not answer.degraded
     assert not answer.cold_start
     assert list(answer.stages_ms) == ["features", "retrieval", "ranking", "reranking"]
@@ -131,9 +130,9 @@ def test_body_may_be_as_large_as_the_limit_and_no_larger(service):
         return start + b" " * (size - len(start) - 1) + b"}"
 
     headers = {"content-type": "application/json"}
-    assert service.recommend(content=body(MAXIMUM_BODY_BYTES), headers=headers).status_code == 200
-    response = service.recommend(content=body(MAXIMUM_BODY_BYTES + 1), headers=headers)
-    assert problem(response)["errors"][0]["field"] == "body"
+    assert service.recommend(content=body(MAXIMUM_REQUEST_BYTES), headers=headers).status_code == 200
+    response = service.recommend(content=body(MAXIMUM_REQUEST_BYTES + 1), headers=headers)
+    assert problem(response, 413)["errors"][0]["field"] == "body"
 
 
 def test_an_endless_body_is_cut_off_while_it_streams(service):
@@ -141,20 +140,23 @@ def test_an_endless_body_is_cut_off_while_it_streams(service):
 
     async def endless():
         nonlocal sent
-        while sent < 64 * MAXIMUM_BODY_BYTES:  # as good as endless
+        while sent < 64 * MAXIMUM_REQUEST_BYTES:  # as good as endless
             sent += 1024
             yield b" " * 1024
 
     response = service.recommend(content=endless(), headers={"content-type": "application/json"})
-    assert problem(response)["errors"][0]["field"] == "body"
+    assert problem(response, 413)["errors"][0]["field"] == "body"
     assert response.headers["connection"] == "close"
-    assert sent <= MAXIMUM_BODY_BYTES + 2048
+    assert sent <= MAXIMUM_REQUEST_BYTES + 2048
 
 
-@pytest.mark.parametrize("length", ["-1", "1e9", "99999999999999999999", "abc"])
-def test_a_false_content_length_is_refused(service, length):
-    headers = {"content-type": "application/json", "content-length": length}
-    assert problem(service.recommend(content=b"{}", headers=headers))["errors"][0]["field"] == "body"
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [("-1", 422), ("1e9", 422), ("99999999999999999999", 413), ("abc", 422), ("\u0664", 422)],
+)
+def test_a_false_content_length_is_refused(service, length, status):
+    headers = {"content-type": "application/json", "content-length": length.encode()}
+    assert problem(service.recommend(content=b"{}", headers=headers), status)["errors"][0]["field"] == "body"
 
 
 def test_unknown_paths_and_methods_are_problems_too(service):
@@ -191,8 +193,11 @@ def test_every_degraded_answer_is_counted(service, stages):
     assert "streamrec_degraded_total 1.0" in metrics.text
 
 
-def test_an_error_of_our_own_tells_nothing_of_the_inside(service, store):
-    store.error = RuntimeError("secret")
+def test_an_error_of_our_own_tells_nothing_of_the_inside(service, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("services.recommendations.gateway.app._answer_document", broken)
     response = service.recommend({"user_id": "known"})
     problem(response, 500)
     assert "secret" not in response.text

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,7 +19,7 @@ def test_a_click_changes_the_next_answer(service):
     service.call(ask, ("POST", "/v1/events", {"json": {"events": [event(item_id="item-08")]}}), ask)
     before, taken, after = (response.json() for response in service.responses)
     assert "item-08" in [item["item_id"] for item in before["items"]]
-    assert taken == {"accepted": 1, "duplicates": 0, "quarantined": []}
+    assert taken == {"verdicts": ["accepted"], "accepted": 1, "duplicates": 0, "quarantined": []}
     assert "item-08" not in [item["item_id"] for item in after["items"]]
 
 
@@ -103,31 +102,19 @@ def test_impossible_events_are_quarantined_and_counted(service, store, changes, 
     [
         ({}, "events"),
         ({"events": []}, "events"),
+        ({"events": {}}, "events"),
+        ({"events": None}, "events"),
         ({"events": [{}] * 501}, "events"),
-        ({"events": [event(kind="stare")]}, "events.0.kind"),
-        ({"events": [event(), event(event_id="")]}, "events.1.event_id"),
-        ({"events": [event(occurred_at="yesterday")]}, "events.0.occurred_at"),
-        ({"events": [event(occurred_at="2024-05-01T12:00:00")]}, "events.0.occurred_at"),
-        ({"events": [event(value="3")]}, "events.0.value"),
-        ({"events": [event(value=1e300)]}, "events.0.value"),
-        ({"events": [event(extra=1)]}, "events.0.extra"),
-        ({"events": [event(user_id="a\x00")]}, "events.0.user_id"),
+        ({"events": [event()], "surprise": 1}, "surprise"),
+        ([event()], "body"),
+        ("events", "body"),
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_a_wrong_field_of_an_event_is_named(service, body, field):
+def test_a_wrong_envelope_is_refused_and_named(service, body, field):
     document = problem(service.call(("POST", "/v1/events", {"json": body})))
     assert document["errors"][0]["field"] == field
     assert not service.log.snapshot().outcomes
-
-
-@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_an_event_value_that_is_not_finite_is_named(service, literal):
-    content = json.dumps({"events": [event(value=0.125)]}).replace("0.125", literal).encode()
-    response = service.call(
-        ("POST", "/v1/events", {"content": content, "headers": {"content-type": "application/json"}})
-    )
-    assert problem(response)["errors"][0]["field"] == "events.0.value"
 
 
 def test_events_that_cannot_be_stored_are_not_acknowledged_and_not_applied(service, store):

@@ -147,16 +147,17 @@ def test_answer_and_impression_say_which_prices_were_in_force(stages, store, pub
 
 def test_a_new_users_impression_holds_the_seed_of_the_draw(stages, store):
     service = Service(stages, store)
-    service.recommend({"user_id": "nobody", "request_id": "mine"})
+    request_id = service.recommend({"user_id": "nobody"}).json()["request_id"]
     (impression,) = service.log.snapshot().impressions
-    assert int(impression.seed, 16) == draw_seed("nobody", "mine", stages.cold_start.version)
+    assert int(impression.seed, 16) == draw_seed("nobody", request_id, stages.cold_start.version)
     assert impression.propensity == UNKNOWN_PROPENSITY
     assert impression.state_digest == state_digest(UserState("nobody", Segment()))
 
 
-def test_the_candidates_of_a_sampled_request_reach_the_log(stages, store):
+def test_the_candidates_of_a_sampled_request_reach_the_log(stages, store, monkeypatch):
+    monkeypatch.setattr("services.recommendations.gateway.recommender.uuid7", lambda: SAMPLED)
     service = Service(stages, store)
-    service.recommend({"user_id": "known", "request_id": SAMPLED, "k": 3})
+    service.recommend({"user_id": "known", "k": 3})
     (impression,) = service.log.snapshot().impressions
     assert len(impression.candidates.item_ids) == 24  # the catalogue without what the user has seen
     assert set(impression.item_ids) <= set(impression.candidates.item_ids)

@@ -19,6 +19,9 @@ PROBLEM_CONTENT_TYPE: Final = "application/problem+json"
 BODY: Final = "body"
 """The field that stands for the body as a whole."""
 
+RETRY_AFTER: Final = {"retry-after": "1"}
+"""The header that says when another attempt makes sense."""
+
 _MAXIMUM_ERRORS: Final = 20
 _MAXIMUM_TEXT: Final = 300
 _TYPE_PREFIX: Final = "urn:streamrec:problem:"
@@ -55,6 +58,11 @@ class Kind:
 INVALID_INPUT: Final = Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input", "The request is not valid")
 STARTING: Final = Kind(HTTPStatus.SERVICE_UNAVAILABLE, "starting", "The service is starting")
 NOT_READY: Final = Kind(HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "The service is not ready")
+TOO_SLOW: Final = Kind(HTTPStatus.REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly")
+TOO_LARGE: Final = Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large")
+UNSUPPORTED_ENCODING: Final = Kind(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "The body's encoding is not read"
+)
 OVERLOADED: Final = Kind(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "The service is overloaded")
 NOT_STORED: Final = Kind(
     HTTPStatus.SERVICE_UNAVAILABLE, "events-not-stored", "The events could not be stored"
@@ -86,20 +94,36 @@ def problem_response(
 
 def invalid_input(field: str, problem: str, headers: Mapping[str, str] | None = None) -> Response:
     """A 422 that names one field."""
+    return about_field(INVALID_INPUT, field, problem, headers)
+
+
+def about_field(kind: Kind, field: str, problem: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A problem of any kind that names one field."""
     return problem_response(
-        INVALID_INPUT, f"{field}: {problem}", [FieldProblem(field=field, problem=problem)], headers
+        kind, f"{field}: {problem}", [FieldProblem(field=field, problem=problem)], headers
     )
+
+
+def method_not_allowed(method: str, headers: Mapping[str, str]) -> Response:
+    """A 405; the headers say what is allowed."""
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    detail = f"{method[:_MAXIMUM_TEXT]} is not answered here; allowed: {headers['allow']}"
+    return problem_response(_kind_of(status), detail, headers=headers)
 
 
 def from_validation_error(error: ValidationError) -> Response:
     """A 422 that names every field that pydantic refused, and says nothing of the values."""
-    problems = [
-        FieldProblem(field=_path(details["loc"]), problem=_words(details["msg"]))
-        for details in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    first = problems[0]
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return problem_response(INVALID_INPUT, f"{first.field}: {first.problem}{more}", problems)
+    return problem_response(INVALID_INPUT, words_of(error), _problems_of(error))
+
+
+def words_of(error: ValidationError, whole: str = BODY) -> str:
+    """Return one line that names the first field that pydantic refused, and says nothing of the values.
+
+    ``whole`` is what is named where no single field is at fault.
+    """
+    first, *others = _problems_of(error, whole)
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{first.field}: {first.problem}{more}"
 
 
 def install(app: FastAPI) -> None:
@@ -111,8 +135,7 @@ def install(app: FastAPI) -> None:
 
     async def refused(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
-        status = HTTPStatus(error.status_code)
-        kind = Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase)
+        kind = _kind_of(HTTPStatus(error.status_code))
         return problem_response(kind, str(error.detail), headers=error.headers)
 
     async def unexpected(_request: Request, _error: Exception) -> Response:
@@ -137,8 +160,19 @@ def responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     return described
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part)[:_MAXIMUM_TEXT] for part in location) if location else BODY
+def _problems_of(error: ValidationError, whole: str = BODY) -> list[FieldProblem]:
+    return [
+        FieldProblem(field=_path(details["loc"], whole), problem=_words(details["msg"]))
+        for details in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _kind_of(status: HTTPStatus) -> Kind:
+    return Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase)
+
+
+def _path(location: tuple[int | str, ...], whole: str) -> str:
+    return ".".join(str(part)[:_MAXIMUM_TEXT] for part in location) if location else whole
 
 
 def _words(message: str) -> str:
