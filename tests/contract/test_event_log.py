@@ -15,7 +15,8 @@ from streamrec.contracts.slots import ServingRole
 from streamrec.events.event_log import EventSnapshot
 from streamrec.events.file_event_log import FileEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
-from streamrec.events.records import QuarantinedEvent, QuarantineReason
+from streamrec.events.records import QuarantinedEvent, QuarantineReason, RecordKind
+from streamrec.events.time_range import TimeRange
 from tests.made_events import NOON, a_label, a_prediction, an_exposure
 from tests.made_events import an_impression as impression
 from tests.made_events import an_outcome as outcome
@@ -27,11 +28,15 @@ class CompactingEventLog(FileEventLog):
     def __init__(self, root):
         super().__init__(root, segment_bytes=1)
 
-    def snapshot(self):
-        before = super().snapshot()
+    def snapshot(self, *arguments):
+        before = super().snapshot(*arguments)
         self.compact()
-        assert super().snapshot() == before
+        assert super().snapshot(*arguments) == before
         return before
+
+    def table(self, *arguments):
+        self.compact()
+        return super().table(*arguments)
 
 
 @pytest.fixture(params=["memory", "folder", "compacted folder"])
@@ -160,6 +165,20 @@ def test_ids_belong_to_users(log):
 
     for kept in (snapshot.predictions, snapshot.impressions, snapshot.outcomes, snapshot.quarantined):
         assert [record.unit for record in kept] == ["u1", "u2"]
+
+
+def test_a_range_of_time_and_columns_are_read_alike(log):
+    log.append([make(number) for number in range(4) for make in (a_prediction, impression, outcome)])
+    window = TimeRange(NOON + timedelta(seconds=1), NOON + timedelta(seconds=3))
+
+    snapshot = log.snapshot(window, (RecordKind.IMPRESSION,))
+
+    assert [kept.request_id for kept in snapshot.impressions] == ["r1", "r2"]
+    assert snapshot.outcomes == snapshot.predictions == ()
+    table = log.table(RecordKind.OUTCOME, ["unit", "event_id"], window)
+    assert sorted(map(tuple, (row.values() for row in table.to_pylist()))) == [("u1", "e1"), ("u2", "e2")]
+    with pytest.raises(InvalidInputError, match="user_id"):
+        log.table(RecordKind.OUTCOME, ["user_id"])
 
 
 def test_of_two_labels_with_one_identity_the_first_received_stays(log):

@@ -54,14 +54,25 @@ class FileEventReader:
         if kind is RecordKind.QUARANTINED:
             return self._quarantined(window).select(names)
         needed = tuple(dict.fromkeys([*repetitions.needed_columns(kind), *names]))
-        table = self._rows(kind, needed, window)
-        if repetitions.repeats(kind, table):
-            table = repetitions.once(kind, self._rows(kind, SCHEMAS[kind].names, window))
-        if kind in CLIENT_TIMES and window.start is not None:
-            before = TimeRange(window.start - REPETITION_HORIZON, window.start)
-            earlier = self._rows(kind, repetitions.needed_columns(kind), before)
-            table = repetitions.without(kind, table, earlier)
-        return table.select(names)
+
+        def read(state: CompactedState, segments: list[Record]) -> pa.Table:
+            written = to_table(kind, [record for record in segments if kind_of(record) is kind])
+
+            def rows(columns: Sequence[str], window: TimeRange) -> pa.Table:
+                tables = [in_todays_form(kind, written, columns)]
+                tables += self._part_tables(state, kind, columns, window)
+                inside = [repetitions.restricted(kind, table, window) for table in tables]
+                return repetitions.with_possible_times(kind, pa.concat_tables(inside))
+
+            table = rows(needed, window)
+            if repetitions.repeats(kind, table):
+                table = repetitions.once(kind, rows(SCHEMAS[kind].names, window))
+            if kind in CLIENT_TIMES and window.start is not None:
+                before = TimeRange(window.start - REPETITION_HORIZON, window.start)
+                table = repetitions.without(kind, table, rows(repetitions.needed_columns(kind), before))
+            return table
+
+        return self._read(read).select(names)
 
     def records(
         self, window: TimeRange = ALL_TIME, kinds: Collection[RecordKind] = ALL_KINDS
@@ -81,17 +92,6 @@ class FileEventReader:
             return tuple(record for record in found if moment_of(record) in window)
 
         return self._read(read)
-
-    def _rows(self, kind: RecordKind, columns: Sequence[str], window: TimeRange) -> pa.Table:
-        """Return rows as written whose time is possible, repetitions included."""
-
-        def read(state: CompactedState, segments: list[Record]) -> pa.Table:
-            written = to_table(kind, [record for record in segments if kind_of(record) is kind])
-            tables = [in_todays_form(kind, written, columns)]
-            tables += self._part_tables(state, kind, columns, window)
-            return pa.concat_tables([repetitions.restricted(kind, table, window) for table in tables])
-
-        return repetitions.with_possible_times(kind, self._read(read))
 
     def _quarantined(self, window: TimeRange) -> pa.Table:
         """Return what was set aside, by a writer or because its time is impossible."""

@@ -79,7 +79,10 @@ def rewrite(
         ArtifactError: The part is damaged; nothing was changed.
     """
     new = _rewritten(root, state.generation + 1, [part], kept)
-    return replaced(root, state, [part], (new,) if new.rows else ())
+    state = replaced(root, state, [part], (new,) if new.rows else ())
+    if not new.rows:
+        durable_files.remove(root / new.path)
+    return state
 
 
 def replaced(
