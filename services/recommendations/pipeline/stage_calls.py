@@ -13,7 +13,7 @@ import numpy as np
 
 from services.recommendations.contracts.candidates import Candidates
 from services.recommendations.contracts.stages import MODEL_STAGES, StageReply
-from streamrec.contracts.errors import PermanentError, TemporaryError
+from streamrec.contracts.errors import OverloadedError, PermanentError, TemporaryError
 from streamrec.serving.circuit_breaker import CircuitBreaker, CircuitState
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.retry_budget import RetryBudget
@@ -22,8 +22,11 @@ _LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_SHORTEST_CALL_MS: Final = 1.0
-"""Below this no call is begun: it could not come back in time."""
+_SHORTEST_CALL_MS: Final = 3.0
+"""Below this no call is begun: the way to another process and back takes up to 2 ms by itself."""
+
+_FAIR_SHARE: Final = 0.5
+"""Part of its time-out that a stage must have had to be blamed for lateness. A healthy one takes a tenth."""
 
 
 class StageSkippedError(TemporaryError):
@@ -103,13 +106,17 @@ class CallSettings:
         timeout_ms: Longest wait by stage. A healthy stage answers in a tenth of it; what bounds the sum is
             the request's deadline.
         reserve_ms: Left over for writing the answer.
-        failure_threshold: Consecutive failures after which a stage is left alone.
+        failure_threshold: Failures after which a stage is left alone, if nine in ten calls fail.
+        judged_calls: Calls that this is judged by. The breaker is one for all replicas of a stage: a caller
+            of Ray Serve does not choose the replica, and Ray itself passes over those that died or hang.
+            So it must not open because one of several fails.
         open_for_ms: For how long.
     """
 
     timeout_ms: Mapping[str, float]
     reserve_ms: float = 3.0
     failure_threshold: int = 5
+    judged_calls: int = 20
     open_for_ms: float = 500.0
 
 
@@ -123,6 +130,7 @@ class GuardedCalls:
             stage: CircuitBreaker(
                 stage,
                 failure_threshold=settings.failure_threshold,
+                judged_calls=settings.judged_calls,
                 open_for_ms=settings.open_for_ms,
                 failures=(Exception,),
             )
@@ -159,12 +167,15 @@ class GuardedCalls:
         return await asyncio.gather(first, second)
 
     async def _attempt(self, request: StageRequest, deadline: Deadline) -> StageReply:
-        share_ms = deadline.share_ms(
-            self._settings.timeout_ms[request.stage], reserve_ms=self._settings.reserve_ms
-        )
+        timeout_ms = self._settings.timeout_ms[request.stage]
+        share_ms = deadline.share_ms(timeout_ms, reserve_ms=self._settings.reserve_ms)
         if share_ms < _SHORTEST_CALL_MS:
             raise StageSkippedError(f"{request.stage}: no time left after {deadline.elapsed_ms():.0f} ms")
-        with self._breakers[request.stage].guard():
+        # Nor is a full queue of ours, which turns a call down at once, a failure of the stage.
+        excused: tuple[type[BaseException], ...] = (OverloadedError,)
+        if share_ms < _FAIR_SHARE * timeout_ms:
+            excused = (OverloadedError, TimeoutError)
+        with self._breakers[request.stage].guard(excused=excused):
             async with asyncio.timeout(share_ms / 1000.0):
                 reply = await request.call()
             request.check(reply.candidates)

@@ -12,7 +12,7 @@ from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
-from streamrec.contracts.errors import DependencyError
+from streamrec.contracts.errors import DependencyError, OverloadedError
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.retry_budget import RetryBudget
 
@@ -223,6 +223,41 @@ def test_a_stage_that_keeps_failing_is_left_alone(stages, item_table):
     answer = recommend(stages, item_table, requests=50)
     assert stages.ranking.calls == 5
     assert answer.rung is Rung.RETRIEVAL_ORDER
+
+
+def test_slowness_upstream_does_not_open_the_circuit_of_a_stage_downstream(stages, item_table):
+    """Retrieval leaves ranking too little time to answer, again and again: that is not ranking's fault."""
+    calls = GuardedCalls(CallSettings(timeout_ms=dict.fromkeys(TIMEOUTS_MS, 500.0)), RetryBudget())
+    pipeline = RecommendationPipeline(
+        stages.as_stages(), lambda: ServedItems.from_item_table(item_table), calls, AT_ONCE
+    )
+    stages.ranking.delay_s = 0.05
+
+    async def run():
+        short = [await pipeline.recommend(KNOWN, 5, "r", Deadline.after_ms(15.0)) for _ in range(10)]
+        return short, await pipeline.recommend(KNOWN, 5, "r", Deadline.after_ms(1000.0))
+
+    short, whole = asyncio.run(run())
+    assert all("ranking" in answer.skipped for answer in short)
+    assert not whole.degraded
+
+
+def test_a_call_that_cannot_be_answered_is_not_begun(stages, item_table):
+    recommend(stages, item_table, budget_ms=3.0 + 2.5)  # 3 ms are kept for writing the answer
+    assert stages.retrieval.calls == 0
+
+
+def test_a_stage_that_hangs_is_left_alone_for_all_that(stages, item_table):
+    stages.ranking.delay_s = 5.0
+    recommend(stages, item_table, requests=10, timeouts=dict.fromkeys(TIMEOUTS_MS, 20.0))
+    assert stages.ranking.calls == 5
+
+
+def test_our_own_full_queue_does_not_open_the_circuit(stages, item_table):
+    stages.ranking.faults = [OverloadedError("its queue is full")] * 20
+    recommend(stages, item_table, requests=20)
+    assert stages.ranking.calls == 20
+    assert not recommend(stages, item_table).degraded
 
 
 def test_long_histories_lose_their_oldest_part(stages, item_table):

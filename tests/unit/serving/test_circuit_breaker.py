@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from streamrec.contracts.errors import DependencyError, NotFoundError
@@ -64,6 +65,68 @@ def test_an_answer_that_says_no_is_an_answer(breaker):
     for _ in range(10):
         fail(breaker, NotFoundError)
     assert breaker.state is CircuitState.CLOSED
+
+
+def test_an_excused_failure_counts_as_neither(breaker, clock):
+    for _ in range(10):
+        with pytest.raises(TimeoutError), breaker.guard(excused=(TimeoutError,)):
+            raise TimeoutError
+    assert breaker.state is CircuitState.CLOSED
+    open_it(breaker)
+    clock.now_s = 1.0
+    with pytest.raises(TimeoutError), breaker.guard(excused=(TimeoutError,)):
+        raise TimeoutError
+    succeed(breaker)  # the place of the probe was given to the next call
+    assert breaker.state is CircuitState.CLOSED
+
+
+def opened(breaker, clock, failing_share, seed, calls=5_000):
+    """Part of the time that it was open, at a call a millisecond."""
+    rng = np.random.default_rng(seed)
+    refused = 0
+    for _ in range(calls):
+        clock.now_s += 0.001
+        try:
+            with breaker.guard():
+                if rng.random() < failing_share:
+                    raise TimeoutError
+        except TimeoutError:
+            pass
+        except DependencyError:
+            refused += 1
+    return refused / calls
+
+
+def test_one_failing_replica_of_two_does_not_cost_the_other(clock):
+    def breaker(judged_calls):
+        return CircuitBreaker(
+            "a stage", failure_threshold=5, judged_calls=judged_calls, open_for_ms=500.0, clock=clock
+        )
+
+    def mean(judged_calls):
+        return np.mean([opened(breaker(judged_calls), clock, 0.5, seed=seed) for seed in range(8)])
+
+    assert mean(5) > 0.9
+    assert mean(20) < 0.25
+
+
+def test_a_stage_that_is_gone_is_left_alone_soon(clock):
+    judged = CircuitBreaker("a stage", failure_threshold=5, judged_calls=20, open_for_ms=500.0, clock=clock)
+    fail_count = 0
+    for _ in range(100):
+        succeed(judged)
+    while judged.state is CircuitState.CLOSED:
+        fail(judged)
+        fail_count += 1
+    assert fail_count == 18
+    clock.now_s += 0.5
+    fail(judged)
+    assert judged.state is CircuitState.OPEN
+
+
+def test_more_failures_than_calls_make_no_sense():
+    with pytest.raises(ValueError, match="fewer calls"):
+        CircuitBreaker("a stage", failure_threshold=5, judged_calls=4)
 
 
 def open_it(breaker):
