@@ -146,7 +146,7 @@ def materialize_features(
 
 
 def with_items_of_log(workspace: Workspace, dataset: Dataset, until: datetime | None = None) -> Dataset:
-    """Return ``dataset`` over the catalogue as of the workspace's item log.
+    """Return ``dataset`` over the catalogue as of the workspace's item log, without the users erased there.
 
     Args:
         workspace: Where the log lies.
@@ -154,11 +154,13 @@ def with_items_of_log(workspace: Workspace, dataset: Dataset, until: datetime | 
         until: Entries that were written later do not count; None: all count.
 
     Raises:
-        ArtifactError: The log is damaged.
+        ArtifactError: The log is damaged, or nobody can tell who was erased.
     """
     from streamrec.datasets.item_changes import with_item_log
+    from streamrec.erasure.datasets import without_erased
     from streamrec.items.follower import read_state, read_state_at
 
+    dataset = without_erased(dataset, erasure_files(workspace).follow().is_erased)
     state = read_state(workspace.items) if until is None else read_state_at(workspace.items, until)
     return with_item_log(dataset, state)
 

@@ -227,6 +227,8 @@ def test_compaction_and_erasure_killed_at_every_step_lose_and_double_nothing(tmp
     log.append([outcome("b0", unit=goes), outcome("b1", day=2)])
     log.append([outcome("c0", unit=goes), outcome("c1", day=3)])
     log.close()
+    if work_to_do == "erase":
+        compact(original)  # what a compaction does with segments is the other case
     expected = {"kept": ["a1", "a2", "b1", "c1"], "expired": ["a0", "b0", "c0"]}
     expected["expired" if work_to_do == "erase" else "kept"].append("x0")
     (original / "expected.json").write_text(json.dumps(expected))
@@ -235,7 +237,7 @@ def test_compaction_and_erasure_killed_at_every_step_lose_and_double_nothing(tmp
     output, _ = process.communicate(timeout=240)
 
     assert process.returncode == 0
-    assert json.loads(output)["killed"] >= 25
+    assert json.loads(output)["killed"] >= (25 if work_to_do == "compact" else 12)
 
 
 def test_readers_see_every_event_exactly_once_while_others_write_and_compact(tmp_path: Path):
