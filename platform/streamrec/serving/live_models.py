@@ -76,6 +76,11 @@ class FollowedItems:
         self._failed: ItemState | None = None
         self._poller = Poller(self.refresh, interval_s=interval_s, name="item-log")
 
+    @property
+    def problem(self) -> str:
+        """Why the item log could not be read at the last look; empty where it could."""
+        return self._feed.problem
+
     def live(self, make: Callable[[ItemState], T], warm_up: Callable[[T], None]) -> LiveModel[T]:
         """Return a model that is followed for as long as somebody holds it.
 

@@ -29,6 +29,11 @@ class LiveItems:
         """The catalogue as it is now."""
         return self._live.current.model
 
+    @property
+    def problem(self) -> str:
+        """Why the log could not be read at the last look; empty where it could."""
+        return self._followed.problem
+
     def refresh(self) -> None:
         """Look at the log now."""
         self._followed.refresh()

@@ -92,6 +92,11 @@ class RecommendationMetrics:
         self._catalogue_items = Gauge(
             "streamrec_catalogue_items", "Items in the catalogue.", registry=self._registry
         )
+        self._item_log_readable = Gauge(
+            "streamrec_item_log_readable",
+            "1 where the item log could be read at the last look; 0 where the catalogue stays as it was.",
+            registry=self._registry,
+        )
         self._item_revision = Gauge(
             "streamrec_item_revision",
             "Of the item log that the catalogue, and each stage as of its last answer, has followed.",
@@ -177,8 +182,11 @@ class RecommendationMetrics:
         self._event_log_queued.set_function(queued)
         self._event_log_lost.set_function(lost)
 
-    def watch_catalogue(self, items: Callable[[], int], revision: Callable[[], int]) -> None:
-        """Ask these for the catalogue's size and item revision whenever the metrics are read."""
+    def watch_catalogue(
+        self, items: Callable[[], int], revision: Callable[[], int], readable: Callable[[], bool]
+    ) -> None:
+        """Ask these for the catalogue's size, its item revision and whether it follows the item log."""
+        self._item_log_readable.set_function(readable)
         self._catalogue_items.set_function(items)
         self._item_revision.labels(_CATALOGUE).set_function(revision)
 

@@ -77,6 +77,7 @@ class Startup:
         self.metrics.watch_catalogue(
             items=lambda: gateway.readiness().catalogue_items,
             revision=lambda: gateway.readiness().item_revision,
+            readable=lambda: not gateway.readiness().item_log_problem,
         )
         self.gateway = gateway
         self.blocked = False

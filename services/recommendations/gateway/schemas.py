@@ -196,3 +196,6 @@ class Readiness(_Outgoing):
     item_revision: Annotated[
         int, Field(description="Of the item log that the catalogue follows; 0 is the imported catalogue.")
     ] = 0
+    item_log_problem: Annotated[
+        str, Field(description="Why the item log cannot be read, so that the catalogue stays; else empty.")
+    ] = ""

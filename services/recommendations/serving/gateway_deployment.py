@@ -111,7 +111,7 @@ class GatewayDeployment:
         return Gateway(
             recommender=Recommender(users, pipeline, impressions, metrics, settings.deadline_ms),
             intake=intake,
-            readiness=lambda: _readiness(versions, items.current()),
+            readiness=lambda: _readiness(versions, items),
             close=close,
         )
 
@@ -154,5 +154,11 @@ class GatewayDeployment:
         }
 
 
-def _readiness(versions: dict[str, int], items: ServedItems) -> Readiness:
-    return Readiness(model_versions=versions, catalogue_items=len(items.known), item_revision=items.revision)
+def _readiness(versions: dict[str, int], items: LiveItems) -> Readiness:
+    now = items.current()
+    return Readiness(
+        model_versions=versions,
+        catalogue_items=len(now.known),
+        item_revision=now.revision,
+        item_log_problem=items.problem,
+    )

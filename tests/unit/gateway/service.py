@@ -88,6 +88,7 @@ class Service:
                 model_versions={"ranking": 3},
                 catalogue_items=len(self.items.current().known),
                 item_revision=self.items.current().revision,
+                item_log_problem=self.items.problem,
             ),
             close,
         )

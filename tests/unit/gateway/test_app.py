@@ -253,6 +253,7 @@ def test_ready_says_with_what(service):
         "model_versions": {"ranking": 3},
         "catalogue_items": 30,
         "item_revision": 0,
+        "item_log_problem": "",
     }
 
 

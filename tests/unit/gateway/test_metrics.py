@@ -75,7 +75,7 @@ def test_events_and_gauges(metrics):
     metrics.count_event(InteractionKind.CLICK)
     metrics.count_duplicate_event()
     metrics.count_quarantined_event(QuarantineReason.UNKNOWN_ITEM)
-    metrics.watch_catalogue(items=lambda: 9742, revision=lambda: 12)
+    metrics.watch_catalogue(items=lambda: 9742, revision=lambda: 12, readable=lambda: False)
     metrics.set_model_versions({"ranking": 3, "retrieval": 1})
     metrics.set_model_versions({"ranking": 4})
 

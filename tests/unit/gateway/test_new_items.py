@@ -16,6 +16,9 @@ from streamrec.contracts.errors import DependencyError
 from streamrec.contracts.items import Item
 from streamrec.events.records import QuarantineReason
 from streamrec.events.unknown_items import events_on_unknown_items
+from streamrec.items.files import HEAD_FILE
+from streamrec.items.follower import ItemFollower
+from streamrec.items.item_log import FileItemLog
 from streamrec.items.memory_item_log import MemoryItemLog
 from tests.unit.gateway.service import Service, event
 
@@ -77,6 +80,22 @@ def test_what_answers_says_which_items_it_knew(service):
     extension = service.log.snapshot().impressions[0].extension
     assert extension["item_revision"] == 2
     assert extension["stage_item_revisions"]["retrieval"] == 0
+
+
+def test_an_item_log_that_cannot_be_read_is_said_and_the_catalogue_stays(service, tmp_path):
+    service.item_log = ItemFollower(tmp_path)
+    FileItemLog(tmp_path).append([NEW])
+
+    async def steps(client):
+        service.items.refresh()
+        (tmp_path / HEAD_FILE).write_text("{")
+        service.items.refresh()
+        ready = (await client.get("/readyz")).json()
+        assert (ready["item_revision"], ready["catalogue_items"]) == (1, 31)
+        assert "is damaged" in ready["item_log_problem"]
+        assert "streamrec_item_log_readable 0.0" in (await client.get("/metrics")).text
+
+    run(service, steps)
 
 
 def test_an_event_on_an_unknown_item_counts_once_when_the_item_is_known(service, store):
