@@ -21,6 +21,7 @@ from services.recommendations.ranking.student.new_items import (
     ItemContent,
     extended_tables,
     extended_weights,
+    nearest,
     regression_of,
 )
 from services.recommendations.ranking.student.runtime import StudentScorer, StudentWeights
@@ -107,12 +108,15 @@ class StudentRanker:
         if not new:
             return self
         content = ItemContent.of_items(new, self.features)
+        weights = extended_weights(self.weights, self._regression.predict(content))
+        trained = len(self.item_ids)
+        neighbours = nearest(weights.outputs[:trained], weights.outputs[trained:])
         return StudentRanker(
             (*self.item_ids, *(item.item_id for item in new)),
             self.settings,
-            extended_weights(self.weights, self._regression.predict(content)),
+            weights,
             self.segment_table,
-            extended_tables(self.features, content),
+            extended_tables(self.features, content, neighbours),
         )
 
     @cached_property

@@ -26,6 +26,9 @@ _CREATOR_ITEMS: Final = 3.0
 """Items of a creator that count as much as that the creator is like any other."""
 _UNKNOWN_DAY: Final = np.iinfo(np.int32).min
 _DAYS_A_YEAR: Final = 365.25
+_NEIGHBOURS: Final = 20
+"""Trained items that say what a new one follows and is visited together with."""
+_CHUNK: Final = 256
 _ITEM_TABLES: Final = ("inputs", "keys", "values", "outputs", "biases")
 
 
@@ -155,24 +158,61 @@ def extended_weights(weights: StudentWeights, predicted: NDArray[np.float32]) ->
     return replace(weights, **changed)
 
 
-def extended_tables(tables: FeatureTables, content: ItemContent) -> FeatureTables:
-    """The feature tables with new items below; nothing follows them, and they follow nothing."""
-    new = len(content.creators)
-    width = tables.transitions.width + new
-    nothing = SparseRows(
-        np.zeros(new + 1, dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32), width
-    )
-    expected = np.full(new, np.median(tables.popularity), dtype=np.float32)
+def nearest(vectors: NDArray[np.float32], new: NDArray[np.float32]) -> sparse.csr_matrix:
+    """Shape (n, m): a share of 1 spread evenly over the trained items whose vectors are nearest by cosine.
+
+    Args:
+        vectors: Shape (n, D): of the trained items.
+        new: Shape (m, D): expected of the others.
+    """
+    count = min(_NEIGHBOURS, len(vectors))
+    unit, rows = _unit(vectors), np.empty((len(new), count), dtype=np.int64)
+    for start in range(0, len(new), _CHUNK):
+        similar = _unit(new[start : start + _CHUNK]) @ unit.T
+        rows[start : start + _CHUNK] = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+    columns = np.arange(len(new)).repeat(count)
+    values = np.full(columns.size, 1.0 / count)
+    return sparse.csr_matrix((values, (rows.ravel(), columns)), shape=(len(vectors), len(new)))
+
+
+def extended_tables(
+    tables: FeatureTables, content: ItemContent, neighbours: sparse.csr_matrix
+) -> FeatureTables:
+    """The feature tables with new items below.
+
+    A new item is expected to follow, and to be visited together with, what its neighbours are on average;
+    what follows it is not known.
+
+    Args:
+        tables: Of n items.
+        content: Of m new ones.
+        neighbours: Shape (n, m), see `nearest`.
+    """
     return replace(
         tables,
-        transitions=tables.transitions.extended(nothing, width),
-        co_visitation=tables.co_visitation.extended(nothing, width),
+        transitions=_with_columns(tables.transitions, neighbours),
+        co_visitation=_with_columns(tables.co_visitation, neighbours),
         topics=tables.topics.extended(content.topics, tables.topics.width),
-        popularity=np.concatenate([tables.popularity, expected]),
+        popularity=np.concatenate([tables.popularity, (tables.popularity @ neighbours).astype(np.float32)]),
         creators=np.concatenate([tables.creators, content.creators]),
         languages=np.concatenate([tables.languages, content.languages]),
         published_days=np.concatenate([tables.published_days, content.published_days]),
     )
+
+
+def _with_columns(rows: SparseRows, neighbours: sparse.csr_matrix) -> SparseRows:
+    """Columns of new items to the right, the means of their neighbours'; their own rows, empty, below."""
+    count, new = neighbours.shape
+    whole = sparse.csr_matrix((rows.values, rows.columns, rows.starts), shape=(count, count))
+    wider = sparse.hstack([whole, whole @ neighbours]).tocsr()
+    empty = sparse.csr_matrix((new, count + new))
+    return SparseRows.of(sparse.vstack([wider, empty]).tocsr())
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = vectors / np.maximum(norms, 1e-12)
+    return unit
 
 
 def _two_dimensional(weights: StudentWeights, name: str) -> NDArray[np.float32]:
