@@ -17,7 +17,7 @@ from services.recommendations.ranking.student.export import serving_weights
 from services.recommendations.ranking.student.features import FeatureTables
 from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.ranking.student.network import StudentNetwork
-from services.recommendations.ranking.student.new_items import ContentRegression, ItemContent
+from services.recommendations.ranking.student.new_items import ContentRegression, ItemContent, nearest
 from services.recommendations.ranking.student.settings import StudentNetworkSettings
 from streamrec.contracts.items import Item
 from streamrec.items.memory_item_log import MemoryItemLog
@@ -141,3 +141,23 @@ def _topics(student, row):
 def _cosine(rows, row):
     norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(row)
     return rows @ row / np.maximum(norms, 1e-9)
+
+
+def test_a_new_item_follows_what_its_neighbours_follow(student):
+    extended = student.with_items(state(Item("new", topics=("t0", "all")), Item("bare")))
+    neighbours = nearest(student.weights.outputs, extended.weights.outputs[60:])
+    assert neighbours.sum(axis=0).tolist() == [[pytest.approx(1.0), pytest.approx(1.0)]]
+    for name in ("transitions", "co_visitation"):
+        before, after = (_dense(getattr(model.features, name)) for model in (student, extended))
+        np.testing.assert_array_equal(after[:60, :60], before)
+        np.testing.assert_allclose(after[:60, 60:], before @ neighbours.toarray(), atol=1e-6)
+        assert not after[60:].any()  # nothing is known to follow it
+    popularity = extended.features.popularity
+    np.testing.assert_allclose(popularity[60:], student.features.popularity @ neighbours.toarray(), rtol=1e-5)
+
+
+def _dense(rows):
+    columns, values, lengths = rows.gather(np.arange(len(rows.starts) - 1))
+    dense = np.zeros((len(lengths), rows.width))
+    dense[np.arange(len(lengths)).repeat(lengths), columns] = values
+    return dense
