@@ -95,14 +95,16 @@ def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLim
     )
     admission = asyncio.Semaphore(maximum_in_flight)
 
+    def not_ready(kind: problems.Kind) -> Response:
+        missing = problems.without_folders(startup.missing)
+        return problems.problem_response(kind, missing, headers=problems.RETRY_AFTER)
+
     async def answer(
         handle: Callable[[Gateway], Awaitable[Response]],
     ) -> Response:
         gateway = startup.gateway
         if gateway is None:
-            return problems.problem_response(
-                problems.NOT_READY, startup.missing, headers=problems.RETRY_AFTER
-            )
+            return not_ready(problems.NOT_READY)
         if admission.locked():
             return problems.problem_response(
                 problems.OVERLOADED, "Too many requests are under way.", headers=problems.RETRY_AFTER
@@ -176,7 +178,7 @@ def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLim
         gateway = startup.gateway
         if gateway is None:
             kind = problems.NOT_READY if startup.blocked else problems.STARTING
-            return problems.problem_response(kind, startup.missing, headers=problems.RETRY_AFTER)
+            return not_ready(kind)
         return _json(gateway.readiness().model_dump())
 
     @app.get("/metrics", summary="Metrics in the Prometheus text format", response_class=Response)

@@ -84,8 +84,10 @@ class ReplicaSettings:
 
 def _default_replicas() -> dict[str, ReplicaSettings]:
     return {stage: ReplicaSettings() for stage in MODEL_STAGES} | {
-        # A second gateway has a cache of its own, so it costs every user a store read a request.
-        GATEWAY: ReplicaSettings(max_replicas=1, max_ongoing_requests=128, max_queued_requests=128),
+        # A second gateway has a cache of its own, so it costs every user a store read a request. A request
+        # whose body is still under way counts as ongoing here; how many are worked on at once the gateway
+        # limits by itself (`GatewaySettings.maximum_in_flight`).
+        GATEWAY: ReplicaSettings(max_replicas=1, max_ongoing_requests=2048, max_queued_requests=128),
     }
 
 

@@ -39,6 +39,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from services.recommendations.gateway.edge.bodies import BODY_TIMEOUT_S
 from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.application import (
     APPLICATION_NAME,
@@ -216,6 +217,9 @@ def _serve_environment(settings: LocalServeSettings, folder: Path) -> dict[str, 
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
             "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
+            # Longer than the gateway waits for a whole body, so that it is the one who says so; Ray's own
+            # default lets a client that sends nothing keep its connection for an hour.
+            "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(math.ceil(BODY_TIMEOUT_S) + 5),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),

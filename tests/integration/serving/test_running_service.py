@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import signal
+import socket
 import time
 import uuid
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import httpx
@@ -159,21 +163,21 @@ def test_impressions_reach_the_log(client, workspace):
 
 
 @pytest.mark.parametrize(
-    ("content", "field"),
+    ("content", "field", "status"),
     [
-        (b'{"user_id": "u", "k": 501}', "k"),
-        (b'{"user_id": "u", "k": NaN}', "k"),
-        (b'{"user_id": 1}', "user_id"),
-        (b"{", "body"),
-        (b" " * 70_000, "body"),
+        (b'{"user_id": "u", "k": 501}', "k", 422),
+        (b'{"user_id": "u", "k": NaN}', "k", 422),
+        (b'{"user_id": 1}', "user_id", 422),
+        (b"{", "body", 422),
+        (b" " * 70_000, "body", 413),
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_bad_input_is_refused_through_the_whole_stack(client, content, field):
+def test_bad_input_is_refused_through_the_whole_stack(client, content, field, status):
     response = client.post(
         "/v1/recommendations", content=content, headers={"content-type": "application/json"}
     )
-    assert response.status_code == 422
+    assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["errors"][0]["field"] == field
 
@@ -190,7 +194,44 @@ def test_an_endless_body_is_cut_off(service):
             )
         except httpx.TransportError:
             return  # the connection was closed before the answer could be read
-    assert response.status_code == 422
+    assert response.status_code == 413
+
+
+def test_bodies_that_come_a_byte_at_a_time_hold_nobody_up(service, client):
+    address = httpx.URL(service.url)
+    head = (
+        b"POST /v1/recommendations HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\n"
+        b"content-length: 1000\r\n\r\n"
+    )
+    with ExitStack() as connections:
+        slow = [
+            connections.enter_context(socket.create_connection((address.host, address.port)))
+            for _ in range(200)
+        ]
+        for connection in slow:
+            connection.sendall(head)
+        for _ in range(10):
+            for connection in slow:
+                connection.sendall(b" ")
+            assert recommend(client, "user-43")["items"]
+
+
+def test_every_get_route_answers_head(client):
+    for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
+        response = client.head(path)
+        assert (response.status_code, response.content) == (200, b"")
+
+
+def test_a_batch_of_the_most_events_fits_in_plain_and_compressed(client):
+    batch = [late_event(f"fitting-{number}-{'x' * 100}") for number in range(500)]
+    content = json.dumps({"events": batch}).encode()
+    assert len(content) > 64 * 1024
+    headers = {"content-type": "application/json"}
+    plain = client.post("/v1/events", content=content, headers=headers)
+    headers["content-encoding"] = "gzip"
+    packed = client.post("/v1/events", content=gzip.compress(content), headers=headers)
+    assert plain.json()["verdicts"] == ["accepted"] * 500
+    assert packed.json()["verdicts"] == ["duplicate"] * 500
 
 
 def test_pages_are_served(client):

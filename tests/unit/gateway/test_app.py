@@ -247,6 +247,26 @@ def test_before_it_is_ready_the_service_says_what_is_missing(stages, store, path
     assert [response.status_code for response in service.responses[1:]] == [200, 200]
 
 
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        ("/srv/var/features has no features; run 'x'", "features has no features; run 'x'"),
+        (
+            "[Errno 13] Permission denied: '/srv/var/a b/rows.db'",
+            "[Errno 13] Permission denied: 'a b/rows.db'",
+        ),
+        ("/rows.db is gone", "/rows.db is gone"),
+        ("redis://cache:6379/0 and http://a.b/c/d do not answer", None),
+        ("one and/or the other; see docs/runbook.md", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/recommendations", "/readyz"])
+def test_what_is_missing_is_said_without_the_folders_of_the_server(stages, store, inside, outside, path):
+    service = Service(stages, store, not_ready=NotReadyError(inside))
+    method = "GET" if path == "/readyz" else "POST"
+    assert problem(service.call((method, path, {})), 503)["detail"] == (outside or inside)
+
+
 def test_ready_says_with_what(service):
     assert service.call(("GET", "/readyz", {})).json() == {
         "status": "ready",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -24,6 +25,8 @@ RETRY_AFTER: Final = {"retry-after": "1"}
 
 _MAXIMUM_ERRORS: Final = 20
 _MAXIMUM_TEXT: Final = 300
+_FOLDERS: Final = re.compile(r"(?<![\w.:/])(?:/[^\s/:;,'\"()]+)+/(?=[^\s/:;,'\"()])")
+"""The folders of an absolute path, up to its last part. No address: those have a host before the slash."""
 _TYPE_PREFIX: Final = "urn:streamrec:problem:"
 
 
@@ -90,6 +93,11 @@ def problem_response(
         media_type=PROBLEM_CONTENT_TYPE,
         headers=dict(headers) if headers else None,
     )
+
+
+def without_folders(text: str) -> str:
+    """Return the text with absolute paths cut to their last part: where things lie is nobody's business."""
+    return _FOLDERS.sub("", text)
 
 
 def invalid_input(field: str, problem: str, headers: Mapping[str, str] | None = None) -> Response:
