@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
@@ -40,8 +39,6 @@ from streamrec.contracts.errors import InvalidInputError, TemporaryError
 
 RECOMMENDATIONS_PATH: Final = "/v1/recommendations"
 EVENTS_PATH: Final = "/v1/events"
-
-_LOG = logging.getLogger(__name__)
 
 _CLIENT_REQUEST_ID: Final = "x-client-request-id"
 _HEADER_SAFE: Final = " !#$&'()*+,/:;<=>?@[]^`{|}~"
@@ -94,6 +91,15 @@ def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLim
         on_refused=startup.metrics.count_refused_body,
     )
     admission = asyncio.Semaphore(maximum_in_flight)
+
+    unfinished: set[asyncio.Task[EventAnswer]] = set()
+
+    async def to_the_end(accepting: Coroutine[Any, Any, EventAnswer]) -> EventAnswer:
+        """Wait for it; a client that goes away meanwhile does not leave events on disk and not applied."""
+        task = asyncio.create_task(accepting)
+        unfinished.add(task)
+        task.add_done_callback(unfinished.discard)
+        return await asyncio.shield(task)
 
     def not_ready(kind: problems.Kind) -> Response:
         missing = problems.without_folders(startup.missing)
@@ -153,10 +159,9 @@ def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLim
         async def handle(gateway: Gateway) -> Response:
             batch = events_of(await read_json(request))
             try:
-                receipt = await gateway.intake.accept(batch)
+                receipt = await to_the_end(gateway.intake.accept(batch))
             except TemporaryError:
                 # The reason may name files of this machine, which are nobody's business outside.
-                _LOG.warning("events are not acknowledged", exc_info=True)
                 return problems.problem_response(
                     problems.NOT_STORED, _NOT_STORED_DETAIL, headers=problems.RETRY_AFTER
                 )

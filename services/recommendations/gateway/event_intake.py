@@ -237,10 +237,10 @@ class EventIntake:
     async def _append(self, records: Sequence[Record]) -> None:
         try:
             await self._log.append(records, durable=True)
-        except StreamRecError:
-            raise
         except Exception as error:
             self._faults.note(_EVENT_LOG, error, "events are not acknowledged")
+            if isinstance(error, StreamRecError):
+                raise
             raise DependencyError("the event log could not be written") from error
 
     def _count(self, batch: _Batch) -> None:

@@ -120,11 +120,32 @@ class CallSettings:
     open_for_ms: float = 500.0
 
 
+_SKIPPED: Final = "the stage is skipped"
+
+
+def _log_fault(stage: str, error: Exception, consequence: str) -> None:
+    _LOG.warning("%s failed: %s", stage, consequence, exc_info=error)
+
+
 class GuardedCalls:
     """Calls that cannot hold up a request or a struggling stage. For one event loop."""
 
-    def __init__(self, settings: CallSettings, retries: RetryBudget) -> None:
+    def __init__(
+        self,
+        settings: CallSettings,
+        retries: RetryBudget,
+        on_fault: Callable[[str, Exception, str], None] = _log_fault,
+    ) -> None:
+        """Describe how stages are called.
+
+        Args:
+            settings: When to stop waiting.
+            retries: What second attempts may cost.
+            on_fault: Told the stage, what it raised, and what follows, where a stage is skipped because it
+                failed. There may be thousands in a second.
+        """
         self._settings = settings
+        self._on_fault = on_fault
         self._retries = retries
         self._breakers = {
             stage: CircuitBreaker(
@@ -147,15 +168,18 @@ class GuardedCalls:
         except TemporaryError as error:
             first = error
         except Exception as error:
-            _LOG.warning("%s is skipped: %s", request.stage, error, exc_info=True)
+            self._on_fault(request.stage, error, _SKIPPED)
             raise StageSkippedError(f"{request.stage} failed: {error}", failed=True) from error
         stopped = self._breakers[request.stage].state is not CircuitState.CLOSED
         if isinstance(first, StageSkippedError) or stopped or not self._retries.try_spend():
+            if not isinstance(first, StageSkippedError):
+                self._on_fault(request.stage, first, _SKIPPED)
             raise StageSkippedError(f"{request.stage} failed: {first}", failed=_is_failure(first)) from first
         try:
             return await self._attempt(request, deadline)
         except Exception as error:
-            _LOG.warning("%s is skipped after a retry: %s", request.stage, error, exc_info=True)
+            if _is_failure(error):
+                self._on_fault(request.stage, error, _SKIPPED)
             raise StageSkippedError(
                 f"{request.stage} failed twice: {error}", failed=_is_failure(error)
             ) from error

@@ -13,6 +13,7 @@ from services.recommendations.contracts.stages import COLD_START, RANKING, RERAN
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_housekeeping import EventHousekeeping
 from services.recommendations.gateway.event_intake import EventIntake
+from services.recommendations.gateway.faults import Faults
 from services.recommendations.gateway.impressions import ImpressionSink
 from services.recommendations.gateway.live_items import LiveItems, readmit_for_ever
 from services.recommendations.gateway.metrics import RecommendationMetrics
@@ -93,7 +94,9 @@ class GatewayDeployment:
         housekeeping = EventHousekeeping(writer, erased, forget)
         housekeeping.start()
         calls = GuardedCalls(
-            CallSettings(timeout_ms=settings.stage_timeout_ms), RetryBudget(ratio=settings.retry_ratio)
+            CallSettings(timeout_ms=settings.stage_timeout_ms),
+            RetryBudget(ratio=settings.retry_ratio),
+            Faults(metrics).note,
         )
         pipeline = RecommendationPipeline(self._stages.as_stages(), items.current, calls, settings.pipeline)
         items.start()

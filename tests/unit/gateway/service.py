@@ -9,6 +9,7 @@ import httpx
 
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_intake import EventIntake
+from services.recommendations.gateway.faults import Faults
 from services.recommendations.gateway.impressions import ImpressionSink
 from services.recommendations.gateway.live_items import LiveItems
 from services.recommendations.gateway.readiness import Gateway, Startup
@@ -59,7 +60,7 @@ class Service:
         pipeline = RecommendationPipeline(
             self.stages.as_stages(),
             self.items.current,
-            GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget()),
+            GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget(), Faults(metrics).note),
             # Complete with the first interaction, so that every user takes one path.
             PipelineSettings(HandOver(kappa=0.05)),
         )

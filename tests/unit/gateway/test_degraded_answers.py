@@ -46,8 +46,9 @@ def test_whatever_the_feature_store_raises_degrades_the_answer(service, store, e
 @pytest.mark.parametrize("stage", ["retrieval", "ranking", "reranking"])
 def test_whatever_a_stage_raises_degrades_the_answer(service, stages, stage, error):
     getattr(stages, stage).faults = [error, error]
-    answer, _ = ask(service)
+    answer, metrics = ask(service)
     assert (answer["degraded"], answer["skipped"], len(answer["items"])) == (True, [stage], 10)
+    assert f'streamrec_faults_total{{dependency="{stage}",error="{type(error).__name__}"}} 1.0' in metrics
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)

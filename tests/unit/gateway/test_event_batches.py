@@ -179,6 +179,32 @@ def test_a_store_that_raises_anything_does_not_undo_what_is_on_disk(service, sto
     assert len(service.log.snapshot().outcomes) == 1
 
 
+def test_events_of_a_client_that_goes_away_are_taken_to_the_end(service, store):
+    async def run():
+        async with service.client() as client:
+            accept, begun, go_on = service.startup.gateway.intake._append, asyncio.Event(), asyncio.Event()
+
+            async def slow(records):
+                begun.set()
+                await go_on.wait()
+                await accept(records)
+
+            service.startup.gateway.intake._append = slow
+            sending = asyncio.create_task(client.post("/v1/events", json={"events": [event()]}))
+            await begun.wait()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            go_on.set()
+            for _ in range(200):
+                if "item-20" in store.users["known"].history:
+                    return
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    assert "item-20" in store.users["known"].history
+    assert len(service.log.snapshot().outcomes) == 1
+
+
 @pytest.mark.parametrize(
     "error",
     [
