@@ -42,12 +42,3 @@ class ItemState:
         for change in changes:
             latest[change.item_id], revision = change, change.revision
         return ItemState(log_id, revision, MappingProxyType(latest))
-
-    def since(self, earlier: ItemState) -> tuple[ItemChange, ...]:
-        """The last entries about the items that changed after an earlier state of this log, in order."""
-        later = (change for change in self.changes.values() if change.revision > earlier.revision)
-        return tuple(sorted(later, key=lambda change: change.revision))
-
-    def continues(self, earlier: ItemState) -> bool:
-        """Whether this is a later state of the same log, or the same one; an empty one is of every log."""
-        return earlier.revision == 0 or (self.log_id == earlier.log_id and self.revision >= earlier.revision)
