@@ -141,7 +141,9 @@ class RecommendationPipeline:
         return self._cold_start_weight(user, self._items())
 
     def _cold_start_weight(self, user: UserState, items: ServedItems) -> float:
-        known = sum(item_id in items.known for item_id in frozenset(user.history))
+        # What was done with an item still tells something after it was removed.
+        ever_known = items.ever_known
+        known = sum(item_id in ever_known for item_id in frozenset(user.history))
         return self._settings.hand_over.weight(known)
 
     async def recommend(

@@ -86,9 +86,9 @@ class ServedItems:
         return self.state.revision
 
     @property
-    def ever_known(self) -> EverKnownItems:
+    def ever_known(self) -> Container[str]:
         """The known items and those that were removed since."""
-        return EverKnownItems(self.known, self.state)
+        return EverKnownItems(self.known, self.state) if self.state.removed else self.known
 
     def as_of(self, state: ItemState) -> Self:
         """Return the catalogue of `from_item_table` with what the log says; costs what the log's items do."""

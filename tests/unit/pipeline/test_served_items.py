@@ -66,6 +66,19 @@ def test_only_a_stage_that_is_ahead_may_know_what_the_gateway_does_not(imported)
     assert stranger.candidates.item_ids == ("item-00", "never heard of")  # for the check to refuse
 
 
+def test_what_was_done_with_a_removed_item_still_counts(stages, imported):
+    user = UserState("u", history=("item-01", "item-02", "never heard of"))
+
+    def weight(items):
+        calls = GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget())
+        return RecommendationPipeline(stages.as_stages(), lambda: items, calls).cold_start_weight(user)
+
+    removed = imported.as_of(state("item-01"))
+    assert "item-01" in removed.ever_known
+    assert "item-01" not in removed.known
+    assert weight(removed) == weight(imported)
+
+
 def test_a_request_keeps_to_one_catalogue_and_says_which(stages, imported):
     versions = iter([imported.as_of(state("item-05")), imported])
     pipeline = RecommendationPipeline(
