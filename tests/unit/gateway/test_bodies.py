@@ -57,7 +57,33 @@ def test_bodies_under_way_hold_no_place_in_the_service(service):
     assert [response.status_code for response in (*others, *slow)] == [200] * 7
 
 
-def called(limits, messages):
+def repeated(limits, messages, times):
+    """The same request through one middleware, several times: the statuses."""
+    statuses = []
+
+    async def application(_scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message):
+        if "status" in message:
+            statuses.append(message["status"])
+
+    async def run():
+        middleware = BodyMiddleware(application, limits, lambda _kind: None)
+        for _ in range(times):
+            pending = iter(messages)
+
+            async def receive(pending=pending):
+                return next(pending)
+
+            await middleware({"type": "http", "path": "/", "headers": [], "method": "POST"}, receive, send)
+
+    asyncio.run(run())
+    return statuses
+
+
+def called(limits, messages, headers=()):
     """Call the middleware alone: what reached the application, and what was answered."""
     reached, answered, refused = [], [], []
     pending = iter(messages)
@@ -76,7 +102,7 @@ def called(limits, messages):
         answered.append(message)
 
     middleware = BodyMiddleware(application, limits, refused.append)
-    scope = {"type": "http", "path": "/", "headers": [], "method": "POST"}
+    scope = {"type": "http", "path": "/", "headers": list(headers), "method": "POST"}
     asyncio.run(middleware(scope, receive, send))
     return reached, answered[0]["status"], refused
 
@@ -100,6 +126,19 @@ def test_all_bodies_together_are_bounded():
     fits = [piece(b"x" * 160_000), piece(b"x", more=False)]
     assert called(limits, fits)[1] == 200
     assert called(limits, [piece(b"x" * 160_000), piece(b"x" * 10_000, more=False)])[1] == 503
+
+
+def test_what_is_decoded_counts_for_the_bound():
+    limits = BodyLimits(lambda _path: 1_000_000, shared_bytes=100_000)
+    packed = [piece(gzip.compress(bytes(500_000)), more=False)]
+    assert called(limits, packed, [(b"content-encoding", b"gzip")])[1] == 503
+
+
+def test_what_a_body_held_is_free_again_when_it_is_answered():
+    limits = BodyLimits(lambda _path: 1_000_000, shared_bytes=100_000)
+    for bodies in ([piece(b"x" * 160_000, more=False)], [piece(b"x" * 170_000)]):
+        statuses = repeated(limits, bodies, 3)
+        assert len(set(statuses)) == 1
 
 
 def test_a_connection_that_is_closed_early_reaches_nobody():

@@ -33,6 +33,22 @@ class _RefusedError(Exception):
         self.problem = problem
 
 
+class _Memory:
+    """What all bodies hold at once, beyond the first bytes of each."""
+
+    def __init__(self, maximum_bytes: int) -> None:
+        self._maximum_bytes = maximum_bytes
+        self._used_bytes = 0
+
+    def exchange(self, before: int, after: int) -> int:
+        """Let a body of ``before`` bytes be one of ``after``, and return that; refuse it if it does not fit."""
+        more = max(0, after - _FREE_BYTES) - max(0, before - _FREE_BYTES)
+        if more > 0 and self._used_bytes + more > self._maximum_bytes:
+            raise _RefusedError(problems.OVERLOADED, "does not fit in beside the bodies that are being read")
+        self._used_bytes += more
+        return after
+
+
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
     """What a body may take.
@@ -67,7 +83,7 @@ class BodyMiddleware:
         self._app = app
         self._limits = limits
         self._on_refused = on_refused
-        self._shared_bytes_used = 0
+        self._memory = _Memory(limits.shared_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, then pass the request on."""
@@ -76,22 +92,33 @@ class BodyMiddleware:
             return
         maximum = self._limits.maximum_bytes(scope["path"])
         chunks: list[bytes] = []
+        held = 0
+
+        def keep(chunk: bytes) -> None:
+            nonlocal held
+            if held + len(chunk) > maximum:
+                raise _too_large(maximum)
+            held = self._memory.exchange(held, held + len(chunk))
+            chunks.append(chunk)
+
         try:
             try:
                 gzipped = _check_headers(Headers(scope=scope), maximum)
-                body = await self._read(receive, maximum, chunks)
+                await self._read(receive, keep)
+                body = b"".join(chunks)
+                chunks.clear()
                 if gzipped:
                     body = _decoded(body, maximum)
+                    held = self._memory.exchange(held, len(body))
             except _RefusedError as error:
                 self._on_refused(error.kind.slug)
                 await _refusal(error)(scope, receive, send)
                 return
             await self._app(scope, _replay(body, receive), send)
         finally:
-            self._shared_bytes_used -= _shared(sum(map(len, chunks)))
+            self._memory.exchange(held, 0)
 
-    async def _read(self, receive: Receive, maximum: int, chunks: list[bytes]) -> bytes:
-        received = 0
+    async def _read(self, receive: Receive, keep: Callable[[bytes], None]) -> None:
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 more = True
@@ -101,28 +128,12 @@ class BodyMiddleware:
                         raise _RefusedError(
                             problems.INVALID_INPUT, "the connection was closed before its end"
                         )
-                    chunk = message.get("body", b"")
+                    keep(message.get("body", b""))
                     more = message.get("more_body", False)
-                    if received + len(chunk) > maximum:
-                        raise _too_large(maximum)
-                    if chunk:
-                        self._take(_shared(received + len(chunk)) - _shared(received))
-                        chunks.append(chunk)
-                        received += len(chunk)
         except TimeoutError as error:
             raise _RefusedError(
                 problems.TOO_SLOW, f"did not arrive within {self._limits.timeout_s:g} s"
             ) from error
-        return b"".join(chunks)
-
-    def _take(self, count: int) -> None:
-        if count and self._shared_bytes_used + count > self._limits.shared_bytes:
-            raise _RefusedError(problems.OVERLOADED, "does not fit in beside the bodies that are being read")
-        self._shared_bytes_used += count
-
-
-def _shared(length: int) -> int:
-    return max(0, length - _FREE_BYTES)
 
 
 def _too_large(maximum: int) -> _RefusedError:
