@@ -41,7 +41,7 @@ class _Memory:
         self._used_bytes = 0
 
     def exchange(self, before: int, after: int) -> int:
-        """Let a body of ``before`` bytes be one of ``after``, and return that; refuse it if it does not fit."""
+        """Let a body of ``before`` bytes be one of ``after``, and return that; refuse what does not fit."""
         more = max(0, after - _FREE_BYTES) - max(0, before - _FREE_BYTES)
         if more > 0 and self._used_bytes + more > self._maximum_bytes:
             raise _RefusedError(problems.OVERLOADED, "does not fit in beside the bodies that are being read")
