@@ -319,6 +319,7 @@ def test_openapi_document_is_whole(service):
         assert reference.removeprefix("#/components/schemas/") in schemas
     assert schemas["RecommendationRequest"]["properties"]["k"]["maximum"] == 500
     post = document["paths"]["/v1/recommendations"]["post"]
+    assert {"408", "413", "415", "422", "503"} <= set(post["responses"])
     assert "application/problem+json" in post["responses"]["422"]["content"]
     assert "application/problem+json" in post["responses"]["503"]["content"]
 
