@@ -55,7 +55,7 @@ def compact(
                 ("unreadable lines, kept as quarantined", f"{report.corrupt_lines:,}"),
                 ("Parquet files merged into larger ones", f"{report.merged_parts:,}"),
                 ("records of erased persons, removed", f"{report.erased_records:,}"),
-                (f"records older than {retention_days} days, removed", f"{report.expired_records:,}"),
+                ("expired records, removed", f"{report.expired_records:,}"),
             ),
         )
     )

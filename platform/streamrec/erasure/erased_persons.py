@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,10 @@ from streamrec.documents.publisher import DocumentPublisher
 from streamrec.erasure.erasure_list import ERASURES, ErasureList, Secret
 
 _LOG = logging.getLogger(__name__)
+
+FOLLOWED_WITHIN_S: Final = 2.0
+"""How long a running service may take to hear of an erasure: what it keeps of the person until then is
+removed with the rest, what it would keep later is not."""
 
 _ATTEMPTS: Final = 10
 
@@ -72,9 +77,13 @@ class ErasedPersons:
 
 
 def record_erasure(
-    files: ErasureFiles, person: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    files: ErasureFiles,
+    person: str,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Put a person on the list, unless it holds the person; return the digest.
+    """Put a person on the list, unless it holds the person; return the digest once services follow it.
 
     Raises:
         DocumentRefusedError: What lies there is damaged: a list that cannot be read must not be replaced by a
@@ -98,6 +107,7 @@ def record_erasure(
             publisher.publish(body, expected_revision=0 if published is None else published.revision)
         except ConflictError:
             continue
+        sleep(FOLLOWED_WITHIN_S)
         return digest
     raise ConflictError(f"{files.document}: others publish without pause; try again")
 

@@ -11,9 +11,15 @@ from services.cli.main import app
 from streamrec.command_line.composition import erasure_files, materialize_features, open_feature_store
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.progress import SilentProgress
+from streamrec.erasure import erased_persons
 from streamrec.events.file_event_log import FileEventLog
 from tests.contract.test_feature_store import small_dataset
 from tests.made_events import an_impression, an_outcome
+
+
+@pytest.fixture(autouse=True)
+def nobody_follows(monkeypatch):
+    monkeypatch.setattr(erased_persons, "FOLLOWED_WITHIN_S", 0.0)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.recommendations.gateway import event_housekeeping
 from streamrec.contracts.errors import ArtifactError, DocumentRefusedError
 from streamrec.erasure.erased_persons import (
     ErasedPersons,
@@ -22,6 +23,14 @@ def files(tmp_path):
     return ErasureFiles(
         tmp_path / "erasures" / "erasures.json", tmp_path / "erasures" / "secret", tmp_path / "keys"
     )
+
+
+def test_the_command_waits_until_services_have_heard_and_only_when_there_is_something_new(files):
+    waited = []
+    for _ in range(2):
+        record_erasure(files, "anna", sleep=waited.append)
+    assert waited == [2.0]
+    assert waited[0] > event_housekeeping.INTERVAL_S
 
 
 def test_nobody_is_erased_where_there_is_no_list(files):
