@@ -52,6 +52,7 @@ def asked(monkeypatch, tmp_path):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(composition, "load_data_folder", lambda _folder: None)
+    monkeypatch.setattr(composition, "with_items_of_log", lambda _workspace, dataset: dataset)
     monkeypatch.setattr(composition, "open_registry", lambda _workspace: None)
     monkeypatch.setattr(evaluation_job, "evaluate_models", evaluate_models)
     return SimpleNamespace(calls=calls, bars=bars)
