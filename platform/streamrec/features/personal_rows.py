@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Final
 
-from streamrec.contracts.errors import NotReadyError
 from streamrec.features.feast_import import EntityKey, FeatureStore, Value, serialize_entity_key
 from streamrec.features.feast_repository import answering, online_connection, open_feast
-from streamrec.features.generation import read_generation
+from streamrec.features.generation import GENERATION_FILE, read_generation
 from streamrec.features.settings import FeatureSettings
 
 _GLOB: Final = re.compile(rb"[\\*?\[\]^]")
@@ -28,6 +27,7 @@ class OnlineRows:
 
         Raises:
             DependencyError: The online store did not answer.
+            NotReadyError: Which rows were published cannot be told, or they are in another online store.
         """
         with self._opened() as store:
             if store is None:
@@ -55,6 +55,7 @@ class OnlineRows:
 
         Raises:
             DependencyError: The online store did not answer.
+            NotReadyError: Which rows were published cannot be told, or they are in another online store.
         """
         with self._opened() as store:
             if store is None:
@@ -74,11 +75,10 @@ class OnlineRows:
     @contextmanager
     def _opened(self) -> Iterator[FeatureStore | None]:
         settings = self._settings
-        try:
-            generation = read_generation(settings.folder, settings)
-        except NotReadyError:
+        if not (settings.folder / GENERATION_FILE).exists():
             yield None
             return
+        generation = read_generation(settings.folder, settings)
         with answering():
             yield open_feast(
                 settings, settings.folder, generation.project, timeout_ms=settings.redis_write_timeout_ms

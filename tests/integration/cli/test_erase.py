@@ -89,6 +89,13 @@ def test_a_materialisation_of_a_table_from_elsewhere_does_not_bring_the_person_b
     assert run(place, "--user", "ann", "--check")[0] == 0
 
 
+def test_features_that_cannot_be_looked_through_are_no_proof(place):
+    (place.features / "generation.json").write_text("{")
+    status, result = run(place, "--user", "ann")
+    assert (status != 0, result["verdict"]) == (True, "error")
+    assert {reason["path"] for reason in result["reasons"]} == {"online features"}
+
+
 @pytest.mark.parametrize("arguments", [["--user", ""], ["--user", "ann", "--workspace", "/nowhere/at/all"]])
 def test_wrong_input_is_refused(place, arguments):
     result = CliRunner().invoke(app, ["data", "erase", "--workspace", str(place.root), *arguments])
