@@ -196,7 +196,9 @@ def _result(entries: Sequence[ItemChange], refused: Sequence[RefusedRow]) -> Res
         for row in refused[: MAXIMUM_REASONS - 1]
     ]
     if refused:
-        reasons.insert(0, Reason("nothing_put", "", f"{len(refused):,} rows are no items; nothing was put"))
+        reasons.insert(
+            0, Reason("nothing_put", "", f"nothing was put; rows that are no items: {len(refused):,}")
+        )
     elif not entries:
         reasons.append(Reason("no_items", "", "the file holds no item; nothing was put"))
     return Result(

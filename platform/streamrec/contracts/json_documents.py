@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     PlainSerializer,
     PlainValidator,
@@ -95,6 +96,18 @@ def _problem(error: Any) -> str:
     return message[0].lower() + message[1:]
 
 
+def _time(value: object) -> datetime:
+    # Read here: pydantic takes a number, in quotes too, for seconds since 1970.
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a time as text, for example 2026-01-31T12:00:00Z")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError("must be an ISO 8601 time, for example 2026-01-31T12:00:00Z") from error
+
+
 def _in_utc(time: datetime) -> datetime:
     if time.utcoffset() is None:
         raise ValueError("must have a time zone, for example 2026-01-31T12:00:00Z")
@@ -110,6 +123,7 @@ def _time_text(time: datetime) -> str:
 
 UtcTime = Annotated[
     datetime,
+    BeforeValidator(_time),
     AfterValidator(_in_utc),
     PlainSerializer(_time_text, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),

@@ -38,6 +38,15 @@ def test_csv_and_json_lines_say_the_same(tmp_path, name, content, mark):
     assert read.refused == ()
 
 
+@pytest.mark.parametrize(
+    "moment", ['"2026"', '"1700000000"', "1700000000", '"2026-01-31"', '"today"', "true"]
+)
+def test_a_time_is_iso_8601_with_an_offset_and_never_a_number(tmp_path, moment):
+    path = tmp_path / "items.jsonl"
+    path.write_text(f'{{"item_id":"a","published_at":{moment}}}')
+    assert [row.field for row in read_items(path).refused] == ["published_at"]
+
+
 def test_rows_that_are_no_items_are_named_by_line_and_field(tmp_path):
     path = tmp_path / "items.jsonl"
     path.write_text('{"item_id":"a"}\n{"title":"x"}\n[1]\n{"item_id":"b","colour":"red"}\n{"item_id":3}\n')
