@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from streamrec.contracts.errors import InvalidInputError, OverloadedError, StreamRecError
+from streamrec.contracts.errors import DependencyError, InvalidInputError, OverloadedError, StreamRecError
 from streamrec.events.event_log import EventWriter
 from streamrec.events.records import Record
 
@@ -81,11 +81,18 @@ class AsyncEventLog:
         self._submit(_Pending(tuple(records), durable=False, written=None))
 
     async def close(self) -> None:
-        """Refuse new records, write those that are queued, and let the thread go. The log stays open."""
+        """Refuse new records, write those that are queued, and let the thread go. The log stays open.
+
+        A close that is cancelled stops waiting, not writing: what is queued is written all the same, for as
+        long as the event loop runs.
+        """
         self._closed = True
-        if self._drainer is not None:
-            await self._drainer
-        self._executor.shutdown(wait=True)
+        drainer = self._drainer
+        if drainer is None or drainer.done():
+            self._executor.shutdown(wait=True)
+            return
+        drainer.add_done_callback(lambda _: self._executor.shutdown(wait=False))
+        await asyncio.wait([drainer])
 
     def _submit(self, pending: _Pending) -> None:
         if self._closed:
@@ -98,6 +105,18 @@ class AsyncEventLog:
             self._drainer = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
+        try:
+            await self._drain_all()
+        except asyncio.CancelledError:
+            # The event loop is being torn down. Whoever waits must hear of it, and losses are counted.
+            error = DependencyError("the event log was stopped before the record was written")
+            while self._pending:
+                pending = self._pending.popleft()
+                self._queued_records -= len(pending.records)
+                self._settle(pending, error)
+            raise
+
+    async def _drain_all(self) -> None:
         while self._pending:
             batch = [self._pending.popleft()]
             size = len(batch[0].records)
@@ -117,6 +136,11 @@ class AsyncEventLog:
             await asyncio.get_running_loop().run_in_executor(
                 self._executor, lambda: self._log.append(records, durable=durable)
             )
+        except asyncio.CancelledError:
+            error = DependencyError("the event log was stopped; whether the record was written is not known")
+            for pending in batch:
+                self._settle(pending, error)
+            raise
         except InvalidInputError as invalid:
             if len(batch) > 1:
                 # One caller's bad record must not cost the others theirs.

@@ -167,3 +167,41 @@ def test_closing_writes_what_is_queued_and_refuses_the_rest():
             await asynchronous.append([outcome(2)])
 
     run(scenario)
+
+
+def test_a_close_that_is_cancelled_leaves_nobody_waiting_and_loses_nothing():
+    async def main():
+        log = GatedLog()
+        asynchronous = AsyncEventLog(log)
+        waiting = [asyncio.create_task(asynchronous.append([outcome(n)])) for n in range(3)]
+        await asyncio.sleep(0)
+        asynchronous.enqueue([outcome(3)])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asynchronous.close(), 0.01)
+        log.gate.set()
+        await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        await asynchronous.close()
+        assert len(log.snapshot().outcomes) == 4
+        assert (asynchronous.lost_records, asynchronous.queued_records) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_an_event_loop_that_is_torn_down_tells_who_waits_and_counts_what_is_lost():
+    async def main():
+        log = GatedLog()
+        asynchronous = AsyncEventLog(log)
+        under_way = asyncio.create_task(asynchronous.append([outcome(1)]))
+        await asyncio.sleep(0.01)
+        queued = asyncio.create_task(asynchronous.append([outcome(2)]))
+        asynchronous.enqueue([outcome(3), outcome(4)])
+        await asyncio.sleep(0)
+        (drainer,) = asyncio.all_tasks() - {asyncio.current_task(), under_way, queued}
+        drainer.cancel()
+        log.gate.set()
+        answers = await asyncio.wait_for(asyncio.gather(under_way, queued, return_exceptions=True), 5)
+        assert [type(answer) for answer in answers] == [DependencyError, DependencyError]
+        assert (asynchronous.lost_records, asynchronous.queued_records) == (2, 0)
+        await asynchronous.close()
+
+    asyncio.run(main())
