@@ -12,9 +12,22 @@ from datetime import timedelta
 from entities import creator, item, user
 from feast import FeatureView, Field
 from feast.types import Array, Int64, String, UnixTimestamp
-from sources import creators, item_popularity_weekly, items, user_activity_sessions, users
+from sources import (
+    creators,
+    item_popularity_weekly,
+    items,
+    user_activity_sessions,
+    user_rejections_sessions,
+    users,
+)
 
-from streamrec.features.names import ACTIVITY_VIEW, ITEM_CONTENT_VIEW, ITEM_POPULARITY_VIEW, PROFILE_VIEW
+from streamrec.features.names import (
+    ACTIVITY_VIEW,
+    ITEM_CONTENT_VIEW,
+    ITEM_POPULARITY_VIEW,
+    PROFILE_VIEW,
+    REJECTIONS_VIEW,
+)
 
 _FOREVER = timedelta(0)
 _HISTORY_TTL = timedelta(days=float(os.environ.get("STREAMREC_HISTORY_TTL_DAYS", "0")))
@@ -44,10 +57,26 @@ user_activity = FeatureView(
         Field(name="event_count", dtype=Int64, description="Positive events so far."),
         Field(name="last_event_at", dtype=UnixTimestamp, description="Time of the newest event."),
         Field(name="history", dtype=Array(String), description="Newest items, oldest of them first."),
+        Field(name="history_times", dtype=Array(Int64), description="Their times, microseconds, UTC."),
     ],
     source=user_activity_sessions,
     online=True,
     description="What a user did: after each session offline, after each event online.",
+)
+
+user_rejections = FeatureView(
+    name=REJECTIONS_VIEW,
+    entities=[user],
+    ttl=_FOREVER,
+    schema=[
+        Field(name="disliked", dtype=Array(String), description="Never to be shown again, oldest first."),
+        Field(name="disliked_times", dtype=Array(Int64), description="Their times, microseconds, UTC."),
+        Field(name="skipped", dtype=Array(String), description="To be shown lower, oldest first."),
+        Field(name="skipped_times", dtype=Array(Int64), description="Their times, microseconds, UTC."),
+    ],
+    source=user_rejections_sessions,
+    online=True,
+    description="What a user did not want: after each session offline, after each event online.",
 )
 
 item_content = FeatureView(

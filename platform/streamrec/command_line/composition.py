@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from streamrec.features.materialization import MaterializationReport
     from streamrec.features.settings import FeatureSettings
     from streamrec.features.store import FeatureStore
+    from streamrec.features.user_actions import UserAction
     from streamrec.items.follower import ItemFollower
     from streamrec.registry.mlflow_registry import RegistrySettings
     from streamrec.registry.model_registry import ModelRegistry
@@ -136,13 +138,24 @@ def materialize_features(
     from streamrec.events.reader import FileEventReader
     from streamrec.events.records import RecordKind
     from streamrec.features.materialization import materialize
+    from streamrec.features.new_actions import NewActions
 
+    since = datetime.now(UTC)  # before the log is read: what comes later is added to the rows
     dataset = without_erased(dataset, erasure_files(workspace).follow().is_erased)
     if history is None:
         dataset = with_items_of_log(workspace, dataset)
         events = FileEventReader(workspace.events).snapshot(kinds=(RecordKind.OUTCOME,))
         dataset = with_outcomes(dataset, events.outcomes)
-    return materialize(feature_settings(workspace), dataset, history, progress)
+    new_actions = NewActions(since, partial(acknowledged_since, workspace))
+    return materialize(feature_settings(workspace), dataset, history, progress, new_actions)
+
+
+def acknowledged_since(workspace: Workspace, since: datetime | None) -> Mapping[str, Sequence[UserAction]]:
+    """What users did that the event log received since a time. Importable by the gateway's process."""
+    from streamrec.events.reader import FileEventReader
+    from streamrec.features.new_actions import read_actions
+
+    return read_actions(FileEventReader(workspace.events), since)
 
 
 def with_items_of_log(workspace: Workspace, dataset: Dataset, until: datetime | None = None) -> Dataset:

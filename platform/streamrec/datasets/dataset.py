@@ -76,6 +76,14 @@ class Dataset:
         return self.interactions[~negative].reset_index(drop=True)
 
     @cached_property
+    def negative_interactions(self) -> pd.DataFrame:
+        """The dislikes and skips, sorted by time; the column event says which. Empty without that column."""
+        if "event" not in self.interactions:
+            return self.interactions.head(0).assign(event=pd.Series(dtype=object))
+        negative = self.interactions["event"].isin(_NEGATIVE_EVENTS)
+        return self.interactions[negative].reset_index(drop=True)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the folder's files and additions, hexadecimal: same bytes, same fingerprint."""
         digest = hashlib.sha256(self.additions.encode())

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
@@ -19,15 +19,18 @@ from redis.exceptions import RedisError
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.contracts.progress import Progress
 from streamrec.features.feast_import import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
+from streamrec.features.feast_rows import add_actions
 from streamrec.features.names import (
     ACTIVITY_VIEW,
     FOLDER_VARIABLE,
     PROFILE_VIEW,
     PROJECT_VARIABLE,
     REDIS_VARIABLE,
+    REJECTIONS_VIEW,
 )
 from streamrec.features.settings import SQLITE, FeatureSettings, redis_connection
 from streamrec.features.tables import FeatureTables, newest_rows
+from streamrec.features.user_actions import UserAction
 
 REGISTRY_FILE: Final = "registry.db"
 ONLINE_FILE: Final = "online.db"
@@ -35,8 +38,8 @@ ONLINE_FILE: Final = "online.db"
 WRITE_ROWS: Final = 500
 """Rows written online at a time: bounds memory, and one round trip to Redis."""
 
-SQLITE_BUSY_TIMEOUT_MS: Final = 1_000
-"""How long a write waits for another process's write; a read never waits for one (WAL mode)."""
+SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
+"""How long a write waits for other processes' writes; a read never waits for one (WAL mode)."""
 
 _import_lock = threading.Lock()
 
@@ -103,10 +106,12 @@ def load_online(
     store = _open_for_writing(settings, folder, project)
     users = newest_rows(tables.users, "user_id")
     activity = newest_rows(tables.user_activity, "user_id")
-    progress.start("write user features online", users.num_rows + activity.num_rows)
+    rejections = newest_rows(tables.user_rejections, "user_id")
+    views = {PROFILE_VIEW: users, ACTIVITY_VIEW: activity, REJECTIONS_VIEW: rejections}
+    progress.start("write user features online", sum(rows.num_rows for rows in views.values()))
     with answering():
         online_connection(store)
-        for view, rows in ((PROFILE_VIEW, users), (ACTIVITY_VIEW, activity)):
+        for view, rows in views.items():
             for start in range(0, rows.num_rows, WRITE_ROWS):
                 batch = rows.slice(start, WRITE_ROWS)
                 store.write_to_online_store(view, batch.to_pandas())
@@ -116,8 +121,31 @@ def load_online(
     return int(users.num_rows)
 
 
-def delete_online_rows(settings: FeatureSettings, project: str) -> None:
+def add_online_actions(
+    settings: FeatureSettings, folder: Path, project: str, actions: Mapping[str, Sequence[UserAction]]
+) -> None:
+    """Add what users did to the online rows of a folder that is not published yet.
+
+    Raises:
+        DependencyError: The online store did not answer.
+    """
+    store = _open_for_writing(settings, folder, project)
+    users = sorted(actions)
+    with answering():
+        connection = online_connection(store)
+        for start in range(0, len(users), WRITE_ROWS):
+            batch = users[start : start + WRITE_ROWS]
+            add_actions(store, connection, {user_id: actions[user_id] for user_id in batch})
+        _close(store)
+
+
+def delete_online_rows(settings: FeatureSettings, project: str, *, after_s: int = 0) -> None:
     """Delete every user's row of a project from Redis. SQLite's rows go with their folder.
+
+    Args:
+        settings: Where the rows are.
+        project: Whose.
+        after_s: Leave it to Redis to delete them after that time, for those who still read them.
 
     Raises:
         DependencyError: The online store did not answer.
@@ -126,7 +154,16 @@ def delete_online_rows(settings: FeatureSettings, project: str) -> None:
         return
     store = _open_for_writing(settings, settings.folder, project)
     with answering():
-        store.provider.online_store.delete_entity_values(store.config, ["user_id"])
+        if not after_s:
+            store.provider.online_store.delete_entity_values(store.config, ["user_id"])
+            return
+        client = store.provider.online_store._get_client(store.config.online_store)
+        with client.pipeline(transaction=False) as pipeline:
+            for key in client.scan_iter(b"*" + project.encode(), count=WRITE_ROWS):
+                pipeline.expire(key, after_s)
+                if len(pipeline) >= WRITE_ROWS:
+                    pipeline.execute()
+            pipeline.execute()
 
 
 def online_connection(store: FeatureStore) -> sqlite3.Connection | None:

@@ -3,8 +3,10 @@
 Feast 0.67 as found, and what is done about it here:
 
 - Online reads ignore a view's ttl and return an unknown entity as a row of None: both are checked here.
-- Redis drops a write that is not newer than the stored row; SQLite takes every write. Here the last write
-  wins on both: on Redis its time is moved past the stored row's.
+- Redis drops a write that is not newer than the stored row; SQLite takes every write. Here every write
+  counts on both (`feast_rows`).
+- A registry whose file changes is read again in the middle of a call, which then finds other definitions or
+  none, and fails with a `KeyError` among others: such a call is made again on what is published now.
 - A training frame loses every row whose entity has no feature yet, and all but one of several rows with the
   same keys and time. Here every row of the entity frame comes back, in order.
 """
@@ -13,12 +15,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import dask
 import pandas as pd
@@ -26,38 +28,54 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from streamrec.contracts.errors import InvalidInputError, NotFoundError, NotReadyError
-from streamrec.features.feast_import import EntityKey, FeastObjectNotFoundException, Value
+from streamrec.contracts.errors import (
+    DependencyError,
+    InvalidInputError,
+    NotFoundError,
+    NotReadyError,
+    StreamRecError,
+)
 from streamrec.features.feast_import import FeatureStore as Feast
 from streamrec.features.feast_repository import answering, online_connection, open_feast
+from streamrec.features.feast_rows import add_actions, features_of
 from streamrec.features.generation import GENERATION_FILE, read_generation
 from streamrec.features.item_tables import item_table_of
 from streamrec.features.names import ACTIVITY_VIEW, ITEM_CONTENT_VIEW, ITEM_POPULARITY_VIEW, ONLINE_SERVICE
-from streamrec.features.rules import check_user_id, checked_history, is_expired, unknown_user, utc_now
+from streamrec.features.publication import writing_rows
+from streamrec.features.rules import as_served, check_actions, check_user_id, utc_now
 from streamrec.features.settings import SQLITE, FeatureSettings
 from streamrec.features.store import ItemTable, UserFeatures
-from streamrec.features.tables import EVENT_TIMESTAMP
+from streamrec.features.user_actions import UserAction
+from streamrec.features.user_tables import EVENT_TIMESTAMP
 
 TRAINING_ROWS: Final = 20_000
 """Rows of an entity frame joined at a time. Feast joins each with every snapshot of its entity at once."""
 
 
+_ATTEMPTS: Final = 5
+"""Of a call whose generation is replaced on the way; each publication takes seconds."""
+
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class _Opened:
-    """One published generation of the folder, opened."""
+    """One published generation of the folder, opened twice: who reads never waits for who writes."""
 
     identity: tuple[int, int]
-    feast: Feast
+    reading: Feast
+    writing: Feast
     service: Any
     history_ttl: timedelta
-    connection: sqlite3.Connection | None
+    connections: tuple[sqlite3.Connection | None, sqlite3.Connection | None]
 
 
 class FeastFeatureStore:
     """Online features, the item table and training frames from a published folder of features.
 
     Safe to use from several threads and processes. A folder that is materialised anew is picked up by the
-    next call; every call sees one generation, whole.
+    next call; every call sees one generation, whole. Whatever Feast or its store raises leaves as an error of
+    `streamrec.contracts.errors`.
     """
 
     def __init__(self, settings: FeatureSettings, clock: Callable[[], datetime] = utc_now) -> None:
@@ -65,9 +83,8 @@ class FeastFeatureStore:
         self._clock = clock
         self._opening = threading.Lock()
         # Feast shares one SQLite connection among all threads; two transactions on it would be one.
-        self._one_at_a_time: AbstractContextManager[Any] = (
-            threading.Lock() if settings.online == SQLITE else nullcontext()
-        )
+        self._one_reader: AbstractContextManager[Any] = _lock_if_needed(settings)
+        self._one_writer: AbstractContextManager[Any] = _lock_if_needed(settings)
         self._current: _Opened | None = None
 
     def user_features(self, user_id: str) -> UserFeatures | None:
@@ -81,53 +98,50 @@ class FeastFeatureStore:
             NotReadyError: Nothing has been materialised yet.
         """
         check_user_id(user_id)
-        opened = self._open()
-        try:
-            row = self._online_row(opened, user_id)
-        except FeastObjectNotFoundException:
-            # A publication takes the definitions of generations before it away, also from a reader that was
-            # held up between opening one and reading from it.
-            replaced, opened = opened, self._open()
-            if opened is replaced:
-                raise
-            row = self._online_row(opened, user_id)
-        if row["country"] is None and row["last_event_at"] is None:
-            return None
-        known = unknown_user(user_id)
-        for name in ("country", "language", "age_band", "signup_channel"):
-            known = replace(known, **{name: row[name]}) if row[name] is not None else known
-        updated_at = row["last_event_at"]
-        if updated_at is None or is_expired(updated_at, opened.history_ttl, self._clock()):
-            return known
-        return replace(known, history=tuple(row["history"] or ()), updated_at=updated_at.astimezone(UTC))
 
-    def write_history(self, user_id: str, history: tuple[str, ...], updated_at: datetime) -> None:
-        """Replace the user's history; the next read, in any process, returns it.
+        def read(opened: _Opened) -> UserFeatures | None:
+            with answering(), self._one_reader:
+                response = opened.reading.get_online_features(
+                    features=opened.service, entity_rows=[{"user_id": user_id}]
+                )
+            features = features_of(user_id, {name: values[0] for name, values in response.to_dict().items()})
+            return None if features is None else as_served(features, opened.history_ttl, self._clock())
 
-        Args:
-            user_id: Whose.
-            history: Oldest first; the newest `HISTORY_LIMIT` items are kept.
-            updated_at: Time of the newest event, kept to the second.
+        return self._on_current(read)
+
+    def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
+        """Add what users did to their rows; see `FeatureStore.add_actions`.
 
         Raises:
             DependencyError: The online store did not answer.
-            InvalidInputError: ``user_id`` cannot be a key, ``updated_at`` has no zone or lies in the future.
+            InvalidInputError: A user id cannot be a key, or a time has no zone or lies in the future.
             NotReadyError: Nothing has been materialised yet.
         """
-        kept, second = checked_history(user_id, history, updated_at, self._clock())
-        opened = self._open()
-        with self._answering():
-            stamp = updated_at.astimezone(UTC)
-            if opened.connection is None:
-                stamp = max(stamp, self._next_stamp(opened, user_id))
-            row = {
-                "user_id": [user_id],
-                "event_count": [len(kept)],
-                "last_event_at": [second],
-                "history": [list(kept)],
-                EVENT_TIMESTAMP: [stamp],
-            }
-            opened.feast.write_to_online_store(ACTIVITY_VIEW, pd.DataFrame(row))
+        check_actions(actions, self._clock())
+
+        def write(opened: _Opened) -> None:
+            with answering(), self._one_writer:
+                add_actions(opened.writing, opened.connections[1], actions)
+
+        self._identity()  # says that nothing is published before it waits for a lock
+        with writing_rows(self._settings.folder):
+            self._on_current(write)
+
+    def generation(self) -> str:
+        """Name what is published: the identity of the file that publishes it."""
+        try:
+            return "{}-{}".format(*self._identity())
+        except NotReadyError:
+            return ""
+
+    def events_until(self) -> datetime | None:
+        """Return when the data was read that the published rows were computed from.
+
+        Raises:
+            NotReadyError: Nothing has been materialised yet.
+        """
+        until = read_generation(self._settings.folder, self._settings).events_until
+        return None if until is None else datetime.fromisoformat(until)
 
     def item_table(self) -> ItemTable:
         """Return all items with their features, from the offline tables.
@@ -135,9 +149,10 @@ class FeastFeatureStore:
         Raises:
             NotReadyError: Nothing has been materialised yet.
         """
-        opened = self._open()
-        return item_table_of(
-            _offline(opened.feast, ITEM_CONTENT_VIEW), _offline(opened.feast, ITEM_POPULARITY_VIEW)
+        return self._on_current(
+            lambda opened: item_table_of(
+                _offline(opened.reading, ITEM_CONTENT_VIEW), _offline(opened.reading, ITEM_POPULARITY_VIEW)
+            )
         )
 
     def training_frame(self, entity_frame: pd.DataFrame, feature_service: str) -> pd.DataFrame:
@@ -157,7 +172,11 @@ class FeastFeatureStore:
             NotFoundError: There is no such service.
             NotReadyError: Nothing has been materialised yet.
         """
-        feast = self._open().feast
+        return self._on_current(
+            lambda opened: self._joined_frame(opened.reading, entity_frame, feature_service)
+        )
+
+    def _joined_frame(self, feast: Feast, entity_frame: pd.DataFrame, feature_service: str) -> pd.DataFrame:
         services = {service.name: service for service in feast.list_feature_services()}
         if feature_service not in services:
             raise NotFoundError(
@@ -180,24 +199,46 @@ class FeastFeatureStore:
         """Close the online store's connection; the next call opens it again."""
         with self._opening:
             current, self._current = self._current, None
-        if current is not None and current.connection is not None:
-            current.connection.close()
+        for connection in current.connections if current is not None else ():
+            if connection is not None:
+                connection.close()
 
-    def _online_row(self, opened: _Opened, user_id: str) -> dict[str, Any]:
-        with self._answering():
-            response = opened.feast.get_online_features(
-                features=opened.service, entity_rows=[{"user_id": user_id}]
-            )
-        return {name: values[0] for name, values in response.to_dict().items()}
+    def _on_current(self, call: Callable[[_Opened], T]) -> T:
+        """Call with the published generation, and again where it was replaced on the way.
 
-    def _open(self) -> _Opened:
+        A publication takes the definitions and, after a while, the rows of the generation before away, also
+        from a call that was held up between opening one and reading from it.
+        """
+        for _ in range(_ATTEMPTS):
+            used = self._identity()
+            try:
+                opened = self._open(used)
+                used = opened.identity
+                return call(opened)
+            except (InvalidInputError, NotFoundError):
+                raise
+            except Exception as error:
+                if self._identity() != used:
+                    continue
+                if isinstance(error, StreamRecError):
+                    raise
+                raise DependencyError(f"the feature store failed ({error!r})") from error
+        raise DependencyError(f"the features in {self._settings.folder} are replaced again and again")
+
+    def _identity(self) -> tuple[int, int]:
         try:
             status = (self._settings.folder / GENERATION_FILE).stat()
         except OSError as error:
+            current = self._current
+            if current is not None:
+                # Where folders cannot be exchanged in one step, there is none for a moment.
+                return current.identity
             raise NotReadyError(
                 f"{self._settings.folder} has no features; run 'streamrec features materialize'"
             ) from error
-        identity = (status.st_ino, status.st_mtime_ns)
+        return status.st_ino, status.st_mtime_ns
+
+    def _open(self, identity: tuple[int, int]) -> _Opened:
         current = self._current
         if current is not None and current.identity == identity:
             return current
@@ -208,31 +249,25 @@ class FeastFeatureStore:
 
     def _opened(self, identity: tuple[int, int]) -> _Opened:
         settings = self._settings
-        generation = read_generation(settings.folder, settings)
-        feast = open_feast(
-            settings, settings.folder, generation.project, timeout_ms=settings.redis_read_timeout_ms
-        )
-        with self._answering():
-            return _Opened(
+        project = read_generation(settings.folder, settings).project
+        reading = open_feast(settings, settings.folder, project, timeout_ms=settings.redis_read_timeout_ms)
+        writing = open_feast(settings, settings.folder, project, timeout_ms=settings.redis_write_timeout_ms)
+        with answering():
+            opened = _Opened(
                 identity=identity,
-                feast=feast,
-                service=feast.get_feature_service(ONLINE_SERVICE),
-                history_ttl=feast.get_feature_view(ACTIVITY_VIEW).ttl or timedelta(0),
-                connection=online_connection(feast),
+                reading=reading,
+                writing=writing,
+                service=reading.get_feature_service(ONLINE_SERVICE),
+                history_ttl=reading.get_feature_view(ACTIVITY_VIEW).ttl or timedelta(0),
+                connections=(online_connection(reading), online_connection(writing)),
             )
+        if self._identity() != identity:
+            raise DependencyError("the features were replaced while they were being opened")
+        return opened
 
-    def _next_stamp(self, opened: _Opened, user_id: str) -> datetime:
-        """Just after the time of the stored row: Redis drops a write that is not newer."""
-        key = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user_id)])
-        view = opened.feast.get_feature_view(ACTIVITY_VIEW)
-        store = opened.feast.provider.online_store
-        stored: datetime | None = store.online_read(opened.feast.config, view, [key], ["event_count"])[0][0]
-        return stored + timedelta(milliseconds=1) if stored else datetime.fromtimestamp(0, UTC)
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        with answering(), self._one_at_a_time:
-            yield
+def _lock_if_needed(settings: FeatureSettings) -> AbstractContextManager[Any]:
+    return threading.Lock() if settings.online == SQLITE else nullcontext()
 
 
 def _offline(feast: Feast, view_name: str) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -13,6 +14,9 @@ from streamrec.features.settings import SQLITE, FeatureSettings
 
 GENERATION_FILE: Final = "generation.json"
 
+_FORMAT: Final = 2
+"""Of the online rows: 2 since histories have times. Older ones cannot be added to."""
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -21,15 +25,21 @@ class Generation:
     Attributes:
         project: Feast's project. Online keys carry it, so a new generation never meets an old one's rows.
         online: The kind of online store that the rows are in, ``sqlite`` or ``redis``.
+        events_until: Everything that the event log received before is in the rows; ISO 8601, UTC. None where
+            no event log was read.
+        format: Of the online rows.
     """
 
     project: str
     online: str
+    events_until: str | None = None
+    format: int = _FORMAT
 
 
-def new_generation(settings: FeatureSettings) -> Generation:
+def new_generation(settings: FeatureSettings, events_until: datetime | None = None) -> Generation:
     """A generation with a name that no other has."""
-    return Generation(f"streamrec_{uuid4().hex[:12]}", _kind(settings))
+    until = None if events_until is None else events_until.astimezone(UTC).isoformat()
+    return Generation(f"streamrec_{uuid4().hex[:12]}", _kind(settings), until)
 
 
 def write_generation(folder: Path, generation: Generation) -> None:
@@ -47,13 +57,23 @@ def read_generation(folder: Path, settings: FeatureSettings) -> Generation:
     path = folder / GENERATION_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        generation = Generation(str(content["project"]), str(content["online"]))
+        generation = Generation(
+            str(content["project"]),
+            str(content["online"]),
+            content.get("events_until"),
+            int(content.get("format", 1)),
+        )
     except OSError as error:
         raise NotReadyError(
             f"{folder} has no features; run 'streamrec features materialize' ({error})"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise NotReadyError(f"{path} is damaged; run 'streamrec features materialize' ({error})") from error
+    if generation.format != _FORMAT:
+        raise NotReadyError(
+            f"the features in {folder} were materialised by another version of the platform; "
+            "run 'streamrec features materialize' again"
+        )
     if generation.online != _kind(settings):
         raise NotReadyError(
             f"the features in {folder} were materialised to {generation.online}, not to {_kind(settings)}; "

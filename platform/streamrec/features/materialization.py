@@ -3,12 +3,15 @@
 A materialisation builds a whole new folder beside the published one (offline tables, registry, online rows)
 and exchanges the two in one step. Running servers go over to it with their next read; one that is killed on
 the way changes nothing.
+
+Users go on acting meanwhile. What they did since the data was read is added to the new rows: nearly all of it
+before the exchange, the last of it while writers of rows are held off for the moment of the exchange.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +27,7 @@ from streamrec.datasets.folders import replaced_folder
 from streamrec.features.feast_repository import (
     ONLINE_FILE,
     REGISTRY_FILE,
+    add_online_actions,
     delete_online_rows,
     load_online,
     register_definitions,
@@ -37,9 +41,15 @@ from streamrec.features.generation import (
     write_generation,
 )
 from streamrec.features.names import OFFLINE_FOLDER
+from streamrec.features.new_actions import NewActions
+from streamrec.features.publication import publishing
 from streamrec.features.rules import check_not_in_future, utc_now
 from streamrec.features.settings import FeatureSettings
 from streamrec.features.tables import FeatureTables, InteractionHistory, build_feature_tables, empty_tables
+from streamrec.features.user_actions import UserAction
+
+GRACE_S: Final = 60
+"""How long the rows of a replaced generation stay in Redis: longer than any request takes."""
 
 _NEW_REGISTRY_FILE: Final = f"{REGISTRY_FILE}.new"
 
@@ -103,6 +113,7 @@ def materialize(
     dataset: Dataset,
     history: InteractionHistory | None = None,
     progress: Progress | None = None,
+    new_actions: NewActions | None = None,
 ) -> MaterializationReport:
     """Compute all features and publish them offline and online, in place of what was there.
 
@@ -111,31 +122,50 @@ def materialize(
         dataset: Users and catalogue.
         history: The interactions that may be known, for example all but the held-out ones; default: all.
         progress: Shows the users written online.
+        new_actions: What users do meanwhile; None where nobody is served from what is published.
 
     Raises:
         InvalidInputError: The data holds events from the future.
         NotReadyError: The repository declares nothing or cannot be imported.
         DataFolderError: The folder holds foreign files or cannot be written.
         DependencyError: The online store did not answer.
+        OverloadedError: Another materialisation is being published.
     """
     progress = progress or SilentProgress()
     tables = build_feature_tables(dataset, history)
     check_not_in_future(tables.newest, utc_now())
     previous = _published(settings)
-    generation = new_generation(settings)
+    since = None if new_actions is None else new_actions.since
+    generation = new_generation(settings, since)
     try:
-        with replaced_folder(settings.folder, OWNED_NAMES) as folder:
+        with ExitStack() as exchange, replaced_folder(settings.folder, OWNED_NAMES) as folder:
             _write(settings, folder, generation, tables)
             online_users = load_online(settings, folder, generation.project, tables, progress)
+            if new_actions is not None:
+                looked_at = utc_now()
+                _catch_up(settings, folder, generation, new_actions.read(new_actions.since))
+                exchange.enter_context(publishing(settings.folder))
+                _catch_up(settings, folder, generation, new_actions.read(looked_at))
     except BaseException:
         # Nothing points at these rows. If Redis is what failed, they are left to the operator's eviction.
         with suppress(DependencyError):
             delete_online_rows(settings, generation.project)
         raise
     if previous is not None:
-        delete_online_rows(settings, previous.project)
+        # Who opened the generation before still reads from it, for as long as a request takes.
+        delete_online_rows(settings, previous.project, after_s=GRACE_S)
     rows = {name: table.num_rows for name, table in tables.named().items()}
     return MaterializationReport(generation.project, MappingProxyType(rows), online_users, tables.newest)
+
+
+def _catch_up(
+    settings: FeatureSettings,
+    folder: Path,
+    generation: Generation,
+    actions: Mapping[str, Sequence[UserAction]],
+) -> None:
+    if actions:
+        add_online_actions(settings, folder, generation.project, actions)
 
 
 def open_feature_store(settings: FeatureSettings) -> FeastFeatureStore:

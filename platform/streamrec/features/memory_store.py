@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from streamrec.contracts.errors import NotReadyError
 from streamrec.features.item_tables import item_table_of
 from streamrec.features.rules import (
+    as_served,
+    check_actions,
     check_not_in_future,
     check_user_id,
-    checked_history,
-    is_expired,
     unknown_user,
     utc_now,
 )
 from streamrec.features.store import ItemTable, UserFeatures
 from streamrec.features.tables import FeatureTables, newest_rows
+from streamrec.features.user_actions import TimedItems, UserAction
 
 
 class MemoryFeatureStore:
@@ -53,20 +55,33 @@ class MemoryFeatureStore:
         check_user_id(user_id)
         with self._lock:
             row = self._users.get(user_id)
-        if row is not None and is_expired(row.updated_at, self._history_ttl, self._clock()):
-            return replace(row, history=(), updated_at=None)
-        return row
+        return None if row is None else as_served(row, self._history_ttl, self._clock())
 
-    def write_history(self, user_id: str, history: tuple[str, ...], updated_at: datetime) -> None:
-        """Replace the user's history; creates the row if there is none.
+    def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
+        """Add what users did to their rows; creates the row of a user that has none.
 
         Raises:
-            InvalidInputError: ``updated_at`` has no zone or lies in the future.
+            InvalidInputError: A user id cannot be a key, or a time has no zone or lies in the future.
         """
-        kept, second = checked_history(user_id, history, updated_at, self._clock())
+        check_actions(actions, self._clock())
         with self._lock:
-            row = self._users.get(user_id, unknown_user(user_id))
-            self._users[user_id] = replace(row, history=kept, updated_at=second)
+            for user_id, acted in actions.items():
+                row = self._users.get(user_id) or unknown_user(user_id)
+                self._users[user_id] = replace(row, activity=row.activity.with_actions(acted))
+
+    def generation(self) -> str:
+        """The one that the store was made with."""
+        return "" if self._tables is None else "only"
+
+    def events_until(self) -> datetime | None:
+        """None: a store in memory is made without an event log.
+
+        Raises:
+            NotReadyError: The store started without tables.
+        """
+        if self._tables is None:
+            raise NotReadyError("nothing has been materialised to this feature store")
+        return None
 
     def item_table(self) -> ItemTable:
         """Return all items with their features.
@@ -80,9 +95,16 @@ class MemoryFeatureStore:
 
     def _load(self, tables: FeatureTables) -> None:
         for row in tables.users.drop_columns("event_timestamp").to_pylist():
-            self._users[row["user_id"]] = UserFeatures(**row, history=(), updated_at=None)
+            self._users[row["user_id"]] = UserFeatures(**row)
         for row in newest_rows(tables.user_activity, "user_id").to_pylist():
-            known = self._users.get(row["user_id"], unknown_user(row["user_id"]))
-            self._users[row["user_id"]] = replace(
-                known, history=tuple(row["history"]), updated_at=row["last_event_at"]
-            )
+            self._set(row["user_id"], history=_timed(row, "history"))
+        for row in newest_rows(tables.user_rejections, "user_id").to_pylist():
+            self._set(row["user_id"], disliked=_timed(row, "disliked"), skipped=_timed(row, "skipped"))
+
+    def _set(self, user_id: str, **lists: TimedItems) -> None:
+        known = self._users.get(user_id) or unknown_user(user_id)
+        self._users[user_id] = replace(known, activity=replace(known.activity, **lists))
+
+
+def _timed(row: Mapping[str, Any], name: str) -> TimedItems:
+    return TimedItems(tuple(row[name]), tuple(row[f"{name}_times"]))

@@ -14,6 +14,7 @@ OFFLINE_FOLDER: Final = "offline"
 
 PROFILE_VIEW: Final = "user_profile"
 ACTIVITY_VIEW: Final = "user_activity"
+REJECTIONS_VIEW: Final = "user_rejections"
 ITEM_CONTENT_VIEW: Final = "item_content"
 ITEM_POPULARITY_VIEW: Final = "item_popularity"
 

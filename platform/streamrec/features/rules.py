@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from streamrec.contracts.conventions import HISTORY_LIMIT, MAXIMUM_CLOCK_SKEW, UNKNOWN
+from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW, UNKNOWN
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.features.store import UserFeatures
+from streamrec.features.user_actions import TimedItems, UserAction
 
 MAX_USER_ID_CHARACTERS: Final = 256
 
@@ -22,22 +25,19 @@ def check_user_id(user_id: str) -> None:
         raise InvalidInputError("user_id", f"must have 1 to {MAX_USER_ID_CHARACTERS} characters")
 
 
-def checked_history(
-    user_id: str, history: tuple[str, ...], updated_at: datetime, now: datetime
-) -> tuple[tuple[str, ...], datetime]:
-    """The history as it is stored: its newest items, at most `HISTORY_LIMIT`, and its time to the second.
+def check_actions(actions: Mapping[str, Sequence[UserAction]], now: datetime) -> None:
+    """Refuse actions that no row may hold.
 
     Raises:
-        InvalidInputError: The user's id cannot be a key, or ``updated_at`` has no zone or lies in the future.
+        InvalidInputError: A user's id cannot be a key, or a time has no zone or lies in the future.
     """
-    check_user_id(user_id)
-    if updated_at.tzinfo is None:
-        raise InvalidInputError("updated_at", "has no time zone; pass UTC")
-    if updated_at > now + MAXIMUM_CLOCK_SKEW:
-        raise InvalidInputError(
-            "updated_at", f"{updated_at.isoformat()} lies in the future; it would block every later event"
-        )
-    return history[-HISTORY_LIMIT:], updated_at.astimezone(UTC).replace(microsecond=0)
+    for user_id, acted in actions.items():
+        check_user_id(user_id)
+        for action in acted:
+            if action.occurred_at.tzinfo is None:
+                raise InvalidInputError("occurred_at", "has no time zone; pass UTC")
+            if action.occurred_at > now + MAXIMUM_CLOCK_SKEW:
+                raise InvalidInputError("occurred_at", f"{action.occurred_at.isoformat()} lies in the future")
 
 
 def check_not_in_future(newest: datetime | None, now: datetime) -> None:
@@ -54,9 +54,14 @@ def check_not_in_future(newest: datetime | None, now: datetime) -> None:
         )
 
 
-def is_expired(updated_at: datetime | None, ttl: timedelta, now: datetime) -> bool:
-    """Whether a history is too old to be served. A ttl of zero keeps it for ever."""
-    return bool(ttl) and updated_at is not None and now - updated_at > ttl
+def as_served(features: UserFeatures, history_ttl: timedelta, now: datetime) -> UserFeatures:
+    """The row without a history that is too old to be served. A ttl of zero keeps it for ever.
+
+    Dislikes have no age: what somebody never wants to see again stays away.
+    """
+    if not history_ttl or features.updated_at is None or now - features.updated_at <= history_ttl:
+        return features
+    return replace(features, activity=replace(features.activity, history=TimedItems()))
 
 
 def utc_now() -> datetime:
@@ -66,4 +71,4 @@ def utc_now() -> datetime:
 
 def unknown_user(user_id: str) -> UserFeatures:
     """The row of a user of whom nothing is known yet."""
-    return UserFeatures(user_id, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, history=(), updated_at=None)
+    return UserFeatures(user_id, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.datasets.catalogue import Catalogue
+from streamrec.features.user_actions import UserAction, UserActivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +21,7 @@ class UserFeatures:
     Attributes:
         user_id: Who.
         country, language, age_band, signup_channel: Segment attributes, ``unknown`` where not known.
-        history: Items of the user's positive events, oldest first, bounded by the store.
-        updated_at: Time of the newest event in ``history``, UTC; None without any.
+        activity: What the user did, as far as it is kept.
     """
 
     user_id: str
@@ -28,8 +29,17 @@ class UserFeatures:
     language: str
     age_band: str
     signup_channel: str
-    history: tuple[str, ...]
-    updated_at: datetime | None
+    activity: UserActivity = field(default_factory=UserActivity)
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Items of the positive actions, oldest first."""
+        return self.activity.history.item_ids
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """Time of the newest positive action, UTC; None without any."""
+        return self.activity.history.newest_at
 
 
 @dataclass(frozen=True)
@@ -58,11 +68,39 @@ class FeatureStore(Protocol):
         """
         ...
 
-    def write_history(self, user_id: str, history: tuple[str, ...], updated_at: datetime) -> None:
-        """Replace the user's history online; creates the user's activity row if there is none.
+    def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
+        """Add what users did to their rows online; creates the row of a user that has none.
+
+        Actions take their place by time. To add one again changes nothing, so a call whose outcome is not
+        known may be repeated. Safe beside other writers, also of other processes, and beside a
+        materialisation.
+
+        Args:
+            actions: By user id. Users are written one by one: after an error some may have been, some not.
 
         Raises:
             DependencyError: The online store did not answer.
+            InvalidInputError: A user id cannot be a key, or a time has no zone or lies in the future.
+                Nothing was written.
+            NotReadyError: Nothing has been materialised yet.
+        """
+        ...
+
+    def generation(self) -> str:
+        """Name what is published: another name after every materialisation, empty where there is none.
+
+        Cheap and never blocking: whoever caches rows asks it often.
+        """
+        ...
+
+    def events_until(self) -> datetime | None:
+        """Return up to when the rows hold what users did, by the platform's clock, UTC.
+
+        What the event log received since may be missing from them, where whoever took it was stopped before
+        it wrote the rows. None: nothing is known of that.
+
+        Raises:
+            NotReadyError: Nothing has been materialised yet.
         """
         ...
 

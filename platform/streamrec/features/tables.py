@@ -6,6 +6,7 @@ does, therefore never sees an interaction at or after t.
 
 - ``users``, ``items``: one row each; segments and content do not change.
 - ``user_activity``: one row after each of a user's sessions, stamped one second after its last event.
+- ``user_rejections``: the same of dislikes and skips; only users who have any are in it.
 - ``item_popularity``, ``creators``: one row at the end of each week in which something changed.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,23 +24,20 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
-
-SESSION_GAP_SECONDS: Final = 30 * 60
-"""Two events further apart belong to two sessions."""
-
-MAX_SNAPSHOTS_PER_USER: Final = 64
-MAX_HISTORY_CELLS: Final = 16_000_000
-"""Bound of all histories of ``user_activity`` together; above it, every user keeps fewer snapshots."""
+from streamrec.features.user_tables import (
+    EVENT_TIMESTAMP,
+    MAX_HISTORY_CELLS,
+    TIME,
+    activity_table,
+    rejections_table,
+    times_of,
+)
 
 WEEK_SECONDS: Final = 7 * 24 * 60 * 60
 _MONDAY_OFFSET: Final = 4 * 24 * 60 * 60
 """1970-01-01 was a Thursday; weeks begin on Monday, 00:00 UTC."""
-
-EVENT_TIMESTAMP: Final = "event_timestamp"
-_TIME: Final = pa.timestamp("us", tz="UTC")
 
 
 class InteractionHistory(Protocol):
@@ -74,7 +73,10 @@ class FeatureTables:
         items: item_id, title, creator_id, creator_language, topics, published_at.
         item_popularity: item_id, interaction_count.
         creators: creator_id, language, item_count, interaction_count.
-        user_activity: user_id, event_count, last_event_at, history (list of item ids, oldest first).
+        user_activity: user_id, event_count, last_event_at, history (list of item ids, oldest first) and
+            history_times (their times in microseconds since 1970, UTC).
+        user_rejections: user_id, disliked and skipped (lists of item ids, oldest first), disliked_times and
+            skipped_times.
     """
 
     users: pa.Table
@@ -82,6 +84,7 @@ class FeatureTables:
     item_popularity: pa.Table
     creators: pa.Table
     user_activity: pa.Table
+    user_rejections: pa.Table
 
     def named(self) -> dict[str, pa.Table]:
         """The tables by name."""
@@ -101,7 +104,11 @@ class _History:
     user_ids: tuple[str, ...]
     users: NDArray[np.int64]
     items: NDArray[np.int64]
-    seconds: NDArray[np.int64]
+    micros: NDArray[np.int64]
+
+    @cached_property
+    def seconds(self) -> NDArray[np.int64]:
+        return self.micros // 1_000_000
 
 
 def build_feature_tables(
@@ -126,14 +133,20 @@ def build_feature_tables(
         items=_items(catalogue, known_since),
         item_popularity=_item_popularity(catalogue, flat, known_since),
         creators=_creators(catalogue, flat, known_since),
-        user_activity=_user_activity(catalogue, flat, max_history_cells),
+        user_activity=activity_table(
+            catalogue, flat.user_ids, flat.users, flat.items, flat.micros, max_history_cells
+        ),
+        user_rejections=rejections_table(dataset, max_history_cells),
     )
 
 
 def _flatten(history: InteractionHistory) -> _History:
     users = np.repeat(np.arange(len(history.user_ids)), np.diff(history.offsets))
     return _History(
-        history.user_ids, users, history.items.astype(np.int64), history.timestamps.astype(np.int64)
+        history.user_ids,
+        users,
+        history.items.astype(np.int64),
+        history.timestamps.astype(np.int64) * 1_000_000,
     )
 
 
@@ -142,7 +155,7 @@ def _of_dataset(dataset: Dataset) -> _History:
     user_ids, users = np.unique(interactions["user_id"].to_numpy(dtype=str), return_inverse=True)
     row_of = dataset.catalogue.row_of
     items = np.fromiter((row_of[item] for item in interactions["item_id"]), np.int64, len(interactions))
-    times = interactions["timestamp"].dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+    times = interactions["timestamp"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     order = np.argsort(users, kind="stable")  # the frame is sorted by time
     return _History(tuple(map(str, user_ids)), users[order], items[order], times.astype(np.int64)[order])
 
@@ -176,7 +189,7 @@ def _users(dataset: Dataset, history: _History) -> pa.Table:
         for user_id, moment in zip(users["user_id"], signed_up, strict=True)
     ]
     columns = {name: pa.array(users[name], pa.string()) for name in ("user_id", *SEGMENT_COLUMNS)}
-    return pa.table({**columns, EVENT_TIMESTAMP: _times(np.array(seconds, dtype=np.int64))})
+    return pa.table({**columns, EVENT_TIMESTAMP: times_of(np.array(seconds, dtype=np.int64))})
 
 
 def _items(catalogue: Catalogue, known_since: NDArray[np.int64]) -> pa.Table:
@@ -188,10 +201,8 @@ def _items(catalogue: Catalogue, known_since: NDArray[np.int64]) -> pa.Table:
             "creator_id": pa.array(catalogue.creator_ids, pa.string()),
             "creator_language": pa.array(catalogue.creator_languages, pa.string()),
             "topics": pa.array([list(topics) for topics in catalogue.topics], pa.list_(pa.string())),
-            "published_at": pa.array(published, pa.int64(), mask=np.isnat(catalogue.published_at)).cast(
-                _TIME
-            ),
-            EVENT_TIMESTAMP: _times(known_since),
+            "published_at": pa.array(published, pa.int64(), mask=np.isnat(catalogue.published_at)).cast(TIME),
+            EVENT_TIMESTAMP: times_of(known_since),
         }
     )
 
@@ -210,7 +221,7 @@ def _item_popularity(catalogue: Catalogue, history: _History, known_since: NDArr
         {
             "item_id": pa.array(catalogue.item_ids, pa.string()).take(pa.array(keys[order])),
             "interaction_count": pa.array(totals[order]),
-            EVENT_TIMESTAMP: _times(stamps[order]),
+            EVENT_TIMESTAMP: times_of(stamps[order]),
         }
     )
 
@@ -236,7 +247,7 @@ def _creators(catalogue: Catalogue, history: _History, known_since: NDArray[np.i
             "language": pa.array(catalogue.languages, pa.string()).take(pa.array(languages[creators])),
             "item_count": pa.array(item_counts),
             "interaction_count": pa.array(interaction_counts),
-            EVENT_TIMESTAMP: _times(ends),
+            EVENT_TIMESTAMP: times_of(ends),
         }
     )
 
@@ -268,57 +279,9 @@ def _weekly_totals(
     return keys[last_of_week], np.minimum(ends, as_of), tuple(totals)
 
 
-def _user_activity(catalogue: Catalogue, history: _History, max_history_cells: int) -> pa.Table:
-    users, seconds = history.users, history.seconds
-    last_of_session = np.ones(len(users), dtype=np.bool_)
-    last_of_session[:-1] = (users[1:] != users[:-1]) | (np.diff(seconds) > SESSION_GAP_SECONDS)
-    ends = np.flatnonzero(last_of_session)
-    first_event = np.searchsorted(users, users[ends], side="left")
-    counts = ends + 1 - first_event
-    lengths = np.minimum(counts, HISTORY_LIMIT)
-    kept = np.ones(len(ends), dtype=np.bool_)
-    limit = MAX_SNAPSHOTS_PER_USER
-    while True:
-        kept = _evenly_spaced(users[ends], limit)
-        if limit == 1 or int(lengths[kept].sum()) <= max_history_cells:
-            break
-        limit //= 2
-    ends, counts, lengths = ends[kept], counts[kept], lengths[kept]
-    starts = ends + 1 - lengths
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    cells = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-    item_ids = pa.array(catalogue.item_ids, pa.string())
-    # 64-bit offsets: the text of many long histories passes two gigabytes sooner than their number does.
-    values = item_ids.cast(pa.large_string()).take(pa.array(history.items[cells]))
-    user_ids = pa.array(history.user_ids, pa.string())
-    return pa.table(
-        {
-            "user_id": user_ids.take(pa.array(users[ends])),
-            "event_count": pa.array(counts),
-            "last_event_at": _times(seconds[ends]),
-            "history": pa.LargeListArray.from_arrays(pa.array(offsets), values),
-            EVENT_TIMESTAMP: _times(seconds[ends] + 1),
-        }
-    )
-
-
-def _evenly_spaced(groups: NDArray[np.int64], limit: int) -> NDArray[np.bool_]:
-    """Keep at most ``limit`` rows of each run of equal ``groups``, evenly spaced, always the last."""
-    starts = np.flatnonzero(np.diff(groups, prepend=-1))
-    sizes = np.diff(starts, append=len(groups))
-    size = np.repeat(sizes, sizes)
-    position = np.arange(len(groups)) - np.repeat(starts, sizes)
-    kept: NDArray[np.bool_] = (size <= limit) | ((position + 1) * limit // size > position * limit // size)
-    return kept
-
-
 def _as_of(history: _History) -> int:
     """One second after the newest interaction: everything in the history may be known then."""
     return int(history.seconds.max(initial=-1)) + 1
-
-
-def _times(seconds: NDArray[np.int64]) -> pa.Array:
-    return pa.array(seconds * 1_000_000, pa.int64()).cast(_TIME)
 
 
 def newest_rows(table: pa.Table, key: str) -> pa.Table:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +47,31 @@ def only_holder(path: Path, held: str, *, timeout_s: float = 0.0) -> Iterator[No
 
 
 @contextmanager
+def shared_holder(path: Path, held: str, *, timeout_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock file ``path`` together with other shared holders, and beside no `only_holder`.
+
+    Args:
+        path: The lock file; its folder must exist.
+        held: The message of the error where another holds it alone.
+        timeout_s: How long to wait for that one; 0 does not wait.
+
+    Raises:
+        OverloadedError: Another holds it alone.
+        OSError: The lock file cannot be opened.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        while not _try_shared(descriptor):
+            if time.monotonic() >= deadline_s:
+                raise OverloadedError(held)
+            time.sleep(_POLL_INTERVAL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def only_writer_of(path: Path) -> Iterator[None]:
     """Hold the lock of the file ``path`` during the body; its folder exists.
 
@@ -67,3 +95,11 @@ def try_lock(descriptor: int) -> bool:
 def wait_for_lock(descriptor: int) -> None:
     """`try_lock` until it succeeds, for locks that others hold for an instant only."""
     lock_descriptor(descriptor, poll_interval=_POLL_INTERVAL_S)
+
+
+def _try_shared(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamrec.command_line.composition import (
+    acknowledged_since,
     erasure_files,
     open_event_log,
     open_feature_store,
@@ -87,4 +88,5 @@ def gateway_parts(workspace: Workspace) -> GatewayParts:
         erasures=erasure_files(workspace),
         item_feed=partial(open_item_follower, workspace),
         set_aside=partial(read_events_on_unknown_items, workspace),
+        acknowledged_since=partial(acknowledged_since, workspace),
     )

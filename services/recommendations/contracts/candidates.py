@@ -35,11 +35,20 @@ class UserState:
         segment: Segment attributes.
         history: Items of the user's positive events, oldest first, at most `HISTORY_LIMIT`.
             May hold items that a model does not know (it ignores them) and repeated items.
+        disliked: Items that the user never wants to see again, oldest first.
+        skipped: Items that the user passed over, oldest first; one stands there for each time.
     """
 
     user_id: str
     segment: Segment = field(default_factory=Segment)
     history: tuple[str, ...] = ()
+    disliked: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def not_shown(self) -> tuple[str, ...]:
+        """Items that no answer may hold: seen and disliked ones."""
+        return self.history + self.disliked if self.disliked else self.history
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,8 +21,7 @@ from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.compaction import nobody
 from streamrec.events.event_log import time_problem
 from streamrec.events.records import QuarantinedEvent, QuarantineReason, Record
-
-_LOG = logging.getLogger(__name__)
+from streamrec.features.new_actions import actions_by_user
 
 _REMEMBERED_EVENTS: Final = 100_000
 """Events whose verdict is known, about 400 bytes each. The log's reader deduplicates what is older."""
@@ -127,11 +125,13 @@ class EventIntake:
         its old id. Nothing is kept of a user who was erased.
 
         Raises:
-            TemporaryError: The log could not be written. Send the batch again: what reached it is known.
-                After the log is written, nothing is raised.
+            TemporaryError: The log could not be written, or so much waits for the feature store that nothing
+                more is acknowledged. Send the batch again: what reached the log is known. After the log is
+                written, nothing is raised.
         """
         await self._until_nobody_takes(events)
         batch = self._sorted_out(events)
+        self._users.check_room(len(batch.outcomes))
         await self._write(batch)
         self._count(batch)
         try:
@@ -253,24 +253,10 @@ class EventIntake:
             self._metrics.count_duplicate_event()
 
     async def _apply(self, outcomes: Sequence[Outcome]) -> None:
-        """Add positive events to their users' histories, oldest first, all users at once."""
-        by_user: dict[str, list[Outcome]] = {}
-        for outcome in sorted(outcomes, key=lambda outcome: outcome.occurred_at):
-            if InteractionKind(outcome.kind).positive:
-                by_user.setdefault(outcome.unit, []).append(outcome)
-        await asyncio.gather(*(self._apply_to(user_id, acted) for user_id, acted in by_user.items()))
-
-    async def _apply_to(self, user_id: str, outcomes: Sequence[Outcome]) -> None:
-        newest = outcomes[-1]
-        # The store ignores what is older than what it has: a clock that is ahead must not block later events.
-        updated_at = min(newest.occurred_at, newest.received_at)
-        try:
-            item_ids = [outcome.item_id for outcome in outcomes if outcome.item_id is not None]
-            await self._users.add_to_history(user_id, item_ids, updated_at)
-        except StreamRecError:
-            # The events are on disk, and the next `streamrec features materialize` reads them from there:
-            # nothing is lost, but until then the user's answers do not know them.
-            _LOG.exception("%d events of a user did not reach the feature store", len(outcomes))
+        """Bring what users did with items into the feature store, all users at once."""
+        by_user = actions_by_user(outcomes)
+        if by_user:
+            await self._users.add_actions(by_user)
 
 
 def _set_aside(event: EventIn, reason: QuarantineReason, received_at: datetime) -> QuarantinedEvent:

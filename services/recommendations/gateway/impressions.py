@@ -113,11 +113,17 @@ def impression_of(
 def state_digest(user: UserState) -> str:
     """Return the SHA-256 of what the stages knew of the user, hexadecimal.
 
-    Over the JSON object with the user's id, segment and history in the form of RFC 8785. All values are
+    Over the JSON object of the `UserState` in the form of RFC 8785. All values are
     texts, and for these the standard library writes that form, in a tenth of a millisecond for the longest
     history.
     """
-    document = {"user_id": user.user_id, "segment": asdict(user.segment), "history": user.history}
+    document = {
+        "user_id": user.user_id,
+        "segment": asdict(user.segment),
+        "history": user.history,
+        "disliked": user.disliked,
+        "skipped": user.skipped,
+    }
     content = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()
 

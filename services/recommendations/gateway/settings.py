@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
@@ -13,6 +14,7 @@ from streamrec.erasure.erased_persons import ErasureFiles
 from streamrec.events.event_log import EventWriter
 from streamrec.events.records import QuarantinedEvent
 from streamrec.features.store import FeatureStore
+from streamrec.features.user_actions import UserAction
 from streamrec.items.follower import ItemFeed
 from streamrec.items.memory_item_log import MemoryItemLog
 
@@ -41,6 +43,7 @@ class GatewayParts:
         feature_store: Opens the feature store.
         event_log: Opens the event log.
         erasures: Where the list of erased users lies.
+        acknowledged_since: Reads from the event log what users did since a time, by user; all where None.
         item_feed: Follows the item log; by default there is none, and the catalogue stays as materialised.
         set_aside: Reads the events of earlier runs that wait for an item to become known, oldest first.
     """
@@ -48,6 +51,7 @@ class GatewayParts:
     feature_store: Callable[[], FeatureStore]
     event_log: Callable[[], ClosableEventWriter]
     erasures: ErasureFiles
+    acknowledged_since: Callable[[datetime | None], Mapping[str, Sequence[UserAction]]]
     item_feed: Callable[[], ItemFeed] = MemoryItemLog
     set_aside: Callable[[], Sequence[QuarantinedEvent]] = tuple
 

@@ -1,48 +1,54 @@
-"""What is known of a user: one feature-store read, cached, and dropped when the user acts."""
+"""What is known of a user: one feature-store read, cached, and what the user did since."""
 
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Final, TypeVar
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from typing import Final
 
 from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.gateway.activity_writer import ActivityWriter, WriterSettings
 from streamrec.contracts.conventions import HISTORY_LIMIT, UNKNOWN
-from streamrec.contracts.errors import DependencyError, OverloadedError
+from streamrec.contracts.errors import DependencyError, InvalidInputError, OverloadedError, TemporaryError
+from streamrec.features.rules import unknown_user
 from streamrec.features.store import FeatureStore, UserFeatures
+from streamrec.features.user_actions import UserAction
 from streamrec.serving.caches import TtlCache
 from streamrec.serving.circuit_breaker import CircuitBreaker
 
-_LOCK_COUNT: Final = 256
 _ATTRIBUTES: Final = tuple(attribute.name for attribute in fields(Segment))
 
-T = TypeVar("T")
+_GENERATION_CHECK_S: Final = 0.2
+"""How long a row may be believed that was read before a materialisation was published."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserStateSettings:
-    """How the feature store is read.
+    """How the feature store is read and written.
 
     Attributes:
-        cache_lifetime_s: How long a user's row is believed. It is dropped at once when the user acts.
-            0: not at all, every request reads the store.
+        cache_lifetime_s: How long a user's row is believed. It is dropped at once when the user acts, and
+            when features are materialised. 0: not at all, every request reads the store.
         cache_entries: Users in the cache. A row with a history of 100 items takes about 10 KB.
         read_timeout_ms: Longest wait for a row within a request.
-        write_timeout_ms: Longest wait for a history to be written while an event is acknowledged.
-        threads: Reads and writes under way at once.
-        queue_limit: Reads and writes under way or waiting; more are refused at once.
+        write_timeout_ms: Longest wait for the store while an event is acknowledged. The write goes on.
+        threads: Reads under way at once.
+        queue_limit: Reads under way or waiting; more are refused at once.
+        writer: How what users did reaches the store.
     """
 
     cache_lifetime_s: float = 900.0
     cache_entries: int = 20_000
     read_timeout_ms: float = 40.0
-    write_timeout_ms: float = 5_000.0
+    write_timeout_ms: float = 500.0
     threads: int = 2
     queue_limit: int = 64
+    writer: WriterSettings = field(default_factory=WriterSettings)
 
 
 _ABSENT: Final = object()
@@ -51,60 +57,89 @@ _ABSENT: Final = object()
 class UserStates:
     """Reads and updates users. For one event loop; the store's blocking calls run in threads of their own."""
 
-    def __init__(self, store: FeatureStore, settings: UserStateSettings | None = None) -> None:
+    def __init__(
+        self,
+        store: FeatureStore,
+        settings: UserStateSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._settings = settings or UserStateSettings()
+        self._clock = clock
         self._cache: TtlCache[str, UserFeatures | None] | None = None
         if self._settings.cache_lifetime_s > 0.0:
             self._cache = TtlCache(
                 maximum_entries=self._settings.cache_entries, lifetime_s=self._settings.cache_lifetime_s
             )
-        self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="features")
+        self._generation = store.generation()
+        self._generation_checked_at_s = clock()
+        self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="feature-reads")
         self._under_way = 0
+        self._counting = threading.Lock()
         self._breaker = CircuitBreaker("the feature store", failures=(Exception,))
-        # Two events of one user must not read the same history and overwrite each other's item.
-        self._locks = [asyncio.Lock() for _ in range(_LOCK_COUNT)]
+        self._writer = ActivityWriter(store, self._settings.writer, self._forget)
 
     async def get(self, user_id: str, context: Segment) -> UserState:
         """Return the user's state; ``context`` fills the attributes that the store does not know.
 
+        What the user did and the store has not taken yet is part of it.
+
         Raises:
             TemporaryError: The store did not answer in time, or not at all.
         """
-        return as_state(user_id, await self._features(user_id), context)
+        features = await self._features(user_id)
+        pending = self._writer.pending(user_id)
+        if pending:
+            features = features or unknown_user(user_id)
+            features = replace(features, activity=features.activity.with_actions(pending))
+        return as_state(user_id, features, context)
 
-    async def add_to_history(self, user_id: str, item_ids: Sequence[str], occurred_at: datetime) -> None:
-        """Append items to the user's history in the store, and forget the cached row.
-
-        Args:
-            user_id: Who.
-            item_ids: Oldest first.
-            occurred_at: Time of the newest one.
+    def check_room(self, count: int) -> None:
+        """Refuse ``count`` actions before they are acknowledged.
 
         Raises:
-            TemporaryError: The store did not answer; the history may or may not have been written.
+            OverloadedError: Too many wait for the store already.
         """
-        async with self._locks[zlib.crc32(user_id.encode()) % _LOCK_COUNT]:
-            try:
-                await self._run(
-                    self._settings.write_timeout_ms, self._append, user_id, tuple(item_ids), occurred_at
-                )
-            finally:
-                if self._cache is not None:
-                    self._cache.invalidate(user_id)
+        self._writer.check_room(count)
 
     def forget(self) -> None:
         """Forget everything that is cached."""
         if self._cache is not None:
             self._cache.clear()
 
-    def close(self) -> None:
-        """Stop the threads; a call under way is finished."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+    @property
+    def takes_old_actions(self) -> bool:
+        """Whether so little waits for the store that actions of an earlier gateway may be added."""
+        return 2 * self._writer.queued_actions < self._settings.writer.queue_limit
+
+    async def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
+        """Take what users did: the next `get` knows it. Returns when it is in the store, or soon.
+
+        A store that is slow or down gets it later, however long that takes; nobody waits for one that is
+        down, nor longer than ``write_timeout_ms`` for one that is slow.
+
+        Args:
+            actions: By user id.
+        """
+        written = self._writer.submit(actions)
+        for user_id in actions:
+            self._forget(user_id)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(written), self._settings.write_timeout_ms / 1000.0)
+
+    async def close(self) -> None:
+        """Write what waits, within the writer's bound of time; a read under way is finished."""
+        await self._writer.close()
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+
+    def _forget(self, user_id: str) -> None:
+        if self._cache is not None:
+            self._cache.invalidate(user_id)
 
     async def _features(self, user_id: str) -> UserFeatures | None:
         if self._cache is None:
             return await self._read(user_id)
+        self._drop_what_was_replaced(self._cache)
         cached = self._cache.get(user_id, _ABSENT)
         if cached is None or isinstance(cached, UserFeatures):
             return cached
@@ -113,36 +148,52 @@ class UserStates:
             store(features)
         return features
 
+    def _drop_what_was_replaced(self, cache: TtlCache[str, UserFeatures | None]) -> None:
+        """A materialisation changes every row, and makes users known who were not."""
+        now_s = self._clock()
+        if now_s - self._generation_checked_at_s < _GENERATION_CHECK_S:
+            return
+        self._generation_checked_at_s = now_s
+        generation = self._store.generation()
+        if generation != self._generation:
+            self._generation = generation
+            cache.clear()
+
     async def _read(self, user_id: str) -> UserFeatures | None:
-        with self._breaker.guard():
-            return await self._run(self._settings.read_timeout_ms, self._store.user_features, user_id)
-
-    def _append(self, user_id: str, item_ids: tuple[str, ...], occurred_at: datetime) -> None:
-        features = self._store.user_features(user_id)
-        history = features.history if features is not None else ()
-        updated_at = occurred_at
-        if features is not None and features.updated_at is not None:
-            # The store ignores a row older than the one it has: an event that arrives late must not be lost.
-            updated_at = max(occurred_at, features.updated_at)
-        self._store.write_history(user_id, (*history, *item_ids)[-HISTORY_LIMIT:], updated_at)
-
-    async def _run(self, timeout_ms: float, call: Callable[..., T], *arguments: object) -> T:
         if self._under_way >= self._settings.queue_limit:
-            raise OverloadedError(f"{self._under_way} feature-store calls are under way or waiting")
-        self._under_way += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
-        # Counted until the thread is done, not until somebody stops waiting for it.
-        future.add_done_callback(self._done)
+            raise OverloadedError(f"{self._under_way} feature-store reads are under way or waiting")
         try:
-            async with asyncio.timeout(timeout_ms / 1000.0):
-                return await asyncio.shield(future)
-        except TimeoutError as error:
-            raise DependencyError(f"the feature store did not answer within {timeout_ms:.0f} ms") from error
+            # A read that did not come to its turn says nothing of the store.
+            with self._breaker.guard(excused=(OverloadedError,)):
+                return await self._answer(user_id)
+        except (TemporaryError, InvalidInputError):
+            raise
+        except Exception as error:
+            raise DependencyError(f"the feature store failed ({error!r})") from error
 
-    def _done(self, future: asyncio.Future[T]) -> None:
-        self._under_way -= 1
-        if not future.cancelled():
-            future.exception()  # looked at, so that an abandoned call is no unhandled error
+    async def _answer(self, user_id: str) -> UserFeatures | None:
+        with self._counting:
+            self._under_way += 1
+        call = self._threads.submit(self._store.user_features, user_id)
+        # Counted until the thread is done, not until somebody stops waiting for it.
+        call.add_done_callback(self._count_down)
+        try:
+            async with asyncio.timeout(self._settings.read_timeout_ms / 1000.0):
+                return await asyncio.shield(asyncio.wrap_future(call))
+        except TimeoutError as error:
+            if call.cancel():
+                raise OverloadedError(
+                    "the read waited too long for its turn; the store was not asked"
+                ) from error
+            timeout_ms = self._settings.read_timeout_ms
+            raise DependencyError(f"the feature store did not answer within {timeout_ms:.0f} ms") from error
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    def _count_down(self, _call: Future[UserFeatures | None]) -> None:
+        with self._counting:
+            self._under_way -= 1
 
 
 def as_state(user_id: str, features: UserFeatures | None, context: Segment) -> UserState:
@@ -151,4 +202,10 @@ def as_state(user_id: str, features: UserFeatures | None, context: Segment) -> U
         return UserState(user_id, context)
     known = {name: getattr(features, name) for name in _ATTRIBUTES}
     merged = {name: value if value != UNKNOWN else getattr(context, name) for name, value in known.items()}
-    return UserState(user_id, Segment(**merged), features.history[-HISTORY_LIMIT:])
+    return UserState(
+        user_id,
+        Segment(**merged),
+        features.history[-HISTORY_LIMIT:],
+        disliked=features.activity.disliked.item_ids,
+        skipped=features.activity.skipped.item_ids,
+    )

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
 from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
+from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_housekeeping import EventHousekeeping
 from services.recommendations.gateway.event_intake import EventIntake
@@ -93,6 +94,8 @@ class GatewayDeployment:
 
         housekeeping = EventHousekeeping(writer, erased, forget)
         housekeeping.start()
+        recovery = ActivityRecovery(store, users, self._parts.acknowledged_since)
+        recovery.start()
         calls = GuardedCalls(
             CallSettings(timeout_ms=settings.stage_timeout_ms),
             RetryBudget(ratio=settings.retry_ratio),
@@ -103,13 +106,14 @@ class GatewayDeployment:
         readmitting = asyncio.create_task(readmit_for_ever(items, intake.readmit), name="readmit")
 
         async def close() -> None:
+            await recovery.stop()
             await housekeeping.stop()
             readmitting.cancel()
             await asyncio.gather(readmitting, return_exceptions=True)
             await asyncio.to_thread(items.stop)
             await log.close()
             await asyncio.to_thread(writer.close)
-            await asyncio.to_thread(users.close)
+            await users.close()
 
         return Gateway(
             recommender=Recommender(users, pipeline, impressions, metrics, settings.deadline_ms),

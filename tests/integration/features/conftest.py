@@ -41,6 +41,11 @@ class RedisServer:
         with redis.Redis(port=self.port) as client:
             return int(client.dbsize())
 
+    def lasting_key_count(self) -> int:
+        """Keys that Redis does not let go of by itself."""
+        with redis.Redis(port=self.port) as client:
+            return sum(client.ttl(key) == -1 for key in client.scan_iter())
+
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.errors import (
     DataFolderError,
     DependencyError,
@@ -25,11 +27,15 @@ from streamrec.contracts.errors import (
     NotFoundError,
     NotReadyError,
 )
+from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
+from streamrec.datasets.feedback import with_outcomes
 from streamrec.features import materialization
 from streamrec.features.feast_store import FeastFeatureStore
+from streamrec.features.new_actions import NewActions
 from streamrec.features.settings import FeatureSettings
+from streamrec.features.user_actions import UserAction
 
 REPOSITORY = Path(__file__).resolve().parents[3] / "feature_repo"
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -55,6 +61,10 @@ def dataset_of(users: int, items: int, events_per_user: int, seed: int = 0, hour
     people = people.assign(age_band="unknown", signup_channel="web", signed_up_at=pd.NaT)
     people["signed_up_at"] = pd.to_datetime(people["signed_up_at"], utc=True).dt.as_unit("ns")
     return Dataset(Path(), catalogue, frame, people)
+
+
+def play(item_id: str) -> UserAction:
+    return UserAction(item_id, InteractionKind.PLAY, datetime.now(UTC))
 
 
 @pytest.fixture
@@ -151,7 +161,7 @@ def test_materialising_again_replaces_users_of_an_earlier_data_set(
     settings: FeatureSettings, store: FeastFeatureStore
 ):
     materialization.materialize(settings, dataset_of(users=9, items=3, events_per_user=5))
-    store.write_history("u00001", ("i00000",) * 3, datetime.now(UTC))
+    store.add_actions({"u00001": [play("i00000")]})
     assert store.user_features("u00008") is not None
     smaller = dataset_of(users=2, items=3, events_per_user=5)
     materialization.materialize(settings, smaller)
@@ -166,12 +176,12 @@ def test_a_reader_held_up_while_its_generation_is_replaced_reads_the_new_one(
 ):
     datasets = [dataset_of(users=20, items=10, events_per_user=5, seed=seed) for seed in (1, 2)]
     materialization.materialize(settings, datasets[0])
-    held_up = [store._open()]
+    held_up = [store._open(store._identity())]
     for turn in range(3):
         materialization.materialize(settings, datasets[(turn + 1) % 2])
-    held_up[0].feast.refresh_registry()  # as Feast does by itself when its cache is too old
+    held_up[0].reading.refresh_registry()  # as Feast does by itself when its cache is too old
     current = store._open
-    monkeypatch.setattr(store, "_open", lambda: held_up.pop() if held_up else current())
+    monkeypatch.setattr(store, "_open", lambda identity: held_up.pop() if held_up else current(identity))
     row = store.user_features("u00003")
     rows = datasets[1].interactions
     assert row is not None
@@ -207,6 +217,87 @@ def test_readers_go_on_while_features_are_materialised_anew(
         assert min(reader.result() for reader in readers) > 0
 
 
+class Log:
+    """An event log: what it has is on disk, and may not be in a row yet."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: list[tuple[datetime, str, UserAction]] = []
+
+    def append(self, user_id: str, action: UserAction) -> None:
+        with self._lock:
+            self._entries.append((datetime.now(UTC), user_id, action))
+
+    def since(self, moment: datetime) -> dict[str, list[UserAction]]:
+        with self._lock:
+            entries = list(self._entries)
+        found: dict[str, list[UserAction]] = {}
+        for received_at, user_id, action in entries:
+            if received_at >= moment - timedelta(seconds=1):
+                found.setdefault(user_id, []).append(action)
+        return found
+
+
+def _publish_beside_users(settings: FeatureSettings, publications: int) -> None:
+    """Users act and read their own row without pause while features are published again and again."""
+    data = dataset_of(users=3, items=3, events_per_user=5)
+    log, done = Log(), threading.Event()
+
+    def materialise() -> None:
+        since = datetime.now(UTC)
+        acted = {user: list(actions) for user, actions in log.since(START).items()}
+        outcomes = [
+            Outcome(
+                f"{user}-{n}", user, "i00000", InteractionKind.PLAY, action.occurred_at, action.occurred_at
+            )
+            for user, actions in acted.items()
+            for n, action in enumerate(actions)
+        ]
+        materialization.materialize(
+            settings, with_outcomes(data, outcomes), new_actions=NewActions(since, log.since)
+        )
+
+    materialise()
+
+    def act(user: str) -> int:
+        store = FeastFeatureStore(settings)
+        try:
+            count = 0
+            while not done.is_set():
+                action = play("i00000")
+                log.append(user, action)
+                store.add_actions({user: [action]})
+                count += 1
+                row = store.user_features(user)
+                assert row is not None, f"{user} is not known any more"
+                assert len(row.history) == min(count, HISTORY_LIMIT)
+            return count
+        finally:
+            store.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        users = [pool.submit(act, user) for user in ("new-a", "new-b")]
+        try:
+            for _ in range(publications):
+                materialise()
+                assert not any(user.done() for user in users), [
+                    user.exception() for user in users if user.done()
+                ]
+        finally:
+            done.set()
+        assert min(user.result() for user in users) > publications
+
+
+def test_writes_and_reads_without_pause_through_50_publications_lose_nothing(settings: FeatureSettings):
+    _publish_beside_users(settings, 50)
+
+
+@pytest.mark.redis
+def test_writes_and_reads_on_redis_through_publications_lose_nothing(settings: FeatureSettings, redis_server):
+    # A generous timeout: this is about what is answered, not when, on a machine that is busy.
+    _publish_beside_users(replace(settings, online=redis_server.url, redis_read_timeout_ms=5_000), 10)
+
+
 def _write_and_read(settings: FeatureSettings, process: int, results: Queue[str]) -> None:
     from prometheus_client import values
 
@@ -220,7 +311,7 @@ def _write_and_read(settings: FeatureSettings, process: int, results: Queue[str]
             def work(thread: int) -> None:
                 user = f"p{process}-t{thread}"
                 for length in range(1, 31):
-                    store.write_history(user, ("i00000",) * length, datetime.now(UTC))
+                    store.add_actions({user: [play("i00000")], "everybody": [play(f"{user}-{length}")]})
                     row = store.user_features(user)
                     assert row is not None
                     assert len(row.history) == length
@@ -244,6 +335,11 @@ def test_threads_of_several_processes_write_and_read_one_sqlite_file(settings: F
     for worker in workers:
         worker.join(timeout=60)
         assert worker.exitcode == 0
+    store = materialization.open_feature_store(settings)
+    row = store.user_features("everybody")
+    store.close()
+    assert row is not None
+    assert len(set(row.history)) == 2 * 4 * 30
 
 
 def test_a_data_set_from_the_future_is_refused(settings: FeatureSettings, store: FeastFeatureStore):
@@ -280,10 +376,10 @@ def test_an_old_history_is_not_served_where_the_view_has_a_ttl(
     row = store.user_features("u00001")
     assert row is not None
     assert (row.country, row.history, row.updated_at) == ("FR", (), None)
-    store.write_history("u00001", ("i00000",), datetime.now(UTC))
+    store.add_actions({"u00001": [play("i00000")]})
     row = store.user_features("u00001")
     assert row is not None
-    assert row.history == ("i00000",)
+    assert row.history[-1] == "i00000"
 
 
 @pytest.mark.redis
@@ -305,20 +401,23 @@ def test_a_redis_that_is_down_is_an_error_within_100_ms(settings: FeatureSetting
     with pytest.raises(DependencyError):
         store.user_features("u00001")
     with pytest.raises(DependencyError):
-        store.write_history("u00001", ("i00000",), datetime.now(UTC))
+        store.add_actions({"u00001": [play("i00000")]})
     assert time.perf_counter() - start < 0.2
 
 
 @pytest.mark.redis
-def test_redis_keeps_the_rows_of_one_generation_only(settings: FeatureSettings, redis_server):
+def test_redis_lets_go_of_the_rows_of_a_replaced_generation_after_a_while(
+    settings: FeatureSettings, redis_server
+):
     remote = FeatureSettings(settings.folder, REPOSITORY, redis_server.url, redis_read_timeout_ms=2_000)
     materialization.materialize(remote, dataset_of(users=9, items=3, events_per_user=5))
     assert redis_server.key_count() == 9
     store = materialization.open_feature_store(remote)
-    store.write_history("u00001", ("i00000",) * 7, datetime.now(UTC))
+    store.add_actions({"u00001": [play("i00000")]})
     smaller = dataset_of(users=4, items=3, events_per_user=5)
     materialization.materialize(remote, smaller)
-    assert redis_server.key_count() == 4
+    assert redis_server.key_count() == 4 + 9
+    assert redis_server.lasting_key_count() == 4
     row = store.user_features("u00001")
     assert row is not None
     assert list(row.history) == smaller.interactions.query("user_id == 'u00001'")["item_id"].tolist()

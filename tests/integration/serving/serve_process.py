@@ -21,6 +21,7 @@ from streamrec.events.records import QuarantinedEvent
 from streamrec.events.unknown_items import events_on_unknown_items
 from streamrec.events.write_ahead_log import WriteAheadLog
 from streamrec.features.materialization import open_feature_store
+from streamrec.features.new_actions import read_actions
 from streamrec.features.settings import FeatureSettings
 from streamrec.items.follower import ItemFollower
 from streamrec.registry.mlflow_registry import RegistrySettings
@@ -36,6 +37,7 @@ def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
         partial(open_feature_store, features),
         partial(WriteAheadLog, folder / "events"),
         ErasureFiles(folder / "erasures.json", folder / "secret", folder / "keys"),
+        partial(read_actions, FileEventReader(folder / "events")),
         item_feed=partial(ItemFollower, folder / "items"),
         set_aside=partial(waiting_events, folder / "events"),
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def test_positive_outcomes_stand_among_the_interactions_in_the_order_of_time(dat
     assert sequences.user_ids == ("a", "b")
     assert [ITEMS[item] for item in sequences.of(0)] == ["i0", "i1"]
     assert [ITEMS[item] for item in sequences.of(1)] == ["i2"]
+    negative = fed_back.negative_interactions
+    assert negative[["user_id", "item_id", "event"]].to_numpy().tolist() == [
+        ["a", "i2", "skip"],
+        ["a", "i2", "dislike"],
+    ]
     users = fed_back.users.set_index("user_id")
     assert users.loc["a", "country"] == "DE"
     assert users.loc["b", "country"] == "unknown"
@@ -81,9 +87,31 @@ def test_what_was_added_changes_the_fingerprint(dataset: Dataset) -> None:
     assert with_outcomes(dataset, events[::-1]).fingerprint in fingerprints
 
 
-def test_without_positive_outcomes_nothing_changes(dataset: Dataset) -> None:
+def test_a_dislike_is_no_interest_where_the_import_names_no_events(dataset: Dataset) -> None:
+    plain = replace(dataset, interactions=dataset.interactions.drop(columns="event"))
+    assert plain.negative_interactions.empty
+    fed_back = with_outcomes(plain, [outcome("e1", "a", "i1", InteractionKind.DISLIKE, 5)])
+    assert [ITEMS[item] for item in user_sequences(fed_back).of(0)] == ["i0", "i2"]
+    assert fed_back.negative_interactions["item_id"].tolist() == ["i1"]
+
+
+def test_events_of_one_time_stand_in_the_order_of_their_items_and_count_once(dataset: Dataset) -> None:
+    fed_back = with_outcomes(
+        dataset,
+        [
+            outcome("e1", "b", "i2", InteractionKind.CLICK, 1),
+            outcome("e2", "b", "i2", InteractionKind.PLAY, 1),
+            outcome("e3", "b", "i1", InteractionKind.PLAY, 1),
+            outcome("e4", "a", "i0", InteractionKind.PLAY, 0),
+        ],
+    )
+    sequences = user_sequences(fed_back)
+    assert [ITEMS[item] for item in sequences.of(1)] == ["i1", "i2"]
+    assert [ITEMS[item] for item in sequences.of(0)] == ["i0"]
+
+
+def test_without_interactions_nothing_changes(dataset: Dataset) -> None:
     others = [
-        outcome("e1", "a", "i1", InteractionKind.SKIP, 1),
         outcome("e2", "a", "i1", "conversion", 1),
         outcome("e3", "a", None, InteractionKind.PLAY, 1),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
-from streamrec.features import tables as tables_module
+from streamrec.features import user_tables
 from streamrec.features.item_tables import item_table_of
 from streamrec.features.tables import (
     EVENT_TIMESTAMP,
@@ -130,7 +131,7 @@ def test_an_item_published_in_the_future_does_not_stamp_rows_ahead():
 
 
 def test_sessions_end_after_half_an_hour():
-    gap = tables_module.SESSION_GAP_SECONDS
+    gap = user_tables.SESSION_GAP_SECONDS
     events = [("u", "a", START), ("u", "b", START + gap), ("u", "c", START + 2 * gap + 1)]
     activity = build_feature_tables(dataset_of(events)).user_activity
     assert activity["history"].to_pylist() == [["a", "b"], ["a", "b", "c"]]
@@ -138,7 +139,7 @@ def test_sessions_end_after_half_an_hour():
 
 
 def test_the_history_keeps_the_newest_items(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tables_module, "HISTORY_LIMIT", 3)
+    monkeypatch.setattr(user_tables, "HISTORY_LIMIT", 3)
     events = [("u", ITEMS[n % 4], START + n) for n in range(10)]
     row = build_feature_tables(dataset_of(events)).user_activity.to_pylist()[-1]
     assert (row["event_count"], row["history"]) == (10, ["d", "a", "b"])
@@ -151,7 +152,25 @@ def test_histories_stay_within_their_budget(budget: int):
     sizes = [len(history) for history in activity["history"].to_pylist()]
     assert sum(sizes) <= max(budget, 105)
     assert sizes[-2:] == [100, 5]  # the newest snapshot of each user always stays
-    assert len(sizes) <= tables_module.MAX_SNAPSHOTS_PER_USER + 1
+    assert len(sizes) <= user_tables.MAX_SNAPSHOTS_PER_USER + 1
+
+
+def test_dislikes_and_skips_are_a_table_of_their_own():
+    dataset = dataset_of(
+        [("u", item, START + 7_200 * n) for n, item in enumerate(ITEMS)] + [("v", "a", START)]
+    )
+    kinds = [
+        "play" if user == "v" else {"a": "dislike", "b": "skip", "c": "dislike", "d": "play"}[item]
+        for user, item in zip(dataset.interactions["user_id"], dataset.interactions["item_id"], strict=True)
+    ]
+    tables = build_feature_tables(replace(dataset, interactions=dataset.interactions.assign(event=kinds)))
+    assert tables.user_activity["history"].to_pylist() == [["d"], ["a"]]
+    rows = tables.user_rejections.to_pylist()
+    assert [row["user_id"] for row in rows] == ["u", "u", "u"]
+    assert [row["disliked"] for row in rows] == [["a"], ["a"], ["a", "c"]]
+    assert [row["skipped"] for row in rows] == [[], ["b"], ["b"]]
+    assert rows[-1]["disliked_times"] == [START * 1_000_000, (START + 14_400) * 1_000_000]
+    assert (seconds(tables.user_rejections) - START).tolist() == [1, 7_201, 14_401]
 
 
 def test_held_out_interactions_are_not_in_the_tables():

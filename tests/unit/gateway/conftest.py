@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 
+from streamrec.contracts.events import InteractionKind
 from streamrec.features.store import ItemTable, UserFeatures
+from streamrec.features.user_actions import UserAction, UserActivity
 from tests.unit.pipeline.conftest import catalogue, item_table, stages
 
 __all__ = ["catalogue", "item_table", "stages", "store"]
+
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 class StoreInMemory:
@@ -17,6 +25,8 @@ class StoreInMemory:
         self.table = table
         self.users = users
         self.reads = 0
+        self.writes = 0
+        self.published = "first"
         self.error: Exception | None = None
 
     def user_features(self, user_id: str) -> UserFeatures | None:
@@ -25,10 +35,19 @@ class StoreInMemory:
             raise self.error
         return self.users.get(user_id)
 
-    def write_history(self, user_id: str, history: tuple[str, ...], updated_at) -> None:
+    def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
+        self.writes += 1
         if self.error is not None:
             raise self.error
-        self.users[user_id] = UserFeatures(user_id, "FI", "fi", "unknown", "unknown", history, updated_at)
+        for user_id, acted in actions.items():
+            row = self.users.get(user_id) or UserFeatures(user_id, "FI", "fi", "unknown", "unknown")
+            self.users[user_id] = replace(row, activity=row.activity.with_actions(acted))
+
+    def generation(self) -> str:
+        return self.published
+
+    def events_until(self) -> datetime | None:
+        return LONG_AGO
 
     def item_table(self) -> ItemTable:
         return self.table
@@ -36,7 +55,6 @@ class StoreInMemory:
 
 @pytest.fixture
 def store(item_table) -> StoreInMemory:
-    history = tuple(f"item-{row:02d}" for row in range(6))
-    return StoreInMemory(
-        item_table, {"known": UserFeatures("known", "FI", "fi", "25-34", "organic", history, None)}
-    )
+    played = [UserAction(f"item-{row:02d}", InteractionKind.PLAY, LONG_AGO) for row in range(6)]
+    known = UserFeatures("known", "FI", "fi", "25-34", "organic", UserActivity().with_actions(played))
+    return StoreInMemory(item_table, {"known": known})

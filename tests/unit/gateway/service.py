@@ -67,7 +67,7 @@ class Service:
 
         async def close():
             await log.close()
-            users.close()
+            await users.close()
 
         return Gateway(
             Recommender(

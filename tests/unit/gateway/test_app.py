@@ -11,7 +11,7 @@ from services.recommendations.contracts.rungs import Rung
 from services.recommendations.gateway.schemas import MAXIMUM_REQUEST_BYTES, RecommendationAnswer
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.contracts.events import Propensity
-from tests.unit.gateway.service import Service, problem
+from tests.unit.gateway.service import Service, event, problem
 
 
 @pytest.fixture
@@ -201,6 +201,34 @@ def test_an_error_of_our_own_tells_nothing_of_the_inside(service, monkeypatch):
     response = service.recommend({"user_id": "known"})
     problem(response, 500)
     assert "secret" not in response.text
+
+
+def test_whatever_the_feature_store_raises_the_answer_is_degraded_and_tells_nothing_of_it(service, store):
+    for error in (RuntimeError("secret"), KeyError("secret"), NotReadyError("secret"), OSError("secret")):
+        store.error = error
+        response = service.recommend({"user_id": "known"})
+        assert response.status_code == 200, response.text
+        assert response.json()["skipped"] == ["features"]
+        assert "secret" not in response.text
+
+
+def test_events_are_applied_once_whatever_the_feature_store_raises_when_they_come(service, store):
+    broken = [KeyError("secret"), RuntimeError("secret")]
+    add = store.add_actions
+
+    def add_actions(actions):
+        if broken:
+            raise broken.pop()
+        add(actions)
+
+    store.add_actions = add_actions
+    post = ("POST", "/v1/events", {"json": {"events": [event(item_id="item-20")]}})
+    service.call(post, post, ("POST", "/v1/recommendations", {"json": {"user_id": "known", "k": 40}}))
+    first, again, answer = service.responses
+    assert (first.status_code, first.json()["accepted"]) == (200, 1)
+    assert (again.status_code, again.json()["duplicates"]) == (200, 1)
+    assert "item-20" not in {item["item_id"] for item in answer.json()["items"]}
+    assert store.users["known"].history.count("item-20") == 1
 
 
 def test_too_many_requests_at_once_are_refused(stages, store):

@@ -1,0 +1,138 @@
+"""A user's row in Feast's online store: decoding what is read, and adding actions to what is stored.
+
+Feast has no read-modify-write of its own. Here it is one transaction on SQLite, and done under a lock of the
+user's own on Redis, so that two processes that write one user's row lose nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import pandas as pd
+
+from streamrec.features.feast_import import EntityKey, FeatureStore, Value
+from streamrec.features.names import ACTIVITY_VIEW, REJECTIONS_VIEW
+from streamrec.features.rules import unknown_user
+from streamrec.features.store import UserFeatures
+from streamrec.features.user_actions import TimedItems, UserAction, UserActivity, moment
+from streamrec.features.user_tables import EVENT_TIMESTAMP
+
+_SEGMENT: Final = ("country", "language", "age_band", "signup_channel")
+_LISTS: Final = {ACTIVITY_VIEW: ("history",), REJECTIONS_VIEW: ("disliked", "skipped")}
+"""The lists of `UserActivity` that each view holds; the times of a list stand in ``LIST_times``."""
+
+_LOCK_WAIT_S: Final = 1.0
+_LOCK_LEASE_S: Final = 30.0
+"""A process that dies with the lock keeps others from this user's row for no longer."""
+
+_ONE_AFTER: Final = timedelta(milliseconds=1)
+
+
+def features_of(user_id: str, row: Mapping[str, Any]) -> UserFeatures | None:
+    """The row as it was read through the online feature service; None for a user that nothing is known of."""
+    lists = {name: tuple(row[name] or ()) for names in _LISTS.values() for name in names}
+    segment = {name: row[name] for name in _SEGMENT if row[name] is not None}
+    if not segment and row["last_event_at"] is None and not any(lists.values()):
+        return None
+    timed = {name: TimedItems(ids, tuple(row[f"{name}_times"] or ())) for name, ids in lists.items()}
+    return replace(unknown_user(user_id), **segment, activity=UserActivity(**timed))
+
+
+def add_actions(
+    feast: FeatureStore, connection: sqlite3.Connection | None, actions: Mapping[str, Sequence[UserAction]]
+) -> None:
+    """Add actions to the stored rows; a row that has them all already is not written.
+
+    Args:
+        feast: Opened on the generation to write to. No other thread may use it meanwhile.
+        connection: Its connection to SQLite; None with Redis.
+        actions: By user id.
+    """
+    with ExitStack() as locks:
+        if connection is None:
+            for user_id in sorted(actions):  # in one order everywhere, so that no two wait for each other
+                locks.enter_context(_user_lock(feast, user_id))
+        for view in _LISTS:
+            with _transaction(connection):
+                _add_to_view(feast, view, actions)
+
+
+def _add_to_view(feast: FeatureStore, view: str, actions: Mapping[str, Sequence[UserAction]]) -> None:
+    stored = _stored_rows(feast, view, list(actions))
+    rows = []
+    for user_id, acted in actions.items():
+        stamp, values = stored[user_id]
+        before = _activity_of(view, values)
+        after = before.with_actions(acted)
+        lists = {name: getattr(after, name) for name in _LISTS[view]}
+        if all(items == getattr(before, name) for name, items in lists.items()):
+            continue
+        newest = max(moment(items.times_us[-1]) for items in lists.values() if items.times_us)
+        row: dict[str, Any] = {"user_id": user_id}
+        for name, items in lists.items():
+            row[name], row[f"{name}_times"] = list(items.item_ids), list(items.times_us)
+        if view == ACTIVITY_VIEW:
+            added = len(set(_pairs(after.history)) - set(_pairs(before.history)))
+            row["event_count"] = (values["event_count"].int64_val if values else 0) + added
+            row["last_event_at"] = newest
+        # Redis drops a write that is not newer than the stored row.
+        row[EVENT_TIMESTAMP] = newest if stamp is None else max(newest, stamp + _ONE_AFTER)
+        rows.append(row)
+    if rows:
+        feast.write_to_online_store(view, pd.DataFrame(rows))
+
+
+def _stored_rows(
+    feast: FeatureStore, view_name: str, user_ids: list[str]
+) -> dict[str, tuple[datetime | None, Mapping[str, Value]]]:
+    """Time and values of each user's row of a view; no values where there is none."""
+    view = feast.get_feature_view(view_name)
+    keys = [EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)]) for user in user_ids]
+    names = [field.name for field in view.schema if field.name != "user_id"]
+    found = feast.provider.online_store.online_read(feast.config, view, keys, names)
+    return {user: (stamp, values or {}) for user, (stamp, values) in zip(user_ids, found, strict=True)}
+
+
+def _activity_of(view: str, values: Mapping[str, Value]) -> UserActivity:
+    if not values:
+        return UserActivity()
+    lists = {
+        name: TimedItems(
+            tuple(values[name].string_list_val.val), tuple(values[f"{name}_times"].int64_list_val.val)
+        )
+        for name in _LISTS[view]
+    }
+    return UserActivity(**lists)
+
+
+def _pairs(items: TimedItems) -> Iterator[tuple[int, str]]:
+    return zip(items.times_us, items.item_ids, strict=True)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection | None) -> Iterator[None]:
+    """What is read in the body is what is there when it writes; nothing to do without SQLite."""
+    if connection is None:
+        yield
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield  # Feast's write commits
+    finally:
+        if connection.in_transaction:
+            connection.rollback()
+
+
+@contextmanager
+def _user_lock(feast: FeatureStore, user_id: str) -> Iterator[None]:
+    client: Callable[[Any], Any] = feast.provider.online_store._get_client
+    name = f"{feast.config.project}:writing:{user_id}"
+    with client(feast.config.online_store).lock(
+        name, timeout=_LOCK_LEASE_S, blocking_timeout=_LOCK_WAIT_S, sleep=0.005
+    ):
+        yield
