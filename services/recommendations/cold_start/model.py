@@ -177,7 +177,7 @@ class ColdStartModel:
         return ratio
 
     def retrieve(self, user: UserState, count: int, rng: np.random.Generator) -> Candidates:
-        """Return at most ``count`` items the user has not seen, by one posterior draw from ``rng``.
+        """Return at most ``count`` items neither seen nor disliked, by one posterior draw from ``rng``.
 
         The draw is searched in the index; the items found and the most popular ones in the user's
         language make a pool, which is scored as `Blend` says.
@@ -185,7 +185,7 @@ class ColdStartModel:
         seen = self.known_rows(user.history)
         posterior = self._posterior(user, seen).explored(self.blend.exploration, rng)
         group = self.popularity.group(user.segment.language)
-        pool = self._pool(posterior, group, count, seen)
+        pool = self._pool(posterior, group, count, np.union1d(seen, self.known_rows(user.disliked)))
         scores = self.popularity.log_shares[group, pool]
         scores = scores + np.float32(self.blend.weight_after(len(seen))) * self.taste(posterior, pool)
         best = np.argsort(-scores, kind="stable")[:count]

@@ -14,7 +14,7 @@ from typing import Final
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.gateway.activity_writer import ActivityWriter, WriterSettings
 from streamrec.contracts.conventions import HISTORY_LIMIT, UNKNOWN
-from streamrec.contracts.errors import DependencyError, InvalidInputError, OverloadedError, TemporaryError
+from streamrec.contracts.errors import DependencyError, OverloadedError
 from streamrec.features.rules import unknown_user
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.features.user_actions import UserAction
@@ -85,7 +85,7 @@ class UserStates:
         What the user did and the store has not taken yet is part of it.
 
         Raises:
-            TemporaryError: The store did not answer in time, or not at all.
+            TemporaryError: The store did not answer in time, or not at all. Other errors come through.
         """
         features = await self._features(user_id)
         pending = self._writer.pending(user_id)
@@ -162,14 +162,9 @@ class UserStates:
     async def _read(self, user_id: str) -> UserFeatures | None:
         if self._under_way >= self._settings.queue_limit:
             raise OverloadedError(f"{self._under_way} feature-store reads are under way or waiting")
-        try:
-            # A read that did not come to its turn says nothing of the store.
-            with self._breaker.guard(excused=(OverloadedError,)):
-                return await self._answer(user_id)
-        except (TemporaryError, InvalidInputError):
-            raise
-        except Exception as error:
-            raise DependencyError(f"the feature store failed ({error!r})") from error
+        # A read that did not come to its turn says nothing of the store.
+        with self._breaker.guard(excused=(OverloadedError,)):
+            return await self._answer(user_id)
 
     async def _answer(self, user_id: str) -> UserFeatures | None:
         with self._counting:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -166,8 +166,8 @@ class RecommendationPipeline:
                 asks for more items than are shown.
         """
         if len(user.history) > HISTORY_LIMIT:
-            user = UserState(user.user_id, user.segment, user.history[-HISTORY_LIMIT:])
-        seen = frozenset(user.history)
+            user = replace(user, history=user.history[-HISTORY_LIMIT:])
+        seen = frozenset(user.not_shown)
         trace = _Trace()
         items = self._items()
         if _has_seen_everything(seen, items):
@@ -209,7 +209,7 @@ class RecommendationPipeline:
     def popular(self, user: UserState, k: int) -> PipelineAnswer:
         """Return what is popular, without asking a stage: the answer when nothing else has worked."""
         trace = _Trace(skipped=[RETRIEVAL])
-        return _popular(user, k, frozenset(user.history), self._items(), trace)
+        return _popular(user, k, frozenset(user.not_shown), self._items(), trace)
 
     async def _find(
         self,
@@ -222,7 +222,7 @@ class RecommendationPipeline:
         deadline: Deadline,
     ) -> tuple[Candidates | None, Candidates | None]:
         """What cold start and retrieval found; None for one that has no weight or is skipped."""
-        check = partial(check_found, count=count, known=items.known, seen=frozenset(user.history))
+        check = partial(check_found, count=count, known=items.known, seen=frozenset(user.not_shown))
 
         async def drawn() -> StageReply:
             return items.admitted(await self._stages.cold_start.retrieve(user, count, request_id))
@@ -293,8 +293,8 @@ def _popular(
     language = user.segment.language if user.segment.language != UNKNOWN else None
     fallback = items.ladder.answer(language=language, seen=seen, count=k)
     if not fallback.item_ids:
-        # The user has seen the whole catalogue: something seen is better than nothing.
-        fallback = items.ladder.answer(language=None, seen=frozenset(), count=k)
+        # The whole catalogue is seen: something seen is better than nothing, but not a disliked item.
+        fallback = items.ladder.answer(language=None, seen=frozenset(user.disliked), count=k)
     return PipelineAnswer(
         item_ids=fallback.item_ids,
         scores=fallback.scores,

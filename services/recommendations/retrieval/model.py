@@ -114,11 +114,11 @@ class TwoTowerRetriever:
         return unit
 
     def retrieve(self, user: UserState, count: int) -> Candidates:
-        """Return ``count`` items that are not in the user's history, best first; fewer if there are no more.
+        """Return ``count`` items neither seen nor disliked, best first; fewer if there are no more.
 
         Scores are cosine similarities between -1 and 1.
         """
-        return self.index.search(self.user_vector(user), count, exclude=user.history)
+        return self.index.search(self.user_vector(user), count, exclude=user.not_shown)
 
     def item_vectors(self, catalogue: Catalogue) -> NDArray[np.float32]:
         """Shape (n, d), unit length: the item tower over any catalogue.

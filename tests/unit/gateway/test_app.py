@@ -231,6 +231,16 @@ def test_events_are_applied_once_whatever_the_feature_store_raises_when_they_com
     assert store.users["known"].history.count("item-20") == 1
 
 
+def test_a_disliked_item_is_not_shown_again(service):
+    ask = ("POST", "/v1/recommendations", {"json": {"user_id": "known", "k": 40}})
+    dislike = event(item_id="item-20", kind="dislike")
+    service.call(ask, ("POST", "/v1/events", {"json": {"events": [dislike]}}), ask)
+    before, _, after = ([item["item_id"] for item in r.json().get("items", ())] for r in service.responses)
+    assert "item-20" in before
+    assert after
+    assert "item-20" not in after
+
+
 def test_too_many_requests_at_once_are_refused(stages, store):
     service = Service(stages, store, maximum_in_flight=1)
     stages.retrieval.delay_s = 0.3

@@ -11,7 +11,7 @@ from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.activity_writer import WriterSettings
 from services.recommendations.gateway.user_states import UserStates, UserStateSettings
 from streamrec.contracts.conventions import HISTORY_LIMIT
-from streamrec.contracts.errors import DependencyError, InvalidInputError, NotReadyError, OverloadedError
+from streamrec.contracts.errors import DependencyError, InvalidInputError, OverloadedError
 from streamrec.contracts.events import InteractionKind
 from streamrec.features.store import UserFeatures
 from streamrec.features.user_actions import UserAction
@@ -135,17 +135,6 @@ def test_a_store_that_is_down_is_left_alone(store):
 
     run(act())
     assert store.reads == 5
-
-
-@pytest.mark.parametrize("error", [RuntimeError("x"), KeyError("x"), NotReadyError("x"), OSError("x")])
-def test_whatever_a_store_raises_is_known_to_the_ladder(store, error):
-    store.error = error
-
-    async def read():
-        await UserStates(store).get("known", Segment())
-
-    with pytest.raises(DependencyError):
-        run(read())
 
 
 def test_what_this_process_refuses_is_not_held_against_the_store(store):
