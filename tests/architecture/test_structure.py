@@ -28,7 +28,7 @@ VENDOR_HOMES = {
     },
     "faiss": {"services/recommendations/item_index/index.py"},
     "filelock": {"platform/streamrec/files/locks.py"},
-    "fcntl": set(),  # locks are filelock's
+    "fcntl": {"platform/streamrec/files/locks.py"},  # shared locks alone; the others are filelock's
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
     "prometheus_client": {
         "platform/streamrec/monitoring/model_metrics.py",
