@@ -105,7 +105,6 @@ BAD_ROWS = {
     "7,999,3.0,1000000000": ("unknown_item", "movieId"),
     "7,1,3.0": ("wrong_column_count", None),
     "7,1,3.0,1000000000,x": ("wrong_column_count", None),
-    "": ("wrong_column_count", None),
     '7,"1,3.0,1000000000': ("malformed_quotes", None),
     "7\0,1,3.0,1000000000": ("control_character", "userId"),
     "7" * 257 + ",1,3.0,1000000000": ("id_too_long", "userId"),
@@ -270,3 +269,31 @@ def test_the_real_data(tmp_path: Path, data_root: Path):
     languages = np.array(dataset.catalogue.creator_languages)
     assert (languages == "English").sum() == 5_107
     assert str(dataset.interactions["timestamp"].dtype) == "datetime64[ns, UTC]"
+
+
+def test_dat_files_are_utf8_where_they_can_be(tmp_path: Path):
+    source = folder(
+        tmp_path / "ml",
+        movies_dat="10::Первый фильм (1996)::Drama\n11::Misérables, Les (1995)::Drama\n",
+        ratings_dat="7::10::4::1000000000\n",
+    )
+    imported(source, tmp_path / "out")
+    titles = load_dataset(tmp_path / "out").catalogue.titles
+    assert titles == ("Первый фильм (1996)", "Misérables, Les (1995)")
+
+
+@pytest.mark.parametrize("blank", ["\r\n", "\n", " \t\n", "\n\n\n"])
+def test_blank_lines_are_nothing(tmp_path: Path, blank: str):
+    lines = RATINGS.splitlines(keepends=True)
+    source = folder(
+        tmp_path / "ml", items_csv=ITEMS + blank, ratings_csv="".join([*lines[:2], blank, *lines[2:], blank])
+    )
+    report = imported(source, tmp_path / "out")
+    assert (report.interactions, report.rows_quarantined) == (3, 0)
+    assert sum(file.rows_read for file in report.files) == 3 + 4
+
+
+def test_a_line_after_a_blank_one_keeps_its_number(tmp_path: Path):
+    source = folder(tmp_path / "ml", items_csv=ITEMS, ratings_csv=RATINGS + "\n7,1\n")
+    imported(source, tmp_path / "out")
+    assert quarantine(tmp_path / "out") == [("ratings.csv", 6, "wrong_column_count", None)]

@@ -1,10 +1,12 @@
 """Reading delimited text in chunks, with the line number and the raw text of every row that is wrong.
 
 One physical line is one row: a quote that is never closed spoils its own row and not the rest of the file.
+A blank line is nothing.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -84,6 +86,27 @@ def read_delimited(
         raise DataFolderError(path, None, f"cannot be read ({error})") from error
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether the whole file is UTF-8 text; memory is bounded by `CHUNK_BYTES`.
+
+    Raises:
+        DataFolderError: The file is missing or unreadable.
+    """
+    if not path.is_file():
+        raise DataFolderError(path, None, "the file does not exist")
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(CHUNK_BYTES):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    except OSError as error:
+        raise DataFolderError(path, None, f"cannot be read ({error})") from error
+    return True
+
+
 def read_header(path: Path, form: DelimitedFormat = CSV) -> tuple[str, ...]:
     """The names of the columns of ``path``.
 
@@ -137,6 +160,8 @@ def _chunk(
     kept_lines: list[int] = []
     kept_raw: list[str] = []
     for fields, text, number in zip(cut(texts), texts, numbers, strict=True):
+        if not text or text.isspace():
+            continue
         if fields is not None and len(fields) == len(header):
             rows.append(fields)
             kept_lines.append(number)

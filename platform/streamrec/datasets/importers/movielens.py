@@ -27,7 +27,14 @@ from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DataFolderError
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.importers import checks
-from streamrec.datasets.importers.delimited import CSV, Chunk, DelimitedFormat, read_delimited, read_header
+from streamrec.datasets.importers.delimited import (
+    CSV,
+    Chunk,
+    DelimitedFormat,
+    is_utf8,
+    read_delimited,
+    read_header,
+)
 from streamrec.datasets.importers.repeated_rows import DuplicateRows, repeated_ids
 from streamrec.datasets.importers.report import ImportReport
 from streamrec.datasets.importers.session import ImportSession, import_session, table_of_rows
@@ -98,15 +105,18 @@ def _layout(source: Path) -> tuple[_Source, _Source, _Source | None]:
                     source / name, None, "the file does not exist; is this a MovieLens folder?"
                 )
         return _Source(source / "ratings.csv", CSV), _Source(source / items, CSV), None
-    ratings = _Source(source / "ratings.dat", _double_colon(*_RATINGS_COLUMNS))
-    movies = _Source(source / "movies.dat", _double_colon("movieId", "title", "genres"))
+    ratings = _double_colon(source / "ratings.dat", *_RATINGS_COLUMNS)
+    movies = _double_colon(source / "movies.dat", "movieId", "title", "genres")
     users = source / "users.dat"
-    form = _double_colon("userId", "gender", "age", "occupation", "zip")
-    return ratings, movies, _Source(users, form) if users.exists() else None
+    if not users.exists():
+        return ratings, movies, None
+    return ratings, movies, _double_colon(users, "userId", "gender", "age", "occupation", "zip")
 
 
-def _double_colon(*columns: str) -> DelimitedFormat:
-    return DelimitedFormat(delimiter="::", quoted=False, encoding="latin-1", columns=columns)
+def _double_colon(path: Path, *columns: str) -> _Source:
+    # MovieLens-10M is UTF-8 and MovieLens-1M is Latin-1, a decoder that takes anything: it is tried last.
+    encoding = "utf-8" if is_utf8(path) else "latin-1"
+    return _Source(path, DelimitedFormat(delimiter="::", quoted=False, encoding=encoding, columns=columns))
 
 
 def _import_items(session: ImportSession, items: _Source) -> frozenset[str]:
