@@ -29,8 +29,9 @@ from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.world.generate import generate_world
 from services.recommendations.world.settings import WorldSettings
+from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.intervals import Interval
-from streamrec.contracts.items import MAXIMUM_ITEM_ID_CHARACTERS, Item
+from streamrec.contracts.items import Item
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset, load_dataset
@@ -116,7 +117,7 @@ def item_of(catalogue: Catalogue, row: int) -> Item:
     return Item(
         catalogue.item_ids[row],
         "",
-        catalogue.creator_ids[row][:MAXIMUM_ITEM_ID_CHARACTERS],
+        catalogue.creator_ids[row][:MAXIMUM_ID_CHARACTERS],
         catalogue.creator_languages[row],
         catalogue.topics[row],
         None if np.isnat(moment) else moment.item().replace(tzinfo=UTC),

@@ -8,6 +8,9 @@ from typing import Final
 UNKNOWN: Final = "unknown"
 """What an attribute is called that nobody knows: a user's country, an item's creator."""
 
+MAXIMUM_ID_CHARACTERS: Final = 128
+"""Of an id of a user, an item or a unit, in imports as in HTTP: what is imported can be asked for."""
+
 HISTORY_LIMIT: Final = 4_096
 """Items in a user's history, the newest ones. Long enough to filter everything that nearly every user saw."""
 

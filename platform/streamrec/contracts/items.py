@@ -15,13 +15,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from streamrec.contracts.canonical_json import LARGEST_INTEGER
-from streamrec.contracts.conventions import UNKNOWN
+from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS, UNKNOWN
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.json_documents import STRICT, UtcTime, document_json, read_document
 
 ITEM_CHANGE_SCHEMA: Final = "streamrec.item_change.v1"
 
-MAXIMUM_ITEM_ID_CHARACTERS: Final = 128
 MAXIMUM_TITLE_CHARACTERS: Final = 1_000
 MAXIMUM_TOPIC_CHARACTERS: Final = 128
 MAXIMUM_ITEM_TOPICS: Final = 64
@@ -29,7 +28,7 @@ MAXIMUM_LANGUAGE_CHARACTERS: Final = 64
 
 _ONE_LINE: Final = r"^[^\x00-\x1f\x7f]*$"
 
-ItemId = Annotated[str, Field(min_length=1, max_length=MAXIMUM_ITEM_ID_CHARACTERS, pattern=_ONE_LINE)]
+ItemId = Annotated[str, Field(min_length=1, max_length=MAXIMUM_ID_CHARACTERS, pattern=_ONE_LINE)]
 Title = Annotated[str, Field(max_length=MAXIMUM_TITLE_CHARACTERS, pattern=_ONE_LINE)]
 Topic = Annotated[str, Field(min_length=1, max_length=MAXIMUM_TOPIC_CHARACTERS, pattern=_ONE_LINE)]
 Language = Annotated[str, Field(min_length=1, max_length=MAXIMUM_LANGUAGE_CHARACTERS, pattern=_ONE_LINE)]

@@ -10,6 +10,7 @@ import hashlib
 import re
 from typing import Final
 
+from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.errors import InvalidInputError
 
 BASIS_POINTS: Final = 10_000
@@ -17,8 +18,6 @@ BASIS_POINTS: Final = 10_000
 
 UNIT_HEADER: Final = "X-StreamRec-Unit"
 """HTTP header in which a caller names the unit of a model whose unit is not the user."""
-
-MAXIMUM_UNIT_CHARACTERS: Final = 128
 
 SALT_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """A salt has no colon, which separates it from the unit: no two pairs of salt and unit are hashed alike."""
@@ -44,8 +43,8 @@ def validate_unit(unit: str, *, field: str = "unit") -> str:
         InvalidInputError: It is empty, longer than 128 characters, or holds a control character or a lone
             surrogate.
     """
-    if not 1 <= len(unit) <= MAXIMUM_UNIT_CHARACTERS:
-        raise InvalidInputError(field, f"must have 1 to {MAXIMUM_UNIT_CHARACTERS} characters")
+    if not 1 <= len(unit) <= MAXIMUM_ID_CHARACTERS:
+        raise InvalidInputError(field, f"must have 1 to {MAXIMUM_ID_CHARACTERS} characters")
     if _CONTROL_CHARACTER.search(unit):
         raise InvalidInputError(field, "must not hold control characters")
     try:

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from services.recommendations.gateway.edge.json_bodies import RepeatingObject, to_model, to_text
 from services.recommendations.gateway.edge.problems import BODY, words_of
-from services.recommendations.gateway.schemas import MAXIMUM_BATCH, MAXIMUM_ID_CHARACTERS, EventIn
+from services.recommendations.gateway.schemas import MAXIMUM_BATCH, EventIn
+from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.events.records import MAXIMUM_PAYLOAD_CHARACTERS
 

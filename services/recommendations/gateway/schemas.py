@@ -12,11 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.contracts.rungs import Rung
+from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.events import InteractionKind
 
 MAXIMUM_K: Final = 500
 MAXIMUM_BATCH: Final = 500
-MAXIMUM_ID_CHARACTERS: Final = 128
 
 _NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f]+$"
 

@@ -107,7 +107,7 @@ BAD_ROWS = {
     "7,1,3.0,1000000000,x": ("wrong_column_count", None),
     '7,"1,3.0,1000000000': ("malformed_quotes", None),
     "7\0,1,3.0,1000000000": ("control_character", "userId"),
-    "7" * 257 + ",1,3.0,1000000000": ("id_too_long", "userId"),
+    "7" * 129 + ",1,3.0,1000000000": ("id_too_long", "userId"),
     "7,2,4.5,1000000000": ("duplicate_row", None),
 }
 

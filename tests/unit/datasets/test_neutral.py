@@ -86,7 +86,7 @@ FUTURE = datetime(2026, 1, 2, tzinfo=UTC)
 BAD_INTERACTIONS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"user_id": None}, "missing_field", "user_id"),
     ({"user_id": " "}, "missing_field", "user_id"),
-    ({"user_id": "u" * 257}, "id_too_long", "user_id"),
+    ({"user_id": "u" * 129}, "id_too_long", "user_id"),
     ({"user_id": "u\0"}, "control_character", "user_id"),
     ({"item_id": "a\n"}, "control_character", "item_id"),
     ({"item_id": "z"}, "unknown_item", "item_id"),

@@ -10,9 +10,9 @@ import pytest
 from services.recommendations.gateway.schemas import (
     MAXIMUM_BATCH,
     MAXIMUM_BATCH_BYTES,
-    MAXIMUM_ID_CHARACTERS,
     EventAnswer,
 )
+from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.errors import DependencyError
 from tests.unit.gateway.service import Service, event, problem
 

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW, UNKNOWN
+from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW, MAXIMUM_ID_CHARACTERS, UNKNOWN
 from streamrec.datasets.quarantine import Reason, Triage
 
-MAX_ID_CHARACTERS: Final = 256
+MAX_ATTRIBUTE_CHARACTERS: Final = 256
+"""Bound of a creator's name and of a topic, which nobody sends back to us as an id."""
+
 MAX_TEXT_CHARACTERS: Final = 1_024
 """Bound of a title."""
 
@@ -38,13 +40,16 @@ def as_objects(values: list[Any]) -> Objects:
 def check_ids(triage: Triage, values: Objects, field: str) -> None:
     """Reject rows whose identifier is empty, too long or holds control characters."""
     triage.reject(per_distinct(values, is_blank), Reason.MISSING_FIELD, field)
-    check_optional_ids(triage, values, field)
+    triage.reject(
+        per_distinct(values, lambda text: len(text or "") > MAXIMUM_ID_CHARACTERS), Reason.ID_TOO_LONG, field
+    )
+    triage.reject(per_distinct(values, has_control_character), Reason.CONTROL_CHARACTER, field)
 
 
 def check_optional_ids(triage: Triage, values: Objects, field: str) -> None:
-    """As `check_ids`, for a field that may be empty."""
+    """Reject rows whose attribute, such as the creator, is too long or holds control characters."""
     for reason, test in (
-        (Reason.ID_TOO_LONG, _is_too_long_id),
+        (Reason.ID_TOO_LONG, _is_too_long_attribute),
         (Reason.CONTROL_CHARACTER, has_control_character),
     ):
         triage.reject(per_distinct(values, test), reason, field)
@@ -75,7 +80,7 @@ def check_topics(triage: Triage, rows: list[list[str]], field: str) -> None:
     )
     for reason, test in (
         (Reason.INVALID_UTF8, _has_surrogate),
-        (Reason.ID_TOO_LONG, _is_too_long_id),
+        (Reason.ID_TOO_LONG, _is_too_long_attribute),
         (Reason.CONTROL_CHARACTER, has_control_character),
     ):
         bad = {topic for topic in {topic for topics in rows for topic in topics} if test(topic)}
@@ -167,8 +172,8 @@ def _has_surrogate(text: str | None) -> bool:
     return text is not None and not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _is_too_long_id(text: str | None) -> bool:
-    return text is not None and len(text) > MAX_ID_CHARACTERS
+def _is_too_long_attribute(text: str | None) -> bool:
+    return text is not None and len(text) > MAX_ATTRIBUTE_CHARACTERS
 
 
 def _is_digits(text: str | None) -> bool:
