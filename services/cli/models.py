@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +13,11 @@ from streamrec.contracts.models import CHAMPION, ModelRef, validate_model_name
 
 if TYPE_CHECKING:
     from streamrec.registry.model_registry import ModelRegistry, ModelVersion
+    from streamrec.rollout.traffic_writer import TrafficChanged
 
-app = typer.Typer(no_args_is_help=True, help="Look at registered models.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="Look at registered models, and say which serve.", rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -70,6 +74,120 @@ def card(
         console.print(Markdown(text, hyperlinks=False))
     else:
         typer.echo(text, nl=False)
+
+
+@app.command("promote")
+def promote(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME@VERSION...",
+            help="Versions of different slots; those that depend on each other go together.",
+        ),
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "",
+    slot: Annotated[
+        str | None,
+        typer.Option("--slot", help="Where a version goes that was registered without a slot."),
+    ] = None,
+    timeout_s: Annotated[
+        float,
+        typer.Option(
+            "--timeout-s",
+            min=1.0,
+            max=3_600.0,
+            help="Longest wait for the running replicas to load the versions.",
+        ),
+    ] = 60.0,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Make versions the champions of their slots, all at once; running replicas load them first."""
+    from streamrec.command_line.composition import open_traffic_writer
+
+    changed = open_traffic_writer(Workspace(workspace)).promote(
+        [ModelRef.parse(model) for model in models],
+        actor=_actor(),
+        reason=reason,
+        slot=slot,
+        timeout_s=timeout_s,
+    )
+    _say(changed)
+
+
+@app.command("rollback")
+def roll_back(
+    slot: Annotated[str, typer.Argument(metavar="SLOT", help="As 'streamrec models serving' shows it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "",
+    timeout_s: Annotated[
+        float,
+        typer.Option(
+            "--timeout-s",
+            min=1.0,
+            max=3_600.0,
+            help="Longest wait for the running replicas to load the versions.",
+        ),
+    ] = 60.0,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Undo the newest promotion in SLOT, in every slot that it changed; again: the one before."""
+    from streamrec.command_line.composition import open_traffic_writer
+
+    _say(
+        open_traffic_writer(Workspace(workspace)).roll_back(
+            slot, actor=_actor(), reason=reason, timeout_s=timeout_s
+        )
+    )
+
+
+@app.command("serving")
+def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Show which version serves in each slot, and who promoted it when and why."""
+    from streamrec.command_line.composition import champion_versions, traffic_changes
+    from streamrec.command_line.tables import stdout_console, table
+
+    place = Workspace(workspace)
+    champions = champion_versions(place)
+    if not champions:
+        typer.echo("nothing is promoted: streamrec models promote NAME@VERSION")
+        return
+    last = {slot: change for change in traffic_changes(place) for slot in change.after}
+    rows = [
+        (
+            slot,
+            str(ref),
+            *(
+                (
+                    f"{last[slot].at:%Y-%m-%d %H:%M UTC}",
+                    f"{last[slot].kind.value.replace('_', ' ')} by {last[slot].actor}",
+                    last[slot].reason or "-",
+                )
+                if slot in last
+                else ("-", "-", "-")
+            ),
+        )
+        for slot, ref in sorted(champions.items())
+    ]
+    stdout_console().print(table("What serves", ("slot", "champion", "since", "how", "reason"), rows))
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"  # an account without a name, as in some containers
+
+
+def _say(changed: TrafficChanged) -> None:
+    if not changed.after:
+        typer.echo(f"all of it serves already: traffic revision {changed.revision}")
+        return
+    for slot, ref in sorted(changed.after.items()):
+        typer.echo(f"{slot}: {changed.before.get(slot, 'nothing')} -> {ref}")
+    count = len(changed.replicas)
+    loaded = f"; {count} running replicas had loaded it first" if count else "; no replica is running"
+    typer.echo(f"traffic revision {changed.revision} is in force{loaded}")
+    if not changed.mirrored:
+        typer.echo("the registry did not answer: its aliases say otherwise until the next change", err=True)
 
 
 def find_version(registry: ModelRegistry, model: str) -> ModelVersion:

@@ -37,6 +37,7 @@ ROOMS = {
         "ray_stages",
         "stage_replica",
         "model_source",
+        "followed_traffic",
         "local_cluster",
     },
     "evaluation": {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from streamrec.contracts.models import ModelRef
     from streamrec.contracts.progress import Progress
     from streamrec.datasets.catalogue import Catalogue
     from streamrec.datasets.dataset import Dataset
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from streamrec.features.user_actions import UserAction
     from streamrec.items.follower import ItemFollower
     from streamrec.registry.mlflow_registry import RegistrySettings
-    from streamrec.registry.model_registry import ModelRegistry
+    from streamrec.registry.model_registry import ModelRegistry, ModelVersion
+    from streamrec.rollout.traffic_files import TrafficFiles
+    from streamrec.rollout.traffic_history import TrafficChange
+    from streamrec.rollout.traffic_writer import TrafficWriter
     from streamrec.training.splits import UserHistories
 
 FEATURE_REPO_VARIABLE: Final = "STREAMREC_FEATURE_REPO"
@@ -98,6 +102,64 @@ def open_registry(workspace: Workspace) -> ModelRegistry:
     from streamrec.registry.mlflow_registry import MlflowModelRegistry
 
     return MlflowModelRegistry(registry_settings(workspace))
+
+
+def traffic_files(workspace: Workspace) -> TrafficFiles:
+    """Where the workspace says which versions serve."""
+    from streamrec.documents.key_folder import KeyFolder
+    from streamrec.rollout.traffic_files import TrafficFiles
+
+    return TrafficFiles(workspace.traffic, KeyFolder(workspace.keys).public_folder)
+
+
+def open_traffic_writer(workspace: Workspace) -> TrafficWriter:
+    """Open what changes which versions serve in the workspace."""
+    from streamrec.rollout.traffic_writer import TrafficWriter
+
+    return TrafficWriter(traffic_files(workspace), workspace.keys, open_registry(workspace))
+
+
+def champion_versions(workspace: Workspace) -> dict[str, ModelRef]:
+    """Champion by slot; empty where nothing was promoted.
+
+    Raises:
+        DocumentRefusedError: The traffic document is damaged or not signed by a trusted key.
+        TemporaryError: It cannot be read.
+    """
+    from streamrec.rollout.traffic_changes import champions
+
+    published = traffic_files(workspace).open_publisher(workspace.keys).published()
+    return champions(None if published is None else published.value)
+
+
+def traffic_changes(workspace: Workspace) -> Sequence[TrafficChange]:
+    """What was promoted and rolled back in the workspace, oldest first.
+
+    Raises:
+        ArtifactError: The history is damaged.
+        DocumentRefusedError, TemporaryError: As in `champion_versions`.
+    """
+    from streamrec.rollout.traffic_history import read_changes
+
+    files = traffic_files(workspace)
+    published = files.open_publisher(workspace.keys).published()
+    return () if published is None else read_changes(files.history, up_to=published.revision)
+
+
+def champion_version(workspace: Workspace, registry: ModelRegistry, slot: str) -> ModelVersion:
+    """The version that serves in a slot.
+
+    Raises:
+        NotFoundError: None was promoted; says how to.
+        DocumentRefusedError, TemporaryError: As in `champion_versions`.
+    """
+    ref = champion_versions(workspace).get(slot)
+    if ref is None:
+        raise NotFoundError(
+            f"no version is promoted in {slot}: 'streamrec models list' shows what is registered, "
+            "'streamrec models promote NAME@VERSION' promotes"
+        )
+    return registry.get(ref)
 
 
 def feature_settings(workspace: Workspace) -> FeatureSettings:

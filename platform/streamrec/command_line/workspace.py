@@ -58,6 +58,11 @@ class Workspace:
         return self.root / "keys"
 
     @property
+    def traffic(self) -> Path:
+        """Which versions serve: the signed traffic document, and what belongs to it."""
+        return self.root / "traffic"
+
+    @property
     def exposure_prices(self) -> Path:
         """The bonus that an item's score gets for its creator's language, as a signed document.
 

@@ -20,7 +20,7 @@ from streamrec.contracts.items import ItemChange
 from streamrec.contracts.json_documents import json_schema
 from streamrec.contracts.ledger_entry import LedgerEntry
 from streamrec.contracts.results import Envelope
-from streamrec.contracts.traffic import Traffic
+from streamrec.contracts.traffic import ReplicaHeartbeat, Traffic
 
 COMMAND: Final = "make schemas"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -50,6 +50,7 @@ DOCUMENTS: Final = (
     DocumentSchema("ledger_entry", "An entry of the decision ledger", LedgerEntry),
     DocumentSchema("outcome", "What a unit did, or what happened to it", Outcome),
     DocumentSchema("prediction", "What a model answered", Prediction),
+    DocumentSchema("replica_heartbeat", "Which versions a replica has loaded", ReplicaHeartbeat),
     DocumentSchema("result", "A verdict with its reasons; each command adds its own fields", Envelope),
     DocumentSchema("traffic", "Which versions answer in each slot, before it is signed", Traffic),
 )

@@ -106,6 +106,8 @@ class ModelSpec:
         parameters: Training settings, for people to read.
         depends_on: Versions whose artifacts this one needs to work, by role
             (a cold-start model needs the retrieval version whose embedding space it lives in).
+        slot: Name of the slot that it is meant to serve in (`streamrec.contracts.slots`); None for one that
+            never serves, such as a teacher.
     """
 
     name: str
@@ -115,6 +117,7 @@ class ModelSpec:
     metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     depends_on: Mapping[str, ModelRef] = field(default_factory=lambda: MappingProxyType({}))
+    slot: str | None = None
 
     def __post_init__(self) -> None:
         validate_model_name(self.name)

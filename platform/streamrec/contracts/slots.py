@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import StringConstraints
 
-SlotName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*$", max_length=128)
-]
+from streamrec.contracts.errors import InvalidInputError
+
+_PATTERN: Final = r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*"
+_MAXIMUM_LENGTH: Final = 128
+
+SlotName = Annotated[str, StringConstraints(pattern=f"^{_PATTERN}$", max_length=_MAXIMUM_LENGTH)]
 """Lower-case words joined by dots, the spoke first: ``search.ranking``."""
+
+
+def validate_slot_name(slot: str) -> str:
+    """Return ``slot`` if it is a `SlotName`.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if len(slot) > _MAXIMUM_LENGTH or not re.fullmatch(_PATTERN, slot):
+        raise InvalidInputError(
+            "slot", f"{slot!r} must be lower-case words joined by dots, for example search.ranking"
+        )
+    return slot
 
 
 class ServingRole(StrEnum):

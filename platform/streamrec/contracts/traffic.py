@@ -2,7 +2,8 @@
 
 One document for all slots, written by compare-and-set on its revision and followed by every replica.
 `assigned` is the rule that every process applies to it. The signature is added where documents are published,
-and checked where they are read.
+and checked where they are read. Beside it lie the heartbeats of the replicas: whoever changes the document
+waits until they say that they have loaded what it is about to send traffic to.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ from streamrec.contracts.units import BASIS_POINTS, SALT_PATTERN, bucket
 TRAFFIC_SCHEMA: Final = "streamrec.traffic.v1"
 MAXIMUM_SLOTS: Final = 1_000
 MAXIMUM_PREPARED: Final = 1_000
+
+HEARTBEAT_SCHEMA: Final = "streamrec.replica_heartbeat.v1"
+PROBLEM_MAXIMUM_CHARACTERS: Final = 1_000
+MAXIMUM_LOADED: Final = 64
+
+ReplicaName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 
 BasisPoints = Annotated[int, Field(ge=0, le=BASIS_POINTS)]
 Salt = Annotated[str, Field(pattern=f"^{SALT_PATTERN}$")]
@@ -153,6 +160,48 @@ class Traffic:
         """
         if isinstance(document, Mapping) and document.get("schema") != TRAFFIC_SCHEMA:
             raise InvalidInputError("schema", f"must be {TRAFFIC_SCHEMA!r}, which this release reads")
+        return read_document(cls, document)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaHeartbeat:
+    """What one replica says of itself every second or so.
+
+    Attributes:
+        schema: The format.
+        replica: Its name, safe as the name of a file.
+        slot: The slot that it serves.
+        role: Whose requests it takes.
+        revision: Of the traffic document that it follows; None before the first.
+        loaded: Versions that it can answer with.
+        problem: Why a version that it should have is not loaded; empty where none is missing.
+        at: When it said so.
+    """
+
+    __pydantic_config__ = STRICT
+
+    schema: Literal["streamrec.replica_heartbeat.v1"] = field(default=HEARTBEAT_SCHEMA, kw_only=True)
+    replica: ReplicaName
+    slot: SlotName
+    role: ServingRole
+    revision: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] | None
+    loaded: Annotated[tuple[ModelRefText, ...], Field(max_length=MAXIMUM_LOADED)]
+    problem: Annotated[str, Field(max_length=PROBLEM_MAXIMUM_CHARACTERS, pattern=NO_CONTROL_CHARACTERS)]
+    at: UtcTime
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as `from_json` reads them."""
+        return document_json(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ReplicaHeartbeat:
+        """Read one.
+
+        Raises:
+            InvalidInputError: A field is missing, unknown or out of bounds; ``field`` is its dotted path.
+        """
+        if isinstance(document, Mapping) and document.get("schema") != HEARTBEAT_SCHEMA:
+            raise InvalidInputError("schema", f"must be {HEARTBEAT_SCHEMA!r}, which this release reads")
         return read_document(cls, document)
 
 

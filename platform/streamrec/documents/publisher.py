@@ -54,19 +54,30 @@ class DocumentPublisher(Generic[T]):
         """
         return self._verified(self._store.read(self._kind.maximum_bytes))
 
-    def publish(self, body: Mapping[str, Any], *, expected_revision: int) -> VerifiedDocument[T]:
+    def next_revision(self, expected_revision: int) -> int:
+        """Return the revision that a publication after ``expected_revision`` gets now.
+
+        For a caller that writes it down before it publishes.
+        """
+        return max(expected_revision + 1, int(1_000 * self._clock()))
+
+    def publish(
+        self, body: Mapping[str, Any], *, expected_revision: int, revision: int | None = None
+    ) -> VerifiedDocument[T]:
         """Publish the next revision, if the one that is published is the one that the caller decided on.
 
         Args:
             body: The kind's own fields; ``schema``, ``revision`` and ``signature`` are added.
             expected_revision: Of the published document; 0 where there is none, or none that is good.
+            revision: What `next_revision` returned; taken from the clock where None.
 
         Returns:
             What is published now.
 
         Raises:
             ConflictError: Somebody else published first. Nothing was done; read again, decide again.
-            InvalidInputError: A replica would refuse the document, or the keys cannot be used.
+            InvalidInputError: A replica would refuse the document, the revision is not above the published
+                one, or the keys cannot be used.
             OverloadedError: Others are writing there for too long; nothing was done.
             DependencyError: It could not be written, or the keys cannot be read; the old one stays.
         """
@@ -83,7 +94,11 @@ class DocumentPublisher(Generic[T]):
                 f"revision {expected_revision} of {self._store} was to be followed, "
                 f"but {f'revision {found}' if found else 'none that is good'} lies there; read it again"
             )
-        document = self._signed(body, max(found + 1, int(1_000 * self._clock())))
+        if revision is None:
+            revision = self.next_revision(found)
+        elif revision <= found:
+            raise InvalidInputError("revision", f"must be above the published one, {found}")
+        document = self._signed(body, revision)
         self._store.replace(document.content, None if isinstance(stored, NoContent) else stored.tag)
         return document
 

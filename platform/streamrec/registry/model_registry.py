@@ -18,7 +18,8 @@ class ModelVersion:
     Attributes:
         ref: Name and version.
         artifact_digest: SHA-256 of the artifact's manifest: changes with any byte, name or count of files.
-        data_fingerprint, settings_fingerprint, metrics, parameters, depends_on, signature: As in `ModelSpec`.
+        data_fingerprint, settings_fingerprint, metrics, parameters, depends_on, signature, slot: As in
+            `ModelSpec`.
         created_at: When it was registered, UTC.
         aliases: Aliases that point here now.
     """
@@ -33,6 +34,7 @@ class ModelVersion:
     signature: ModelSignature
     created_at: datetime
     aliases: frozenset[str]
+    slot: str | None = None
 
 
 class ModelRegistry(Protocol):

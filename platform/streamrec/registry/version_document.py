@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
+from streamrec.contracts.slots import validate_slot_name
 from streamrec.registry.formats import MLMODEL_FILE, check_formats
 from streamrec.registry.manifest import MANIFEST_FILE, scan
 from streamrec.registry.model_registry import ModelVersion
@@ -66,9 +67,11 @@ def validate_spec(spec: ModelSpec) -> None:
     """Check what a training run says about its artifact.
 
     Raises:
-        InvalidInputError: A metric is not finite, a fingerprint is empty or not plain, or the signature lacks
-            inputs or outputs.
+        InvalidInputError: A metric is not finite, a fingerprint is empty or not plain, the signature lacks
+            inputs or outputs, or the slot is no slot's name.
     """
+    if spec.slot is not None:
+        validate_slot_name(spec.slot)
     for field, fingerprint in (
         ("data_fingerprint", spec.data_fingerprint),
         ("settings_fingerprint", spec.settings_fingerprint),
@@ -92,17 +95,7 @@ def new_document(spec: ModelSpec, artifact_digest: str, created_at: datetime) ->
     document = {
         "artifact_digest": artifact_digest,
         "created_at": created_at.astimezone(UTC).isoformat(),
-        "data_fingerprint": spec.data_fingerprint,
-        "depends_on": {
-            role: {"name": ref.name, "version": ref.version} for role, ref in spec.depends_on.items()
-        },
-        "metrics": {name: float(value) for name, value in spec.metrics.items()},
-        "parameters": dict(spec.parameters),
-        "settings_fingerprint": spec.settings_fingerprint,
-        "signature": {
-            "inputs": [_tensor_document(tensor) for tensor in spec.signature.inputs],
-            "outputs": [_tensor_document(tensor) for tensor in spec.signature.outputs],
-        },
+        **_described(spec),
     }
     try:
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -115,6 +108,34 @@ def new_document(spec: ModelSpec, artifact_digest: str, created_at: datetime) ->
             "put long tables into the artifact",
         )
     return text
+
+
+def version_document(version: ModelVersion) -> str:
+    """Return the document of a registered version, as `parse_document` reads it."""
+    document = {
+        "artifact_digest": version.artifact_digest,
+        "created_at": version.created_at.astimezone(UTC).isoformat(),
+        **_described(version),
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _described(described: ModelSpec | ModelVersion) -> dict[str, Any]:
+    """What a spec and the version made of it have in common, as plain JSON values."""
+    return {
+        "data_fingerprint": described.data_fingerprint,
+        "depends_on": {
+            role: {"name": ref.name, "version": ref.version} for role, ref in described.depends_on.items()
+        },
+        "metrics": {name: float(value) for name, value in described.metrics.items()},
+        "parameters": dict(described.parameters),
+        "settings_fingerprint": described.settings_fingerprint,
+        "signature": {
+            "inputs": [_tensor_document(tensor) for tensor in described.signature.inputs],
+            "outputs": [_tensor_document(tensor) for tensor in described.signature.outputs],
+        },
+        "slot": described.slot,
+    }
 
 
 def parse_document(text: str, ref: ModelRef, aliases: frozenset[str]) -> ModelVersion:
@@ -145,11 +166,18 @@ def parse_document(text: str, ref: ModelRef, aliases: frozenset[str]) -> ModelVe
             ),
             created_at=datetime.fromisoformat(document["created_at"]),
             aliases=aliases,
+            slot=_slot(document.get("slot")),  # versions of before have none
         )
     except (KeyError, TypeError, ValueError, AttributeError, InvalidInputError) as error:
         raise ArtifactError(
             f"{ref}: its registry entry is damaged or not the platform's ({error})"
         ) from error
+
+
+def _slot(slot: object) -> str | None:
+    if slot is not None and not isinstance(slot, str):
+        raise TypeError("its slot is not a name")
+    return slot
 
 
 def _tensor_document(tensor: TensorSpec) -> dict[str, Any]:

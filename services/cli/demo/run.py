@@ -49,11 +49,13 @@ from streamrec.command_line.composition import (
     materialize_features,
     open_feature_store,
     open_registry,
+    open_traffic_writer,
 )
 from streamrec.command_line.files import write_json
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
+from streamrec.rollout.traffic_writer import TrafficChanged
 from streamrec.serving.retry_budget import RetryBudget
 from streamrec.training.splits import UserHistories
 
@@ -136,8 +138,10 @@ def run_demo(
         if workspace.events.exists():
             shutil.rmtree(workspace.events)
         materialize_features(workspace, data.dataset, stage.history, progress)
-    with clock.phase("Train", "two-tower, ranker, cold start, re-ranker; register each as champion"):
+    with clock.phase("Train", "two-tower, ranker, cold start, re-ranker; register each"):
         models = _train(settings, workspace, data.dataset, progress)
+    with clock.phase("Promote", "the trained versions become champions, in one revision"):
+        promote_all(workspace, models, "the demo's first models")
     with clock.phase("Evaluate", "leave-last-out against the baselines"):
         evaluation = evaluate_models(
             data.dataset,
@@ -207,9 +211,15 @@ def _train(
     models = []
     for stage in STAGES:
         started = time.monotonic()
-        version = job.train(stage)
+        version = job.version(stage)
         models.append(TrainedModel(stage, version, version.created_at < begun, time.monotonic() - started))
     return models
+
+
+def promote_all(workspace: Workspace, models: Sequence[TrainedModel], reason: str) -> TrafficChanged:
+    """Make the versions that have a slot its champions; what serves already stays."""
+    refs = [model.version.ref for model in models if model.version.slot is not None]
+    return open_traffic_writer(workspace).promote(refs, actor="demo", reason=reason)
 
 
 def _serve(
@@ -220,7 +230,7 @@ def _serve(
             server = ServerProcess.streamrec(workspace.root, workspace.root / SERVER_LOG_FILE)
             running.enter_context(server)
         with clock.phase("Check", "served answers against the offline pipeline"):
-            models = load_champions(open_registry(workspace))
+            models = load_champions(workspace)
             users = _known_states(workspace, stage.plan, max(CHECKED_USERS, RELEVANCE_ORDER_USERS))
             items = open_feature_store(workspace).item_table()
             with RecommendationClient(server.base_url, RetryBudget()) as client:

@@ -20,7 +20,7 @@ from services.recommendations.cold_start.predictive import coverage, fit_interva
 from services.recommendations.cold_start.prior import SegmentPrior
 from services.recommendations.cold_start.segments import SegmentDesign
 from services.recommendations.contracts.candidates import Segment
-from services.recommendations.contracts.stages import MODEL_NAMES
+from services.recommendations.contracts.stages import MODEL_NAMES, SLOTS
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.training.checks import check_columns
 from services.recommendations.training.histories import user_states
@@ -128,6 +128,7 @@ def train(
     model.save(output)
     return ModelSpec(
         name=MODEL_NAMES["cold_start"],
+        slot=SLOTS["cold_start"],
         signature=ModelSignature(
             inputs=(TensorSpec("item_vectors", "float32", (-1, index.dimension)),),
             outputs=(TensorSpec("scores", "float32", (-1,)),),

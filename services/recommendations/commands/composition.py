@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from streamrec.command_line.composition import (
     acknowledged_since,
+    champion_version,
     erasure_files,
     open_event_log,
     open_feature_store,
     open_item_follower,
+    open_registry,
     read_events_on_unknown_items,
 )
 from streamrec.command_line.workspace import Workspace
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from services.recommendations.gateway.settings import GatewayParts
     from services.recommendations.jobs.training import TrainingSettings
     from services.recommendations.pipeline.local_stages import LocalModels
-    from streamrec.registry.model_registry import ModelRegistry
 
 
 def index_choice_file(workspace: Workspace) -> Path:
@@ -66,16 +67,19 @@ def index_notice(workspace: Workspace, item_count: int) -> str | None:
     )
 
 
-def load_champions(registry: ModelRegistry) -> LocalModels:
+def load_champions(workspace: Workspace) -> LocalModels:
     """Load the champion of every stage into this process.
 
     Raises:
-        NotFoundError: A model has no champion.
+        NotFoundError: A slot has no champion.
     """
-    from services.recommendations.contracts.stages import MODEL_NAMES
+    from services.recommendations.contracts.stages import SLOTS
     from services.recommendations.pipeline.local_models import load_models
 
-    return load_models(registry, {stage: registry.resolve(name) for stage, name in MODEL_NAMES.items()})
+    registry = open_registry(workspace)
+    return load_models(
+        registry, {stage: champion_version(workspace, registry, slot) for stage, slot in SLOTS.items()}
+    )
 
 
 def gateway_parts(workspace: Workspace) -> GatewayParts:

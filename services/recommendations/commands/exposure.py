@@ -143,17 +143,17 @@ def _with_put_items(place: Workspace, imported: Catalogue, attribute: str) -> di
 
 def _controller(place: Workspace, target_gini: float | None, minimum_requests: int) -> ExposureController:
     """Begin with the prices of the champion, and never press harder than its validation allows."""
-    from services.recommendations.contracts.stages import MODEL_NAMES
+    from services.recommendations.contracts.stages import RERANKING, SLOTS
     from services.recommendations.exposure_control.controller import ControlledTraffic, ExposureController
     from services.recommendations.exposure_control.price_files import open_price_publisher
     from services.recommendations.exposure_control.step import ControlSettings, initial_state
     from services.recommendations.reranking.model import DiversityReranker
-    from streamrec.command_line.composition import open_registry
+    from streamrec.command_line.composition import champion_version, open_registry
     from streamrec.contracts.conventions import UNKNOWN
     from streamrec.events.reader import FileEventReader
 
     registry = open_registry(place)
-    version = registry.resolve(MODEL_NAMES["reranking"])
+    version = champion_version(place, registry, SLOTS[RERANKING])
     reranker = DiversityReranker.load(registry.fetch(version))
     catalogue = _catalogue(place)
     defaults = ControlSettings()

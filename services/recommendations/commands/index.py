@@ -70,7 +70,12 @@ def tune(
     """
     from services.recommendations.commands.composition import index_choice_file
     from services.recommendations.commands.index_plot import write_tuning_plot
-    from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
+    from streamrec.command_line.composition import (
+        champion_version,
+        load_data_folder,
+        open_registry,
+        with_items_of_log,
+    )
     from streamrec.command_line.files import write_json
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish, write_result
@@ -81,7 +86,7 @@ def tune(
         raise InvalidInputError("--plot", f"{plot} must end in .png or .svg")
     dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
     # After the data: a wrong folder is refused before FAISS and MLflow are loaded.
-    from services.recommendations.contracts.stages import MODEL_NAMES
+    from services.recommendations.contracts.stages import RETRIEVAL, SLOTS
     from services.recommendations.evaluation.judgements import tuning_result
     from services.recommendations.item_index.tuning_report import TuningLimits
     from services.recommendations.jobs.index_tuning import tune_retriever
@@ -89,7 +94,7 @@ def tune(
 
     place = Workspace(workspace)
     registry = open_registry(place)
-    version = registry.resolve(MODEL_NAMES["retrieval"])
+    version = champion_version(place, registry, SLOTS[RETRIEVAL])
     retriever = TwoTowerRetriever.load(registry.fetch(version))
     console = stdout_console()
     with shown_progress(console) as progress:

@@ -36,7 +36,8 @@ def serve(
     from services.recommendations.exposure_control.price_files import PriceFiles
     from services.recommendations.serving.application import GraphSettings
     from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
-    from streamrec.command_line.composition import compaction_settings, registry_settings
+    from services.recommendations.serving.model_source import ModelSource
+    from streamrec.command_line.composition import compaction_settings, registry_settings, traffic_files
     from streamrec.documents.key_folder import KeyFolder
     from streamrec.events.background_compaction import BackgroundCompaction
 
@@ -63,7 +64,7 @@ def serve(
             LocalServeSettings(
                 host=host, port=port, graph=GraphSettings(exposure_prices=prices, item_log=place.items)
             ),
-            registry_settings(place),
+            ModelSource(registry_settings(place), traffic_files(place)),
             gateway_parts(place),
             announce,
         )

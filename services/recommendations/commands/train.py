@@ -1,4 +1,4 @@
-"""`streamrec recommendations train`: train models, register them, make them champions."""
+"""`streamrec recommendations train`: train models and register them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def train(
     device: DeviceOption = "cpu",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Train and register; what serves becomes champion. What is already trained on the same is reused."""
+    """Train and register; nothing is promoted. What is already trained on the same is reused."""
     from services.recommendations.commands.composition import index_notice
     from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
     from streamrec.command_line.progress import shown_progress
@@ -78,3 +78,6 @@ def train(
             ),
         )
     )
+    refs = " ".join(str(version.ref) for version in versions.values() if version.slot is not None)
+    if refs:
+        typer.echo(f"Nothing serves yet. Promote: streamrec models promote {refs}")

@@ -65,7 +65,7 @@ class StageStatus:
 
     Attributes:
         name: Registered name of its model.
-        version: The version that answers; None before one is loaded.
+        version: The champion, where it is loaded; else None.
         problem: Why none is loaded; empty if one is.
     """
 
@@ -110,9 +110,14 @@ class RerankingStage(Protocol):
 
 @dataclass(frozen=True)
 class Stages:
-    """One of each."""
+    """One of each, as one request is to see them: versions that belong together.
+
+    Attributes:
+        traffic_revision: Of the traffic document that names the versions; None where none does.
+    """
 
     retrieval: RetrievalStage
     cold_start: ColdStartStage
     ranking: RankingStage
     reranking: RerankingStage
+    traffic_revision: int | None = None

@@ -95,6 +95,7 @@ def impression_of(
         propensity=_propensity(answer),
         seed=answer.seed,
         state_digest=state_digest(user),
+        traffic_revision=answer.traffic_revision,
         price_revision=answer.price_revision,
         candidates=None
         if candidates is None

@@ -188,10 +188,11 @@ class Health(_Outgoing):
 
 
 class Readiness(_Outgoing):
-    """The service answers with its models."""
+    """The service answers with its models: those that the next request is answered by."""
 
     status: Literal["ready"] = "ready"
     model_versions: dict[str, int]
+    traffic_revision: int | None = None
     catalogue_items: int
     item_revision: Annotated[
         int, Field(description="Of the item log that the catalogue follows; 0 is the imported catalogue.")
@@ -199,3 +200,6 @@ class Readiness(_Outgoing):
     item_log_problem: Annotated[
         str, Field(description="Why the item log cannot be read, so that the catalogue stays; else empty.")
     ] = ""
+    problems: Annotated[
+        list[str], Field(description="What replicas cannot load; they answer with what they have.")
+    ] = []

@@ -28,7 +28,7 @@ from services.recommendations.training.input import (
     settings_fingerprint,
 )
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.models import CHAMPION, ModelSpec
+from streamrec.contracts.models import ModelSpec
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
@@ -132,13 +132,6 @@ class TrainingJob:
         if stage not in STAGES:
             raise InvalidInputError("stage", f"{stage!r} is none of {', '.join(STAGES)}")
         version: ModelVersion = getattr(self, stage)
-        return version
-
-    def train(self, stage: str) -> ModelVersion:
-        """As `version`, and make it the champion if it is of a stage that serves."""
-        version = self.version(stage)
-        if stage in SERVED_STAGES:
-            self.registry.set_alias(version.ref, CHAMPION)
         return version
 
     @cached_property
@@ -297,10 +290,10 @@ def train_stages(
     """Train and register ``stages`` (see `STAGES`) in the order they need each other.
 
     Returns:
-        The version of each stage; those that serve are champions now.
+        The version of each stage. None of them serves: that takes a promotion.
     """
     job = TrainingJob(dataset, registry, work_folder, seed, progress, settings or TrainingSettings())
-    return {stage: job.train(stage) for stage in sorted(stages, key=STAGES.index)}
+    return {stage: job.version(stage) for stage in sorted(stages, key=STAGES.index)}
 
 
 def _fingerprint(*parts: str) -> str:

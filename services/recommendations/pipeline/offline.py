@@ -44,8 +44,9 @@ class OfflinePipeline:
         """
         self.items = items
         served = ServedItems.from_item_table(items)
+        stages = models.as_stages() if isinstance(models, LocalModels) else models
         self._pipeline = RecommendationPipeline(
-            stages=models.as_stages() if isinstance(models, LocalModels) else models,
+            stages=lambda: stages,
             items=lambda: served,
             calls=PlainCalls(),
             settings=settings,

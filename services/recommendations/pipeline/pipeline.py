@@ -72,6 +72,7 @@ class PipelineAnswer:
         failed: Those of ``skipped`` that failed (`StageSkippedError.failed`); the others were late.
         model_versions: Version by stage, of the stages that took part.
         stages_ms: Time waited for each stage that was called, skipped ones included.
+        traffic_revision: Of the traffic document that the versions come from; None where there is none.
         price_revision: Of the published exposure prices that re-ranking served under; None where none took
             part.
         seed: Of the posterior draw, 16 hexadecimal digits; None where cold start had no part.
@@ -89,6 +90,7 @@ class PipelineAnswer:
     failed: tuple[str, ...]
     model_versions: Mapping[str, int]
     stages_ms: Mapping[str, float]
+    traffic_revision: int | None = None
     price_revision: int | None = None
     seed: str | None = None
     candidates: Candidates | None = field(default=None, compare=False)  # arrays have no truth value
@@ -105,6 +107,7 @@ class PipelineAnswer:
 class _Trace:
     """What is noted down while a request passes through."""
 
+    stages: Stages
     versions: dict[str, int] = field(default_factory=dict)
     stages_ms: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
@@ -118,7 +121,7 @@ class RecommendationPipeline:
 
     def __init__(
         self,
-        stages: Stages,
+        stages: Callable[[], Stages],
         items: Callable[[], ServedItems],
         calls: StageCalls,
         settings: PipelineSettings | None = None,
@@ -126,7 +129,8 @@ class RecommendationPipeline:
         """Compose a pipeline.
 
         Args:
-            stages: The four stages.
+            stages: Returns the four stages as the next request is to see them. It is asked once a request, so
+                that no request is answered by versions that do not belong together.
             items: The catalogue as it is now; asked once a request.
             calls: How stages are called.
             settings: Who passes through which stage.
@@ -168,7 +172,7 @@ class RecommendationPipeline:
         if len(user.history) > HISTORY_LIMIT:
             user = replace(user, history=user.history[-HISTORY_LIMIT:])
         seen = frozenset(user.not_shown)
-        trace = _Trace()
+        trace = _Trace(self._stages())
         items = self._items()
         if _has_seen_everything(seen, items):
             return _popular(user, k, seen, items, trace)
@@ -200,6 +204,7 @@ class RecommendationPipeline:
             model_versions=trace.versions,
             stages_ms=trace.stages_ms,
             price_revision=trace.price_revision,
+            traffic_revision=trace.stages.traffic_revision,
             seed=_draw_seed(user, request_id, trace),
             candidates=candidates,
             item_revision=items.revision,
@@ -208,7 +213,7 @@ class RecommendationPipeline:
 
     def popular(self, user: UserState, k: int) -> PipelineAnswer:
         """Return what is popular, without asking a stage: the answer when nothing else has worked."""
-        trace = _Trace(skipped=[RETRIEVAL])
+        trace = _Trace(self._stages(), skipped=[RETRIEVAL])
         return _popular(user, k, frozenset(user.not_shown), self._items(), trace)
 
     async def _find(
@@ -225,10 +230,10 @@ class RecommendationPipeline:
         check = partial(check_found, count=count, known=items.known, seen=frozenset(user.not_shown))
 
         async def drawn() -> StageReply:
-            return items.admitted(await self._stages.cold_start.retrieve(user, count, request_id))
+            return items.admitted(await trace.stages.cold_start.retrieve(user, count, request_id))
 
         async def searched() -> StageReply:
-            return items.admitted(await self._stages.retrieval.retrieve(user, count))
+            return items.admitted(await trace.stages.retrieval.retrieve(user, count))
 
         draw, search = StageRequest(COLD_START, drawn, check), StageRequest(RETRIEVAL, searched, check)
         if weight == 0.0:
@@ -242,7 +247,7 @@ class RecommendationPipeline:
     async def _rank(
         self, user: UserState, found: Candidates, trace: _Trace, deadline: Deadline
     ) -> Candidates:
-        call = partial(self._stages.ranking.rank, user, found)
+        call = partial(trace.stages.ranking.rank, user, found)
         check = partial(check_reordered, before=found, descending=True)
         return await self._call(StageRequest(RANKING, call, check), trace, deadline)
 
@@ -251,7 +256,7 @@ class RecommendationPipeline:
     ) -> Candidates:
         async def call() -> StageReply:
             spent_ms = deadline.elapsed_ms()
-            return await self._stages.reranking.rerank(ordered, user, spent_ms, slate_length)
+            return await trace.stages.reranking.rerank(ordered, user, spent_ms, slate_length)
 
         check = partial(check_reordered, before=ordered, descending=False)
         return await self._call(StageRequest(RERANKING, call, check), trace, deadline)
@@ -304,6 +309,7 @@ def _popular(
         failed=tuple(sorted(trace.failed, key=STAGES.index)),
         model_versions=trace.versions,
         stages_ms=trace.stages_ms,
+        traffic_revision=trace.stages.traffic_revision,
         item_revision=items.revision,
         stage_item_revisions=trace.item_revisions,
     )

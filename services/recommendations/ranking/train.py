@@ -66,9 +66,9 @@ _EVALUATED_USERS: Final = 1000
 def train(training: TrainingInput, settings: RankingSettings, output: Path) -> ModelSpec:
     """Train the ranker and write its artifact into ``output``.
 
-    The same seed on the same machine with the same number of threads gives the same model, also when the run
-    was killed in between: it goes on from its last checkpoint. That stays until the caller has put the
-    artifact into safety and calls `clear_checkpoints`.
+    The same seed on the same machine gives the same model, bit for bit, where torch has one thread, also when
+    the run was killed in between: it goes on from its last checkpoint. That stays until the caller has put
+    the artifact into safety and calls `clear_checkpoints`.
 
     Raises:
         DataFolderError: A column that the ranker reads holds a value that is not one; names the column.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Candidates, UserState
-from services.recommendations.contracts.stages import MODEL_NAMES
+from services.recommendations.contracts.stages import MODEL_NAMES, SLOTS
 from services.recommendations.reranking.batch import NOT_A_CANDIDATE, RequestBatch
 from services.recommendations.reranking.calibration import Calibration, fit_calibration
 from services.recommendations.reranking.model import DiversityReranker
@@ -134,6 +134,7 @@ def train(
     reranker(dict(zip(unpriced.languages, fit.prices.tolist(), strict=False)), calibration).save(output)
     return ModelSpec(
         name=MODEL_NAMES["reranking"],
+        slot=SLOTS["reranking"],
         signature=ModelSignature(
             inputs=(TensorSpec("scores", "float32", (-1,)),), outputs=(TensorSpec("order", "int64", (-1,)),)
         ),

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Segment
-from services.recommendations.contracts.stages import MODEL_NAMES
+from services.recommendations.contracts.stages import MODEL_NAMES, SLOTS
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.retrieval.batches import Batches
 from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
@@ -46,7 +46,7 @@ def train(training: TrainingInput, settings: RetrievalSettings, output: Path) ->
 
     The metric is the mean NDCG over the whole list of 500 candidates on the validation items: it moves with
     the share of items found and with their order, and so is less noisy than Hit@10 or Recall@500 alone.
-    The same seed on the same machine with the same number of threads gives the same model.
+    The same seed on the same machine gives the same model, bit for bit, where torch has one thread.
 
     Raises:
         DataFolderError: The data holds a value that is not one; names the column.
@@ -61,6 +61,7 @@ def train(training: TrainingInput, settings: RetrievalSettings, output: Path) ->
     ranker = RetrieverAsCatalogueRanker(best, training.split.catalogue, segments)
     return ModelSpec(
         name=MODEL_NAMES["retrieval"],
+        slot=SLOTS["retrieval"],
         signature=_signature(settings),
         data_fingerprint=training.dataset.fingerprint,
         settings_fingerprint=settings_fingerprint(settings, training.seed),

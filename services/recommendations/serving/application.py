@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.recommendations.contracts.stages import (
     COLD_START,
-    MODEL_NAMES,
     MODEL_STAGES,
     RANKING,
     RERANKING,
@@ -154,17 +153,12 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
     more: dict[str, dict[str, Any]] = {RERANKING: {"price_files": settings.exposure_prices}}
     bound = {
         stage: serve.deployment(replica, name=stage, **settings.replicas[stage].as_options()).bind(
-            models, MODEL_NAMES[stage], settings.item_log, **more.get(stage, {})
+            models, stage, settings.item_log, **more.get(stage, {})
         )
         for stage, replica in stages.items()
     }
     gateway = serve.deployment(
         serve.ingress()(GatewayDeployment), name=GATEWAY, **settings.replicas[GATEWAY].as_options()
     )
-    application: Application = gateway.bind(settings.effective_gateway(), parts, **bound)
+    application: Application = gateway.bind(settings.effective_gateway(), parts, models.traffic, **bound)
     return application
-
-
-def served_model_names() -> tuple[str, ...]:
-    """Return the registered names of the models that the graph serves."""
-    return tuple(MODEL_NAMES[stage] for stage in MODEL_STAGES)

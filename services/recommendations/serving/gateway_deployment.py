@@ -26,6 +26,7 @@ from services.recommendations.gateway.user_states import UserStates
 from services.recommendations.pipeline.pipeline import RecommendationPipeline
 from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
+from services.recommendations.serving.followed_traffic import FollowedTraffic
 from services.recommendations.serving.ray_stages import (
     RayColdStart,
     RayRanking,
@@ -37,6 +38,7 @@ from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.erasure.erased_persons import must_not_be_kept
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemTable
+from streamrec.rollout.traffic_files import TrafficFiles
 from streamrec.serving.retry_budget import RetryBudget
 
 _STATUS_TIMEOUT_S: Final = 30.0
@@ -49,6 +51,7 @@ class GatewayDeployment:
         self,
         settings: GatewaySettings,
         parts: GatewayParts,
+        traffic: TrafficFiles,
         retrieval: DeploymentHandle,
         cold_start: DeploymentHandle,
         ranking: DeploymentHandle,
@@ -56,6 +59,7 @@ class GatewayDeployment:
     ) -> None:
         self._settings = settings
         self._parts = parts
+        self._traffic_files = traffic
         self._features: tuple[FeatureStore, ItemTable] | None = None
         self._stages = RayStages(
             RayRetrieval(RETRIEVAL, retrieval),
@@ -70,7 +74,7 @@ class GatewayDeployment:
 
     async def _compose(self, metrics: RecommendationMetrics) -> Gateway:
         settings = self._settings
-        versions, (store, table) = await self._wait_for_models_and_features()
+        store, table = await self._wait_for_models_and_features()
         items = await asyncio.to_thread(self._open_items, table)
         set_aside = await asyncio.to_thread(self._parts.set_aside)
         writer = await asyncio.to_thread(self._parts.event_log)
@@ -101,12 +105,17 @@ class GatewayDeployment:
             RetryBudget(ratio=settings.retry_ratio),
             Faults(metrics).note,
         )
-        pipeline = RecommendationPipeline(self._stages.as_stages(), items.current, calls, settings.pipeline)
+        traffic = await asyncio.to_thread(
+            FollowedTraffic, self._traffic_files, self._stages, metrics.set_model_versions
+        )
+        traffic.start()
+        pipeline = RecommendationPipeline(traffic.stages, items.current, calls, settings.pipeline)
         items.start()
         readmitting = asyncio.create_task(readmit_for_ever(items, intake.readmit), name="readmit")
 
         async def close() -> None:
             await recovery.stop()
+            await asyncio.to_thread(traffic.stop)
             await housekeeping.stop()
             readmitting.cancel()
             await asyncio.gather(readmitting, return_exceptions=True)
@@ -118,21 +127,21 @@ class GatewayDeployment:
         return Gateway(
             recommender=Recommender(users, pipeline, impressions, metrics, settings.deadline_ms),
             intake=intake,
-            readiness=lambda: _readiness(versions, items),
+            readiness=lambda: _readiness(traffic, items),
             close=close,
         )
 
     def _open_items(self, table: ItemTable) -> LiveItems:
         return LiveItems(ServedItems.from_item_table(table), self._parts.item_feed())
 
-    async def _wait_for_models_and_features(self) -> tuple[dict[str, int], tuple[FeatureStore, ItemTable]]:
-        """Return both, or raise one error that says all that is missing."""
-        versions, features = await asyncio.gather(
-            self._versions(), self._open_features(), return_exceptions=True
+    async def _wait_for_models_and_features(self) -> tuple[FeatureStore, ItemTable]:
+        """Return the features once the models are there; one error says all that is missing."""
+        models, features = await asyncio.gather(
+            self._check_models(), self._open_features(), return_exceptions=True
         )
-        if not isinstance(versions, BaseException) and not isinstance(features, BaseException):
-            return versions, features
-        errors = [found for found in (versions, features) if isinstance(found, BaseException)]
+        if models is None and not isinstance(features, BaseException):
+            return features
+        errors = [found for found in (models, features) if isinstance(found, BaseException)]
         for error in errors:
             if not isinstance(error, NotReadyError):
                 raise error
@@ -144,8 +153,8 @@ class GatewayDeployment:
             self._features = await asyncio.to_thread(open_features, self._parts.feature_store)
         return self._features
 
-    async def _versions(self) -> dict[str, int]:
-        """Return the version that each stage answers with; an error names every stage that has none."""
+    async def _check_models(self) -> None:
+        """Return where every stage has loaded its champion; an error names every one that has not."""
         try:
             async with asyncio.timeout(_STATUS_TIMEOUT_S):
                 statuses = await asyncio.gather(*(stage.status() for stage in self._stages.all()))
@@ -154,18 +163,15 @@ class GatewayDeployment:
         problems = [status.problem for status in statuses if status.version is None]
         if problems:
             raise NotReadyError("; ".join(problems))
-        return {
-            stage.name: status.version
-            for stage, status in zip(self._stages.all(), statuses, strict=True)
-            if status.version is not None
-        }
 
 
-def _readiness(versions: dict[str, int], items: LiveItems) -> Readiness:
+def _readiness(traffic: FollowedTraffic, items: LiveItems) -> Readiness:
     now = items.current()
     return Readiness(
-        model_versions=versions,
+        model_versions=traffic.versions,
+        traffic_revision=traffic.revision,
         catalogue_items=len(now.known),
         item_revision=now.revision,
         item_log_problem=items.problem,
+        problems=list(traffic.problems),
     )

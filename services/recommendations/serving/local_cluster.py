@@ -15,13 +15,13 @@ configured. Ray's are closed to strangers by a token that is made for each start
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import json
 import logging
 import math
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -39,26 +39,30 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from services.recommendations.gateway.edge.bodies import BODY_TIMEOUT_S
 from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.application import (
     APPLICATION_NAME,
     GraphSettings,
     build_application,
-    served_model_names,
 )
-from services.recommendations.serving.model_source import ModelSource, resolve_champions
+from services.recommendations.serving.model_source import ModelSource
+from services.recommendations.serving.owned_processes import kill_processes_of
+from services.recommendations.serving.service_environment import service_environment
 from streamrec.contracts.errors import DependencyError, NotReadyError
-from streamrec.registry.mlflow_registry import RegistrySettings
 
 _LOG = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
-_TOKEN: Final = secrets.token_hex(32)
-"""One a process: Ray reads it once, so a second start must use the same."""
+_ORDERLY_STOP_S: Final = 6.0
+"""For requests that are under way; whoever sends a signal waits no longer than ten seconds in all."""
 
+_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""The service is on this machine: a proxy of the environment has no part in it."""
 _IMPORTED_BY_US: Final = threading.Event()
 """Set once Ray has been imported with our settings: it reads most of them once a process."""
+
+_KILLED: Final = threading.Event()
+"""Set where Ray had to be killed: its library then waits in vain when this process ends."""
 
 _REASON_CHARACTERS: Final = 500
 _NOT_READY_TYPE: Final = "urn:streamrec:problem:not-ready"
@@ -114,7 +118,7 @@ class RunningService:
 
 @contextlib.contextmanager
 def running_service(
-    settings: LocalServeSettings, registry: RegistrySettings, parts: GatewayParts
+    settings: LocalServeSettings, models: ModelSource, parts: GatewayParts
 ) -> Iterator[RunningService]:
     """Start the service, wait until it is ready, and stop it at the end.
 
@@ -122,14 +126,14 @@ def running_service(
         NotReadyError: A model, the catalogue or the features are missing; says which and what to do.
         DependencyError: The port is taken, or the service did not become ready in time.
     """
-    with _running(settings, registry, parts, threading.Event()) as service:
+    with _running(settings, models, parts, threading.Event()) as service:
         assert service is not None  # noqa: S101 - nobody can set the event
         yield service
 
 
 def serve_forever(
     settings: LocalServeSettings,
-    registry: RegistrySettings,
+    models: ModelSource,
     parts: GatewayParts,
     on_ready: Callable[[RunningService], None],
 ) -> None:
@@ -145,14 +149,17 @@ def serve_forever(
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with _running(settings, registry, parts, stopping) as service:
-            for number in before:
-                signal.signal(number, stop)  # Ray sets a handler of its own
+        with _running(settings, models, parts, stopping) as service:
             if service is not None:
                 on_ready(service)
             while not stopping.wait(1.0):
                 pass
             _LOG.info("stopping")
+    except BaseException:
+        _end_at_once_where_ray_was_killed(1)
+        raise
+    else:
+        _end_at_once_where_ray_was_killed(0)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -161,24 +168,22 @@ def serve_forever(
 @contextlib.contextmanager
 def _running(
     settings: LocalServeSettings,
-    registry: RegistrySettings,
+    models: ModelSource,
     parts: GatewayParts,
     stopping: threading.Event,
 ) -> Iterator[RunningService | None]:
     """Yield the service, or None if it was to stop before it was ready."""
     started_s = time.monotonic()
-    if settings.wait_for_models:
-        models = ModelSource(registry)
-    else:
-        # Asked before Ray is started: who forgot to train should hear so in a second, not in twenty.
-        models = resolve_champions(registry, served_model_names())
+    if not settings.wait_for_models:
+        # Asked before Ray is started: who forgot to promote should hear so in a second, not in twenty.
+        models.check()
     _check_port(settings.host, settings.port)
     folder = Path(tempfile.mkdtemp(prefix="streamrec-"))
     try:
-        with _environment(_serve_environment(settings, folder)):
+        with service_environment(folder, haproxy=settings.haproxy):
             try:
-                _start(settings, models, parts, folder)
-                ready = _wait_until_ready(settings, stopping)
+                started = _start_in_thread(settings, models, parts, folder, stopping)
+                ready = _wait_until_ready(settings, stopping) if started else None
                 if ready is None:
                     yield None
                 else:
@@ -189,60 +194,47 @@ def _running(
                         time.monotonic() - started_s,
                     )
             finally:
-                _stop()
+                _stop(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve_environment(settings: LocalServeSettings, folder: Path) -> dict[str, str]:
-    """Ray reads these in every process that it starts, and when it is imported in this one."""
-    environment = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": _TOKEN,
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_SERVE_LOG_TO_STDERR": "0",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-        # One thread a replica: five of them share the cores.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    if settings.haproxy:
-        # Two services on one machine must not share HAProxy's files and ports.
-        environment |= {
-            "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
-            # Longer than the gateway waits for a whole body, so that it is the one who says so; Ray's own
-            # default lets a client that sends nothing keep its connection for an hour.
-            "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(math.ceil(BODY_TIMEOUT_S) + 5),
-            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
-            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
-            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
-        }
-    return environment
+def _start_in_thread(
+    settings: LocalServeSettings,
+    models: ModelSource,
+    parts: GatewayParts,
+    folder: Path,
+    stopping: threading.Event,
+) -> bool:
+    """Start in a thread of its own: whatever in Ray waits for ever, this process hears that it is to stop.
 
+    Returns:
+        True once it is started, False if it is to stop before.
 
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    Raises:
+        DependencyError: It could not be started, or not in time.
+    """
+    failure: list[BaseException] = []
+    done = threading.Event()
+
+    def start() -> None:
+        try:
+            _start(settings, models, parts, folder)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            failure.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=start, name="start-ray", daemon=True).start()
+    deadline_s = time.monotonic() + settings.ready_timeout_s
+    while not done.wait(_POLL_S):
+        if stopping.is_set():
+            return False
+        if time.monotonic() > deadline_s:
+            raise DependencyError(f"Ray was not started after {settings.ready_timeout_s:.0f} s")
+    if failure:
+        raise failure[0]
+    return True
 
 
 def _start(settings: LocalServeSettings, models: ModelSource, parts: GatewayParts, folder: Path) -> None:
@@ -256,7 +248,11 @@ def _start(settings: LocalServeSettings, models: ModelSource, parts: GatewayPart
         from ray import serve
 
     _IMPORTED_BY_US.set()
+    # It warns that it cannot handle SIGTERM outside the main thread: `serve_forever` does.
+    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
     ray.init(
+        # This machine's own, whatever the environment or an earlier start left behind.
+        address="local",
         num_cpus=settings.cpus,
         include_dashboard=False,
         object_store_memory=settings.object_store_bytes,
@@ -272,21 +268,53 @@ def _start(settings: LocalServeSettings, models: ModelSource, parts: GatewayPart
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     application = build_application(settings.graph, models, parts)
-    try:
-        serve.run(application, name=APPLICATION_NAME, route_prefix="/")
-    except RuntimeError as error:
-        deployments = serve.status().applications[APPLICATION_NAME].deployments
-        reasons = "; ".join(
-            f"{name}: {' '.join(deployment.message.split())[-_REASON_CHARACTERS:]}"
-            for name, deployment in deployments.items()
-            if deployment.message
-        )
-        raise DependencyError(f"the deployments could not be started: {reasons or error}") from error
+    # Without waiting: a replica that cannot load its model yet is no reason to hang here.
+    serve.run_many(
+        [serve.RunTarget(application, name=APPLICATION_NAME, route_prefix="/")],
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
 
 
-def _stop() -> None:
+def _end_at_once_where_ray_was_killed(status: int) -> None:
+    if _KILLED.is_set():
+        # Runs before what Ray has registered: the last one to be registered comes first.
+        atexit.register(os._exit, status)
+
+
+def _deployment_problem() -> str | None:
+    """Why the deployments cannot be started; None while they may still be."""
+    from ray import serve
+    from ray.serve.schema import ApplicationStatus
+
+    application = serve.status().applications.get(APPLICATION_NAME)
+    if application is None or application.status is not ApplicationStatus.DEPLOY_FAILED:
+        return None
+    reasons = "; ".join(
+        f"{name}: {' '.join(deployment.message.split())[-_REASON_CHARACTERS:]}"
+        for name, deployment in application.deployments.items()
+        if deployment.message
+    )
+    return reasons or application.message
+
+
+def _stop(folder: Path) -> None:
+    """Stop Serve and Ray in good order if that is a matter of seconds; then kill whatever is left of them."""
     if "ray" not in sys.modules:
         return
+    # Both wait for processes that may be gone already: a signal to the whole group reaches those first.
+    orderly = threading.Thread(target=_stop_in_order, name="stop-ray", daemon=True)
+    orderly.start()
+    orderly.join(_ORDERLY_STOP_S)
+    kill_processes_of(folder)
+    orderly.join(_POLL_S)
+    if orderly.is_alive():
+        # Its last words wait for a cluster that is gone; nothing of ours is left to be written.
+        _LOG.warning("Ray did not stop within %.0f s and was killed", _ORDERLY_STOP_S)
+        _KILLED.set()
+
+
+def _stop_in_order() -> None:
     import ray
     from ray import serve
 
@@ -300,6 +328,8 @@ def _stop() -> None:
                 serve.shutdown()
             finally:
                 ray.shutdown()
+    except Exception:  # noqa: BLE001 - what does not stop by itself is killed
+        _LOG.debug("Ray did not stop in order", exc_info=True)
     finally:
         _LOG.debug("Ray, while it was stopped: %s", noise.getvalue())
 
@@ -315,6 +345,9 @@ def _wait_until_ready(settings: LocalServeSettings, stopping: threading.Event) -
         missing = str(document.get("detail", missing))
         if document.get("type") == _NOT_READY_TYPE and not settings.wait_for_models:
             raise NotReadyError(missing)
+        problem = _deployment_problem()
+        if problem is not None and not settings.wait_for_models:
+            raise DependencyError(f"the deployments could not be started: {problem}")
         if stopping.wait(_POLL_S):
             return None
     raise DependencyError(f"the service was not ready after {settings.ready_timeout_s:.0f} s: {missing}")
@@ -323,7 +356,7 @@ def _wait_until_ready(settings: LocalServeSettings, stopping: threading.Event) -
 def _get_json(url: str) -> tuple[int, dict[str, Any]]:
     """Return status and document; status 0 where nothing sensible answers yet."""
     try:
-        with urllib.request.urlopen(url, timeout=5.0) as response:  # noqa: S310 - our own http address
+        with _DIRECT.open(url, timeout=5.0) as response:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         try:
@@ -344,9 +377,3 @@ def _check_port(host: str, port: int) -> None:
             raise DependencyError(
                 f"{host}:{port} cannot be used: {error.strerror}; choose another port"
             ) from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,128 +1,107 @@
-"""Where a replica finds its model: versions that the composing process resolved, or the registry itself."""
+"""Where a replica finds its models: the traffic document says which, signed documents beside it say what they
+are, and the cache of verified artifacts holds them.
+
+No replica imports MLflow for what this machine has fetched already: that would cost each of them seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from streamrec.contracts.errors import NotFoundError, NotReadyError
-from streamrec.contracts.models import CHAMPION, ModelRef, ModelSpec
+from services.recommendations.contracts.stages import MODEL_NAMES, MODEL_STAGES, SLOTS
+from streamrec.contracts.errors import NotReadyError
+from streamrec.contracts.models import ModelRef
+from streamrec.contracts.traffic import Traffic
 from streamrec.registry.mlflow_registry import MlflowModelRegistry, RegistrySettings
-from streamrec.registry.model_registry import ModelRegistry, ModelVersion
+from streamrec.registry.model_registry import ModelVersion
+from streamrec.registry.signed_versions import SignedVersions
+from streamrec.rollout.heartbeats import FileHeartbeats
+from streamrec.rollout.traffic_files import TrafficFiles
+from streamrec.serving.loaded_versions import FetchedModel, LoadedVersions, fetch_with_dependencies
+from streamrec.serving.replica import ModelReplica
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A registry, and what is already known of it. Can be sent to another process.
-
-    A replica on the machine that resolved the versions loads them from the artifact cache, each byte
-    verified, without importing MLflow, which would cost every replica seconds of start-up. A replica
-    elsewhere, or without resolved versions, asks the registry. All replicas of one start serve the same.
+    """Where the models of the service are. Can be sent to another process.
 
     Attributes:
         registry: Where the registry lives.
-        resolved: The version by registered name that `CHAMPION` pointed to.
-        needed: Those versions and all that they depend on, by reference.
+        traffic: Where the traffic document lies.
     """
 
     registry: RegistrySettings
-    resolved: Mapping[str, ModelVersion] = field(default_factory=dict)
-    needed: Mapping[ModelRef, ModelVersion] = field(default_factory=dict)
+    traffic: TrafficFiles
 
-    def open(self) -> ModelRegistry:
-        """Return the registry as a replica should see it."""
-        return _ResolvedRegistry(MlflowModelRegistry(self.registry), self.resolved, self.needed)
-
-
-def resolve_champions(settings: RegistrySettings, names: Iterable[str]) -> ModelSource:
-    """Resolve the champion of each name, with all it depends on, and fetch the artifacts into the cache.
-
-    Raises:
-        NotReadyError: A model has no champion; the message names every missing one.
-        ArtifactError: An artifact is damaged.
-        DependencyError: The registry did not answer.
-    """
-    registry = MlflowModelRegistry(settings)
-    resolved: dict[str, ModelVersion] = {}
-    needed: dict[ModelRef, ModelVersion] = {}
-    missing: list[str] = []
-    for name in names:
-        try:
-            version = registry.resolve(name, CHAMPION)
-        except NotFoundError:
-            missing.append(name)
-            continue
-        resolved[name] = _sendable(version)
-        _collect(registry, version, needed)
-    if missing:
-        raise NotReadyError(
-            f"no version of {', '.join(missing)} has the alias {CHAMPION!r}; "
-            "train and register the models with 'streamrec recommendations train all'"
+    def open_replica(
+        self, stage: str, load: Callable[[FetchedModel], T], warm_up: Callable[[T], None]
+    ) -> ModelReplica[T]:
+        """Return a replica of a stage's slot; it has loaded nothing yet."""
+        return ModelReplica(
+            SLOTS[stage],
+            MODEL_NAMES[stage],
+            LoadedVersions(self._artifacts(), load, warm_up=warm_up),
+            self.traffic.open_follower(),
+            FileHeartbeats(self.traffic.heartbeats),
         )
-    for version in needed.values():
-        registry.fetch(version)
-    return ModelSource(settings, resolved, needed)
+
+    def check(self) -> None:
+        """Verify that every stage has a champion on this machine.
+
+        Raises:
+            NotReadyError: A slot has none; the message names every one, and what to do.
+            ArtifactError: An artifact or a document is damaged.
+            DependencyError: The registry did not answer.
+        """
+        follower = self.traffic.open_follower()
+        follower.refresh()
+        document = follower.current
+        versions = stage_versions(None if document is None else document.value)
+        missing = [SLOTS[stage] for stage in MODEL_STAGES if stage not in versions]
+        if missing:
+            raise NotReadyError(
+                f"no version is promoted in {', '.join(missing)}: train the models with 'streamrec "
+                "recommendations train all', then promote them with 'streamrec models promote NAME@VERSION "
+                "...'"
+            )
+        artifacts = self._artifacts()
+        for stage, number in versions.items():
+            fetch_with_dependencies(artifacts, artifacts.get(ModelRef(MODEL_NAMES[stage], number)))
+
+    def _artifacts(self) -> _PromotedArtifacts:
+        return _PromotedArtifacts(
+            SignedVersions(self.traffic.versions, self.traffic.public_keys),
+            MlflowModelRegistry(self.registry),
+        )
 
 
-def _collect(registry: ModelRegistry, version: ModelVersion, needed: dict[ModelRef, ModelVersion]) -> None:
-    if version.ref in needed:
-        return
-    needed[version.ref] = _sendable(version)
-    for ref in version.depends_on.values():
-        _collect(registry, registry.get(ref), needed)
-
-
-def _sendable(version: ModelVersion) -> ModelVersion:
-    """The same with plain dictionaries: read-only views of them cannot be sent to another process."""
-    return replace(
-        version,
-        metrics=dict(version.metrics),
-        parameters=dict(version.parameters),
-        depends_on=dict(version.depends_on),
-    )
+def stage_versions(traffic: Traffic | None) -> dict[str, int]:
+    """Version of the champion by stage; a stage whose slot is empty, or holds another model, is left out."""
+    if traffic is None:
+        return {}
+    return {
+        stage: slot.champion.version
+        for stage in MODEL_STAGES
+        if (slot := traffic.slots.get(SLOTS[stage])) is not None and slot.champion.name == MODEL_NAMES[stage]
+    }
 
 
 @dataclass(frozen=True)
-class _ResolvedRegistry:
-    """Answers for the versions it was given; passes everything else on."""
+class _PromotedArtifacts:
+    """Implements `ArtifactSource`: what was promoted, byte by byte."""
 
-    registry: ModelRegistry
-    resolved: Mapping[str, ModelVersion]
-    needed: Mapping[ModelRef, ModelVersion]
-
-    def resolve(self, name: str, alias: str = CHAMPION) -> ModelVersion:
-        """Return the resolved version if there is one."""
-        if alias == CHAMPION and name in self.resolved:
-            return self.resolved[name]
-        return self.registry.resolve(name, alias)
+    versions: SignedVersions
+    registry: MlflowModelRegistry
 
     def get(self, ref: ModelRef) -> ModelVersion:
-        """Return a needed version if it is one."""
-        return self.needed[ref] if ref in self.needed else self.registry.get(ref)
+        """Return what was signed when the version was promoted."""
+        return self.versions.get(ref)
 
     def fetch(self, version: ModelVersion) -> Path:
         """Fetch from the cache, verified, or from the registry."""
         return self.registry.fetch(version)
-
-    def register(self, spec: ModelSpec, artifact: Path) -> ModelVersion:
-        """Pass on."""
-        return self.registry.register(spec, artifact)
-
-    def find(self, name: str, *, data_fingerprint: str, settings_fingerprint: str) -> ModelVersion | None:
-        """Pass on."""
-        return self.registry.find(
-            name, data_fingerprint=data_fingerprint, settings_fingerprint=settings_fingerprint
-        )
-
-    def names(self) -> Sequence[str]:
-        """Pass on."""
-        return self.registry.names()
-
-    def versions(self, name: str) -> Sequence[ModelVersion]:
-        """Pass on."""
-        return self.registry.versions(name)
-
-    def set_alias(self, ref: ModelRef, alias: str) -> None:
-        """Pass on."""
-        self.registry.set_alias(ref, alias)

@@ -1,10 +1,10 @@
-"""The stage ports over Ray Serve handles, with Ray's errors turned into the platform's."""
+"""The stage ports over Ray Serve handles, pinned to versions; Ray's errors become the platform's."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -12,8 +12,16 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from services.recommendations.contracts.candidates import Candidates, UserState
-from services.recommendations.contracts.stages import StageReply, Stages, StageStatus
-from streamrec.contracts.errors import DependencyError, OverloadedError
+from services.recommendations.contracts.stages import (
+    COLD_START,
+    RANKING,
+    RERANKING,
+    RETRIEVAL,
+    StageReply,
+    Stages,
+    StageStatus,
+)
+from streamrec.contracts.errors import DependencyError, NotReadyError, OverloadedError
 
 
 @contextmanager
@@ -30,8 +38,22 @@ def _translated(stage: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _RayStage:
+    """One stage.
+
+    Attributes:
+        name: Of the stage.
+        handle: Of its deployment.
+        version: The version that its calls ask for; None where none is promoted.
+    """
+
     name: str
     handle: DeploymentHandle
+    version: int | None = None
+
+    def _asked_for(self) -> int:
+        if self.version is None:
+            raise NotReadyError(f"{self.name}: no version is promoted")
+        return self.version
 
     async def _reply(self, response: Awaitable[Any]) -> StageReply:
         with _translated(self.name):
@@ -52,7 +74,7 @@ class RayRetrieval(_RayStage):
 
     async def retrieve(self, user: UserState, count: int) -> StageReply:
         """Ask a replica."""
-        return await self._reply(self.handle.retrieve.remote(user, count))
+        return await self._reply(self.handle.retrieve.remote(user, count, self._asked_for()))
 
 
 class RayColdStart(_RayStage):
@@ -60,7 +82,7 @@ class RayColdStart(_RayStage):
 
     async def retrieve(self, user: UserState, count: int, request_id: str) -> StageReply:
         """Ask a replica."""
-        return await self._reply(self.handle.retrieve.remote(user, count, request_id))
+        return await self._reply(self.handle.retrieve.remote(user, count, request_id, self._asked_for()))
 
 
 class RayRanking(_RayStage):
@@ -68,7 +90,7 @@ class RayRanking(_RayStage):
 
     async def rank(self, user: UserState, candidates: Candidates) -> StageReply:
         """Ask a replica."""
-        return await self._reply(self.handle.rank.remote(user, candidates))
+        return await self._reply(self.handle.rank.remote(user, candidates, self._asked_for()))
 
 
 class RayReranking(_RayStage):
@@ -79,7 +101,7 @@ class RayReranking(_RayStage):
     ) -> StageReply:
         """Ask a replica."""
         return await self._reply(
-            self.handle.rerank.remote(candidates, user, current_latency_ms, slate_length)
+            self.handle.rerank.remote(candidates, user, current_latency_ms, slate_length, self._asked_for())
         )
 
 
@@ -92,9 +114,20 @@ class RayStages:
     ranking: RayRanking
     reranking: RayReranking
 
-    def as_stages(self) -> Stages:
-        """Return them behind the ports that the pipeline calls."""
-        return Stages(self.retrieval, self.cold_start, self.ranking, self.reranking)
+    def pinned(self, versions: Mapping[str, int], traffic_revision: int | None) -> Stages:
+        """Return them behind the ports that the pipeline calls, each asking for one version.
+
+        Args:
+            versions: Version by stage; a stage without one cannot be called.
+            traffic_revision: Of the traffic document that names them.
+        """
+        return Stages(
+            replace(self.retrieval, version=versions.get(RETRIEVAL)),
+            replace(self.cold_start, version=versions.get(COLD_START)),
+            replace(self.ranking, version=versions.get(RANKING)),
+            replace(self.reranking, version=versions.get(RERANKING)),
+            traffic_revision,
+        )
 
     def all(self) -> tuple[_RayStage, ...]:
         """Return them in the order of a request."""

@@ -30,7 +30,7 @@ from services.recommendations.serving.model_source import ModelSource
 from services.recommendations.serving.stage_replica import StageReplica
 from streamrec.contracts.errors import ArtifactError
 from streamrec.items.state import ItemState
-from streamrec.serving.slot import FetchedModel
+from streamrec.serving.loaded_versions import FetchedModel
 from streamrec.stats.random_state import generator_for
 
 _WARM_UP_CANDIDATES: Final = Candidates(("warm-up-1", "warm-up-2"), np.array([1.0, 0.5], dtype=np.float32))
@@ -40,12 +40,12 @@ _WARM_UP_CANDIDATES: Final = Candidates(("warm-up-1", "warm-up-2"), np.array([1.
 class RetrievalDeployment(StageReplica[Retriever]):
     """Implements `RetrievalStage`. The search takes a millisecond, so it runs on the event loop."""
 
-    def __init__(self, source: ModelSource, model_name: str, item_log: Path | None = None) -> None:
-        super().__init__(source, model_name, load_retriever, _warm_up_retrieval, item_log)
+    def __init__(self, source: ModelSource, stage: str, item_log: Path | None = None) -> None:
+        super().__init__(source, stage, load_retriever, _warm_up_retrieval, item_log)
 
-    async def retrieve(self, user: UserState, count: int) -> StageReply:
+    async def retrieve(self, user: UserState, count: int, version: int) -> StageReply:
         """See `RetrievalStage.retrieve`."""
-        answering = self.current()
+        answering = await self.current(version)
         found = answering.model.retrieve(user, count)
         return StageReply(found, answering.version, item_revision=answering.item_revision)
 
@@ -64,12 +64,12 @@ def _warm_up_retrieval(model: Retriever) -> None:
 class ColdStartDeployment(StageReplica[ColdStarter]):
     """Implements `ColdStartStage`. Update, draw and search take a millisecond: they run on the event loop."""
 
-    def __init__(self, source: ModelSource, model_name: str, item_log: Path | None = None) -> None:
-        super().__init__(source, model_name, load_cold_starter, _warm_up_cold_start, item_log)
+    def __init__(self, source: ModelSource, stage: str, item_log: Path | None = None) -> None:
+        super().__init__(source, stage, load_cold_starter, _warm_up_cold_start, item_log)
 
-    async def retrieve(self, user: UserState, count: int, request_id: str) -> StageReply:
+    async def retrieve(self, user: UserState, count: int, request_id: str, version: int) -> StageReply:
         """See `ColdStartStage.retrieve`."""
-        answering = self.current()
+        answering = await self.current(version)
         found = draw_from_posterior(answering.model, answering.version, user, count, request_id)
         return StageReply(found, answering.version, item_revision=answering.item_revision)
 
@@ -102,12 +102,12 @@ def _warm_up_cold_start(model: ColdStarter) -> None:
 class RankingDeployment(StageReplica[Ranker]):
     """Implements `RankingStage`. A replica has one core, so a thread would only add a hand-over."""
 
-    def __init__(self, source: ModelSource, model_name: str, item_log: Path | None = None) -> None:
-        super().__init__(source, model_name, load_ranker, _warm_up_ranking, item_log)
+    def __init__(self, source: ModelSource, stage: str, item_log: Path | None = None) -> None:
+        super().__init__(source, stage, load_ranker, _warm_up_ranking, item_log)
 
-    async def rank(self, user: UserState, candidates: Candidates) -> StageReply:
+    async def rank(self, user: UserState, candidates: Candidates, version: int) -> StageReply:
         """See `RankingStage.rank`."""
-        answering = self.current()
+        answering = await self.current(version)
         ranked = answering.model.rank(user, candidates)
         return StageReply(ranked, answering.version, item_revision=answering.item_revision)
 
@@ -129,29 +129,34 @@ class RerankingDeployment(StageReplica[DiversityReranker]):
     def __init__(
         self,
         source: ModelSource,
-        model_name: str,
+        stage: str,
         item_log: Path | None = None,
         price_files: PriceFiles | None = None,
     ) -> None:
-        """Load the champion.
+        """Follow the traffic document and the items.
 
         Args:
             source: Where the model is.
-            model_name: Its registered name.
+            stage: Its name.
             item_log: Where items are put and removed; None: the model keeps to those it was trained on.
             price_files: Where a controller publishes exposure prices; the model's own serve while there are
                 none.
         """
         self._live_prices = None if price_files is None else LivePrices(price_files.open_follower())
-        super().__init__(source, model_name, load_reranker, _warm_up_reranking, item_log)
+        super().__init__(source, stage, load_reranker, _warm_up_reranking, item_log)
         if self._live_prices is not None:
             self._live_prices.start()
 
     async def rerank(
-        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
+        self,
+        candidates: Candidates,
+        user: UserState,
+        current_latency_ms: float,
+        slate_length: int,
+        version: int,
     ) -> StageReply:
         """See `RerankingStage.rerank`."""
-        answering = self.current()
+        answering = await self.current(version)
         model = answering.model if self._live_prices is None else self._live_prices.applied(answering.model)
         ordered = model.rerank(candidates, user, current_latency_ms, slate_length=slate_length)
         return StageReply(ordered, answering.version, model.price_revision, answering.item_revision)

@@ -1,31 +1,31 @@
-"""What the four stage deployments share: a model slot that is filled at start, and says so when it is not.
+"""What the four stage deployments share: a replica that follows the traffic document and the item log.
 
-What answers is a function of two things that change apart: the version in the slot, and the items that were
-put and removed since the import.
+What answers is a function of two things that change apart: the version that a request names, and the items
+that were put and removed since the import.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from services.recommendations.contracts.stages import StageStatus
+from services.recommendations.contracts.stages import MODEL_NAMES, StageStatus
 from services.recommendations.serving.model_source import ModelSource
 from streamrec.contracts.errors import NotReadyError
+from streamrec.contracts.models import ModelRef
 from streamrec.items.follower import ItemFollower
 from streamrec.items.memory_item_log import MemoryItemLog
 from streamrec.items.state import ItemState
 from streamrec.serving.live_models import FollowedItems, LiveModel
-from streamrec.serving.slot import FetchedModel, ModelSlot
+from streamrec.serving.loaded_versions import FetchedModel
+from streamrec.serving.replica import ModelReplica
 
-_LOG = logging.getLogger(__name__)
-
-_FIRST_RETRY_S: Final = 1.0
-_LONGEST_RETRY_S: Final = 30.0
+_WAIT_S: Final = 0.2
+_REFUSAL_DELAY_S: Final = 0.05
 
 T = TypeVar("T")
 
@@ -46,66 +46,76 @@ class Answering(Generic[T]):
 
 
 class StageReplica(Generic[T]):
-    """Loads the champion of one model. If there is none it keeps trying, so that a model that is registered
-    later is served without a restart; until then every call is refused.
+    """Answers with the version that a request names; the gateway names the same for a request's whole life.
+
+    Where a version is promoted, the replica is not started before it has loaded it: until then Ray Serve
+    sends it no request, and one that fails fast would attract them all. Where none is, it starts, refuses
+    every call, and loads what is promoted later.
     """
 
     def __init__(
         self,
         source: ModelSource,
-        name: str,
+        stage: str,
         load: Callable[[FetchedModel], Callable[[ItemState], T]],
         warm_up: Callable[[T], None],
         item_log: Path | None,
     ) -> None:
-        """Load the champion, and follow the items.
+        """Load the champion, and follow traffic and items.
 
         Args:
-            source: Where the model is.
-            name: Its registered name.
+            source: Where the models are.
+            stage: Which stage this is.
             load: Loads an artifact; returns what makes the model as of an item state.
             warm_up: Runs one representative request; raises if the model cannot answer it.
             item_log: Where items are put and removed; None: the model keeps to those it was trained on.
         """
+        self._stage = stage
         self._items = FollowedItems(MemoryItemLog() if item_log is None else ItemFollower(item_log))
 
         def load_live(fetched: FetchedModel) -> LiveModel[T]:
             return self._items.live(load(fetched), warm_up)
 
-        self._slot = ModelSlot(source.open(), name, load_live, warm_up=_is_warm)
+        self._replica: ModelReplica[LiveModel[T]] = source.open_replica(stage, load_live, _is_warm)
         if item_log is not None:
             self._items.start()
-        self._stopped = threading.Event()
-        if not self._try_load():
-            threading.Thread(target=self._load_later, name=f"load-{name}", daemon=True).start()
+        self._replica.follow()
+        self._replica.start()
+        while self._replica.champion is not None and not self._is_loaded():
+            time.sleep(_WAIT_S)
 
-    def current(self) -> Answering[T]:
-        """Return model, version and item revision. Raises `NotReadyError` before a model is loaded."""
-        loaded = self._slot.current()
-        live = loaded.model.current
-        return Answering(live.model, loaded.ref.version, live.state.revision)
+    def __del__(self) -> None:
+        """Take the heartbeat away; Ray Serve calls this when it stops a replica."""
+        replica = getattr(self, "_replica", None)
+        if replica is not None:
+            replica.stop()
+
+    async def current(self, version: int) -> Answering[T]:
+        """Return the model of a version, and its item revision.
+
+        Raises:
+            NotReadyError: It is not loaded. Raised after a while: who refuses at once seems idle to Ray
+                Serve, which would then send it everything.
+        """
+        try:
+            live = self._replica.get(ModelRef(MODEL_NAMES[self._stage], version)).model.current
+        except NotReadyError:
+            await asyncio.sleep(_REFUSAL_DELAY_S)
+            raise
+        return Answering(live.model, version, live.state.revision)
 
     async def status(self) -> StageStatus:
-        """Say whether a model is loaded."""
-        version = self._slot.version
-        if version is not None:
-            return StageStatus(self._slot.name, version.ref.version, "")
-        return StageStatus(self._slot.name, None, str(self._slot.last_error or "still loading"))
+        """Say whether the champion is loaded."""
+        champion = self._replica.champion
+        loaded = champion is not None and self._is_loaded()
+        return StageStatus(
+            MODEL_NAMES[self._stage],
+            champion.version if champion is not None and loaded else None,
+            "" if loaded else self._replica.problem or "still loading",
+        )
 
-    def _try_load(self) -> bool:
-        try:
-            self._slot.refresh()
-        except NotReadyError:
-            _LOG.exception("model %s is not served yet", self._slot.name)
-            return False
-        return True
-
-    def _load_later(self) -> None:
-        pause_s = _FIRST_RETRY_S
-        while not self._stopped.wait(pause_s):
-            if self._try_load():
-                return
-            pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
+    def _is_loaded(self) -> bool:
+        return self._replica.champion in self._replica.loaded
 
 
 def _is_warm(_model: LiveModel[T]) -> None:

@@ -13,8 +13,9 @@ def reproducible_operations(device: str | torch.device = "cpu") -> Iterator[None
     """Let torch use only operations that give the same bits each time, until the block ends.
 
     Without it the gradient of an indexed tensor is summed by several threads in whatever order they come
-    (`torch.use_deterministic_algorithms`), and two runs of one seed drift apart. On a GPU nothing changes:
-    some of its operations have no such form.
+    (`torch.use_deterministic_algorithms`), and two runs of one seed drift apart. In one thread the models are
+    then equal bit for bit; in several they mostly are, but the libraries below torch may share out a sum
+    differently on a busy machine. On a GPU nothing changes: some of its operations have no such form.
     """
     if torch.device(device).type != "cpu":
         yield

@@ -20,7 +20,7 @@ from services.recommendations.commands.composition import index_choice_file, ind
 from services.recommendations.commands.index import tuning_table
 from services.recommendations.commands.index_plot import write_tuning_plot
 from services.recommendations.contracts.candidates import Segment
-from services.recommendations.contracts.stages import MODEL_NAMES
+from services.recommendations.contracts.stages import MODEL_NAMES, SLOTS
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.item_index.settings import IndexChoice, IndexKind, IndexSettings, read_choice
 from services.recommendations.item_index.tuning_report import TuningLimits
@@ -32,10 +32,11 @@ from services.recommendations.retrieval.towers import TwoTowers
 from streamrec.command_line.composition import open_registry
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
-from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
+from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
+from tests.promoted import promote
 
 ITEMS, USERS = 900, 60
 
@@ -166,7 +167,8 @@ def test_the_command_writes_choice_and_figures(case, tmp_path: Path, monkeypatch
     spec = ModelSpec(
         MODEL_NAMES["retrieval"], ModelSignature((tensor,), (tensor,)), "data", "settings", {}, {}
     )
-    registry.set_alias(registry.register(spec, tmp_path / "artifact").ref, CHAMPION)
+    ref = registry.register(spec, tmp_path / "artifact").ref
+    promote(place.root, registry, ref, slot=SLOTS["retrieval"])
     run = [
         "recommendations", "index", "tune", "--data", str(tmp_path / "data"), "--workspace", str(place.root),
         "--queries", "50", "--json", str(tmp_path / "figures.json"),

@@ -215,8 +215,7 @@ def test_a_saved_model_answers_the_same(trained: Trained, tmp_path: Path) -> Non
     assert ItemIndex.load(tmp_path).item_ids == trained.retriever.index.item_ids
 
 
-@pytest.mark.usefixtures("two_threads")
-def test_the_same_seed_gives_the_same_model_also_in_several_threads(
+def test_the_same_seed_gives_the_same_model(
     trained: Trained, training: TrainingInput, settings: RetrievalSettings, tmp_path: Path
 ) -> None:
     short = replace(settings, epoch_count=1)

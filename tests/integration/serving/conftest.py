@@ -23,6 +23,8 @@ from streamrec.datasets.dataset import Dataset, load_dataset
 from streamrec.features.materialization import materialize
 from streamrec.features.settings import FeatureSettings
 from streamrec.registry.mlflow_registry import MlflowModelRegistry, RegistrySettings
+from streamrec.rollout.traffic_files import TrafficFiles
+from tests.promoted import promote, traffic_files
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PROGRAM = Path(__file__).with_name("serve_process.py")
@@ -100,6 +102,10 @@ class Workspace:
         return RegistrySettings.embedded(self.folder / "registry")
 
     @property
+    def traffic(self) -> TrafficFiles:
+        return traffic_files(self.folder)
+
+    @property
     def features(self) -> FeatureSettings:
         return FeatureSettings(self.folder / "features", REPOSITORY / "feature_repo")
 
@@ -110,15 +116,17 @@ def trained(tmp_path_factory) -> Workspace:
     folder = tmp_path_factory.mktemp("trained")
     write_data(folder / "data")
     workspace = Workspace(folder, load_dataset(folder / "data"))
-    train_stages(
+    registry = MlflowModelRegistry(workspace.registry)
+    versions = train_stages(
         STAGES,
         workspace.dataset,
-        MlflowModelRegistry(workspace.registry),
+        registry,
         folder / "training",
         seed=7,
         progress=SilentProgress(),
         settings=tiny(TrainingSettings()),
     )
+    promote(folder, registry, *(version.ref for version in versions.values() if version.slot is not None))
     materialize(workspace.features, workspace.dataset)
     return workspace
 
@@ -127,7 +135,8 @@ def trained(tmp_path_factory) -> Workspace:
 def workspace(trained, tmp_path_factory) -> Workspace:
     """The trained models over features and events of its own; the registry is shared, and stays as it is."""
     folder = tmp_path_factory.mktemp("served")
-    shutil.copytree(trained.folder / "features", folder / "features")
+    for name in ("features", "traffic", "keys"):
+        shutil.copytree(trained.folder / name, folder / name)
     (folder / "registry").symlink_to(trained.folder / "registry")
     return Workspace(folder, trained.dataset)
 

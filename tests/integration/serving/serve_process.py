@@ -15,6 +15,7 @@ from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.application import GraphSettings
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
+from services.recommendations.serving.model_source import ModelSource
 from streamrec.erasure.erased_persons import ErasureFiles
 from streamrec.events.reader import FileEventReader
 from streamrec.events.records import QuarantinedEvent
@@ -25,6 +26,7 @@ from streamrec.features.new_actions import read_actions
 from streamrec.features.settings import FeatureSettings
 from streamrec.items.follower import ItemFollower
 from streamrec.registry.mlflow_registry import RegistrySettings
+from streamrec.rollout.traffic_files import TrafficFiles
 
 
 def waiting_events(folder: Path) -> Sequence[QuarantinedEvent]:
@@ -52,7 +54,10 @@ def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
             wait_for_models=wait_for_models,
             graph=GraphSettings(exposure_prices=prices, item_log=folder / "items"),
         ),
-        RegistrySettings.embedded(folder / "registry"),
+        ModelSource(
+            RegistrySettings.embedded(folder / "registry"),
+            TrafficFiles(folder / "traffic", folder / "keys" / "public"),
+        ),
         parts,
         lambda service: print(f"ready at {service.url} after {service.startup_s:.1f} s", flush=True),
     )

@@ -22,6 +22,7 @@ from services.recommendations.exposure_control.price_files import open_price_pub
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.training.histories import user_states
+from streamrec.contracts.models import ModelRef
 from streamrec.contracts.results import Verdict
 from streamrec.erasure.erase import erase
 from streamrec.erasure.erased_persons import ErasureFiles, record_erasure
@@ -82,7 +83,7 @@ def click(client, user_id, item_id, **changes):
 @pytest.fixture(scope="module")
 def offline(workspace):
     registry = MlflowModelRegistry(workspace.registry)
-    versions = {stage: registry.resolve(name) for stage, name in MODEL_NAMES.items()}
+    versions = {stage: registry.get(ModelRef(name, 1)) for stage, name in MODEL_NAMES.items()}
     models = load_models(registry, versions)
     return OfflinePipeline(models, open_feature_store(workspace.features).item_table())
 

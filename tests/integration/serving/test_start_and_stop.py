@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from services.recommendations.contracts.stages import MODEL_NAMES
-from streamrec.contracts.models import CHAMPION, ModelSpec
+from streamrec.contracts.models import ModelRef, ModelSpec
 from streamrec.events.reader import FileEventReader
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
+from tests.promoted import promote
 
 pytestmark = [
     pytest.mark.ray,
@@ -31,7 +32,7 @@ def test_without_models_the_command_ends_at_once_and_says_why(workspace, serve):
     running = serve(empty)
     assert running.process.wait(120.0) != 0
     said = running.log.read_text()
-    assert "recommendations-ranking" in said
+    assert "recommendations.ranking" in said
     assert "streamrec recommendations train" in said
     assert running.session() == []
 
@@ -56,8 +57,8 @@ def test_ctrl_c_stops_the_service_and_leaves_nothing_behind(workspace, serve):
 
 
 def register_again(source, target, stage, folder):
-    """Register a trained model's files in another registry, as its champion."""
-    version = source.resolve(MODEL_NAMES[stage])
+    """Register a trained model's files in another registry."""
+    version = source.get(ModelRef(MODEL_NAMES[stage], 1))
     ignored = shutil.ignore_patterns("manifest.json", "MLmodel")
     shutil.copytree(source.fetch(version), folder / stage, ignore=ignored)
     spec = ModelSpec(
@@ -66,8 +67,9 @@ def register_again(source, target, stage, folder):
         data_fingerprint=version.data_fingerprint,
         settings_fingerprint=version.settings_fingerprint,
         depends_on=version.depends_on,
+        slot=version.slot,
     )
-    target.set_alias(target.register(spec, folder / stage).ref, CHAMPION)
+    return target.register(spec, folder / stage).ref
 
 
 def test_a_model_that_comes_late_is_served_and_an_acknowledged_event_survives_kill_9(
@@ -77,21 +79,23 @@ def test_a_model_that_comes_late_is_served_and_an_acknowledged_event_survives_ki
     late = type(workspace)(tmp_path, workspace.dataset)
     shutil.copytree(workspace.folder / "features", late.folder / "features")
     source, target = MlflowModelRegistry(workspace.registry), MlflowModelRegistry(late.registry)
-    for stage in ("retrieval", "cold_start", "reranking"):
-        register_again(source, target, stage, tmp_path)
+    first = [
+        register_again(source, target, stage, tmp_path) for stage in ("retrieval", "cold_start", "reranking")
+    ]
+    promote(tmp_path, target, *first)
     running = serve(late, "--wait-for-models")
     deadline_s = time.monotonic() + 60.0
     detail = ""
-    while "recommendations-ranking" not in detail and time.monotonic() < deadline_s:
+    while "recommendations.ranking" not in detail and time.monotonic() < deadline_s:
         detail = running.wait_for("/readyz", 503).json()["detail"]
         time.sleep(0.1)
-    assert "recommendations-ranking" in detail
-    assert "recommendations-retrieval" not in detail
+    assert "recommendations.ranking" in detail
+    assert "recommendations.retrieval" not in detail
     asked = httpx.post(f"{running.url}/v1/recommendations", json={"user_id": "user-01"}, timeout=10.0)
     assert asked.status_code == 503
     assert asked.headers["content-type"] == "application/problem+json"
 
-    register_again(source, target, "ranking", tmp_path)
+    promote(tmp_path, target, register_again(source, target, "ranking", tmp_path))
     running.wait_for("/readyz", 200)
     event = {
         "event_id": "the-last-one",

@@ -58,7 +58,7 @@ class Service:
         users = UserStates(self.store)
         self.items = LiveItems(ServedItems.from_item_table(table), self.item_log)
         pipeline = RecommendationPipeline(
-            self.stages.as_stages(),
+            self.stages.as_stages,
             self.items.current,
             GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget(), Faults(metrics).note),
             # Complete with the first interaction, so that every user takes one path.

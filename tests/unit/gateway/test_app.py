@@ -309,9 +309,11 @@ def test_ready_says_with_what(service):
     assert service.call(("GET", "/readyz", {})).json() == {
         "status": "ready",
         "model_versions": {"ranking": 3},
+        "traffic_revision": None,
         "catalogue_items": 30,
         "item_revision": 0,
         "item_log_problem": "",
+        "problems": [],
     }
 
 

@@ -29,7 +29,7 @@ def user(length):
 
 def recommend(stages, item_table, who, k=10, hand_over=HandOver()):  # noqa: B008 - immutable
     pipeline = RecommendationPipeline(
-        stages.as_stages(),
+        stages.as_stages,
         lambda: ServedItems.from_item_table(item_table),
         GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget(ratio=0.0, initial_retries=0.0)),
         PipelineSettings(hand_over),

@@ -30,7 +30,7 @@ def recommend(
         retries or RetryBudget(ratio=0.0, initial_retries=0.0),
     )
     pipeline = RecommendationPipeline(
-        stages.as_stages(),
+        stages.as_stages,
         lambda: ServedItems.from_item_table(item_table),
         calls,
         AT_ONCE,
@@ -270,7 +270,7 @@ def test_a_cancelled_request_does_not_open_the_circuit(stages, item_table):
     stages.retrieval.delay_s = 5.0
     calls = GuardedCalls(CallSettings(timeout_ms=dict.fromkeys(TIMEOUTS_MS, 10_000.0)), RetryBudget())
     pipeline = RecommendationPipeline(
-        stages.as_stages(),
+        stages.as_stages,
         lambda: ServedItems.from_item_table(item_table),
         calls,
         AT_ONCE,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from services.recommendations.contracts.candidates import Segment
-from services.recommendations.contracts.stages import MODEL_NAMES
+from services.recommendations.contracts.stages import MODEL_NAMES, SLOTS
 from services.recommendations.ranking.catalogue_ranker import RankerAsCatalogueRanker
 from services.recommendations.ranking.full_ranking import SIGNATURE
 from services.recommendations.ranking.segments import SegmentTable
@@ -48,7 +48,7 @@ def train(
     """Distil the student from ``teacher`` and write its artifact into ``output``.
 
     Only train items are looked at: their prefixes are what the teacher scores. The same seed on the same
-    machine with the same number of threads gives the same model.
+    machine gives the same model, bit for bit, where torch has one thread.
 
     Args:
         training: Data, split, seed and progress.
@@ -82,6 +82,7 @@ def train(
             metrics[f"{on}_ndcg_at_10_share_of_teacher"] = metrics[f"{on}_ndcg_at_10"] / teachers
     return ModelSpec(
         name=MODEL_NAMES["ranking"],
+        slot=SLOTS["ranking"],
         signature=SIGNATURE,
         data_fingerprint=training.dataset.fingerprint,
         settings_fingerprint=settings_fingerprint(settings, training.seed),

@@ -9,17 +9,18 @@ import pytest
 from typer.testing import CliRunner
 
 from services.cli.main import app
-from services.recommendations.contracts.stages import MODEL_NAMES
+from services.recommendations.contracts.stages import MODEL_NAMES, SLOTS
 from services.recommendations.exposure_control.price_files import open_price_publisher
 from services.recommendations.reranking.model import DiversityReranker
 from streamrec.command_line import composition
 from streamrec.contracts.items import Item
-from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
+from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.events.file_event_log import FileEventLog
 from streamrec.items.item_log import FileItemLog
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from tests.made_events import an_impression
+from tests.promoted import promote
 
 LANGUAGES = ("en", "en", "en", "de", "sw", "unknown")
 CATALOGUE = Catalogue(
@@ -60,8 +61,9 @@ def workspace(tmp_path, monkeypatch):
         "data",
         "settings",
         metrics={"price_strength": 0.003, "price_strength_limit": 0.0031},
+        slot=SLOTS["reranking"],
     )
-    registry.set_alias(registry.register(spec, tmp_path / "artifact").ref, CHAMPION)
+    promote(tmp_path, registry, registry.register(spec, tmp_path / "artifact").ref)
     store = SimpleNamespace(item_table=lambda: SimpleNamespace(catalogue=CATALOGUE))
     monkeypatch.setattr(composition, "open_registry", lambda _workspace: registry)
     monkeypatch.setattr(composition, "open_feature_store", lambda _workspace: store)

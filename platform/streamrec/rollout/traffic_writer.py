@@ -1,0 +1,314 @@
+"""The one writer of the traffic document: prepares what is to serve, waits for the replicas, then sends
+traffic to it.
+
+    publish the versions -> revision n names them as `prepare` -> every replica that is heard from has loaded
+    them -> revision n + 1 names them as champions
+
+A replica that cannot load them stops the change: `prepare` is taken back, and what served goes on serving.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from streamrec.contracts.errors import (
+    DependencyError,
+    DocumentRefusedError,
+    InvalidInputError,
+    NotReadyError,
+    StreamRecError,
+)
+from streamrec.contracts.models import CHAMPION, ModelRef
+from streamrec.contracts.traffic import ReplicaHeartbeat, SlotTraffic, Traffic
+from streamrec.documents.document_kind import VerifiedDocument
+from streamrec.files.durable_files import make_folder
+from streamrec.files.locks import only_holder
+from streamrec.registry.model_registry import ModelRegistry
+from streamrec.registry.signed_versions import publish_versions
+from streamrec.rollout.heartbeats import HEARTBEAT_SILENCE_S, FileHeartbeats, Heartbeats
+from streamrec.rollout.traffic_changes import Change, champions, last_change_of, with_champions
+from streamrec.rollout.traffic_files import TrafficFiles
+from streamrec.rollout.traffic_history import (
+    REASON_MAXIMUM_CHARACTERS,
+    ChangeKind,
+    TrafficChange,
+    append_change,
+    read_changes,
+)
+
+_LOG = logging.getLogger(__name__)
+
+PREPARE_TIMEOUT_S: Final = 60.0
+"""Longest wait for replicas to load what is prepared: a large index takes seconds."""
+
+_POLL_S: Final = 0.1
+_FORGET_REPLICA_AFTER_S: Final = 3_600.0
+_LOCK_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficChanged:
+    """What a change did.
+
+    Attributes:
+        revision: Of the traffic document in force now.
+        before, after: Champion by slot, of the slots that changed; an empty slot is not in ``before``. Both
+            are empty where all of it served already.
+        replicas: Names of the replicas that had loaded the new versions before traffic was sent to them.
+        mirrored: Whether the registry's aliases say the same.
+    """
+
+    revision: int
+    before: Mapping[str, ModelRef]
+    after: Mapping[str, ModelRef]
+    replicas: tuple[str, ...]
+    mirrored: bool
+
+
+class TrafficWriter:
+    """Changes the traffic document. Several processes may try at once: one changes it, the others wait."""
+
+    def __init__(
+        self,
+        files: TrafficFiles,
+        keys: Path,
+        registry: ModelRegistry,
+        *,
+        heartbeats: Heartbeats | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            files: Where the document lies.
+            keys: Folder of the key that signs.
+            registry: Where versions and their artifacts are.
+            heartbeats: What replicas say; those beside the document where None.
+            clock: Now, UTC.
+            sleep: Waits some seconds.
+        """
+        self._files, self._keys, self._registry = files, keys, registry
+        self._heartbeats = heartbeats if heartbeats is not None else FileHeartbeats(files.heartbeats)
+        self._publisher = files.open_publisher(keys)
+        self._clock, self._sleep = clock, sleep
+
+    def promote(
+        self,
+        refs: Sequence[ModelRef],
+        *,
+        actor: str,
+        reason: str = "",
+        slot: str | None = None,
+        timeout_s: float = PREPARE_TIMEOUT_S,
+    ) -> TrafficChanged:
+        """Make versions the champions of their slots, all in one revision.
+
+        Args:
+            refs: Versions of different slots.
+            actor: Who promotes.
+            reason: Why.
+            slot: Where a single version goes that was registered without a slot.
+            timeout_s: Longest wait for the replicas.
+
+        Raises:
+            NotFoundError: There is no such version.
+            InvalidInputError: Two versions are of one slot, one has none, or what would serve does not fit
+                together.
+            ArtifactError: An artifact is damaged.
+            NotReadyError: A replica could not load a version; what served before serves.
+            TemporaryError: Somebody else is changing the document, a replica did not load in time, or the
+                registry did not answer; what served before serves.
+        """
+        wanted = self._by_slot(refs, slot)
+
+        def decide(published: Traffic | None) -> Change:
+            now = champions(published)
+            after = {name: ref for name, ref in wanted.items() if now.get(name) != ref}
+            before = {name: now[name] for name in after if name in now}
+            slots = with_champions(published, after, self._depends_on({**now, **after}.values()))
+            return Change(ChangeKind.PROMOTED, slots, before, after)
+
+        return self._change(decide, actor, reason, timeout_s)
+
+    def roll_back(
+        self, slot: str, *, actor: str, reason: str = "", timeout_s: float = PREPARE_TIMEOUT_S
+    ) -> TrafficChanged:
+        """Undo the newest promotion in ``slot``, in all slots that it changed; again: the one before.
+
+        Raises:
+            NotFoundError: Nothing is left to go back to.
+            InvalidInputError: A slot that was changed with it has been changed again since.
+            ArtifactError, NotReadyError, TemporaryError: As in `promote`.
+        """
+
+        def decide(published: Traffic | None) -> Change:
+            now = champions(published)
+            revision = published.revision if published is not None else 0
+            change = last_change_of(slot, read_changes(self._files.history, up_to=revision), now)
+            back = dict(change.before)
+            slots = with_champions(published, back, self._depends_on({**now, **back}.values()))
+            return Change(ChangeKind.ROLLED_BACK, slots, dict(change.after), back, change.revision)
+
+        return self._change(decide, actor, reason, timeout_s)
+
+    def _by_slot(self, refs: Sequence[ModelRef], slot: str | None) -> dict[str, ModelRef]:
+        if slot is not None and len(refs) != 1:
+            raise InvalidInputError("slot", "can be named for a single version only")
+        wanted: dict[str, ModelRef] = {}
+        for ref in refs:
+            registered = self._registry.get(ref).slot
+            if slot is not None and registered is not None and registered != slot:
+                raise InvalidInputError("slot", f"{ref} was registered for {registered}")
+            name = registered or slot
+            if name is None:
+                raise InvalidInputError("slot", f"{ref} was registered without a slot: name one (--slot)")
+            if name in wanted:
+                raise InvalidInputError("model", f"{wanted[name]} and {ref} are both of the slot {name}")
+            wanted[name] = ref
+        return wanted
+
+    def _depends_on(self, refs: Collection[ModelRef]) -> dict[ModelRef, Mapping[str, ModelRef]]:
+        return {ref: self._registry.get(ref).depends_on for ref in refs}
+
+    def _change(
+        self, decide: Callable[[Traffic | None], Change], actor: str, reason: str, timeout_s: float
+    ) -> TrafficChanged:
+        _check_reason(reason)
+        try:
+            make_folder(self._files.folder)
+        except OSError as error:
+            raise DependencyError(f"{self._files.folder} cannot be written: {error.strerror}") from error
+        held = "somebody else is changing what serves; see what serves now and try again"
+        with only_holder(self._files.writer_lock, held, timeout_s=_LOCK_TIMEOUT_S):
+            published = self._published()
+            change = decide(None if published is None else published.value)
+            if not change.after and published is not None:
+                return TrafficChanged(
+                    published.revision, {}, {}, (), self._mirror(champions(published.value))
+                )
+            for ref in change.after.values():
+                publish_versions(self._registry, ref, self._files.versions, self._keys)
+            replicas, revision = self._prepared(published, change, timeout_s)
+            return self._flipped(change, revision, actor, reason, replicas)
+
+    def _published(self) -> VerifiedDocument[Traffic] | None:
+        try:
+            return self._publisher.published()
+        except DocumentRefusedError as error:
+            raise NotReadyError(
+                f"{self._files.document} is refused ({error.code}): {error}; replicas go on with the last "
+                "good one; remove the file once you know why, and promote what should serve"
+            ) from error
+
+    def _prepared(
+        self,
+        published: VerifiedDocument[Traffic] | None,
+        change: Change,
+        timeout_s: float,
+    ) -> tuple[tuple[str, ...], int]:
+        """Wait until every replica that is heard from has loaded what is new; return who and the revision."""
+        revision = 0 if published is None else published.revision
+        slots = {} if published is None else published.value.slots
+        if not self._heard(change.after):
+            return (), revision
+        document = self._publish(slots, tuple(change.after.values()), revision)
+        try:
+            replicas = self._wait(document.revision, change.after, timeout_s)
+        except StreamRecError:
+            self._publish(slots, (), document.revision)
+            raise
+        return replicas, document.revision
+
+    def _wait(self, revision: int, after: Mapping[str, ModelRef], timeout_s: float) -> tuple[str, ...]:
+        deadline = self._clock() + timedelta(seconds=timeout_s)
+        while True:
+            heard = self._heard(after)
+            missing = [
+                beat
+                for beat in heard
+                if beat.revision is None or beat.revision < revision or after[beat.slot] not in beat.loaded
+            ]
+            if not missing:
+                return tuple(beat.replica for beat in heard)
+            for beat in missing:
+                if beat.revision is not None and beat.revision >= revision and beat.problem:
+                    raise NotReadyError(
+                        f"replica {beat.replica} of {beat.slot} cannot serve {after[beat.slot]}: "
+                        f"{beat.problem}; what served before serves"
+                    )
+            if self._clock() >= deadline:
+                versions = ", ".join(sorted({str(after[beat.slot]) for beat in missing}))
+                raise DependencyError(
+                    f"{', '.join(beat.replica for beat in missing)} did not load {versions} within "
+                    f"{timeout_s:g} s; what served before serves"
+                )
+            self._sleep(_POLL_S)
+
+    def _heard(self, slots: Collection[str]) -> list[ReplicaHeartbeat]:
+        """The heartbeats of the replicas of ``slots`` that are not too old; very old ones are removed."""
+        now = self._clock()
+        heard = []
+        for beat in self._heartbeats.read():
+            age_s = (now - beat.at).total_seconds()
+            if age_s > _FORGET_REPLICA_AFTER_S:
+                self._heartbeats.remove(beat.replica)
+            elif age_s <= HEARTBEAT_SILENCE_S and beat.slot in slots:
+                heard.append(beat)
+        return heard
+
+    def _flipped(
+        self, change: Change, expected_revision: int, actor: str, reason: str, replicas: tuple[str, ...]
+    ) -> TrafficChanged:
+        revision = self._publisher.next_revision(expected_revision)
+        append_change(
+            self._files.history,
+            TrafficChange(
+                revision,
+                self._clock(),
+                actor,
+                change.kind,
+                reason,
+                change.before,
+                change.after,
+                change.undoes,
+            ),
+        )
+        self._publish(change.slots, (), expected_revision, revision)
+        _LOG.info("traffic revision %d: %s", revision, {k: str(v) for k, v in change.after.items()})
+        return TrafficChanged(revision, change.before, change.after, replicas, self._mirror(change.after))
+
+    def _publish(
+        self,
+        slots: Mapping[str, SlotTraffic],
+        prepare: Sequence[ModelRef],
+        expected_revision: int,
+        revision: int | None = None,
+    ) -> VerifiedDocument[Traffic]:
+        body = Traffic(1, slots, tuple(prepare)).to_json()
+        for added in ("schema", "revision"):
+            del body[added]
+        return self._publisher.publish(body, expected_revision=expected_revision, revision=revision)
+
+    def _mirror(self, after: Mapping[str, ModelRef]) -> bool:
+        """Let the registry's aliases say what serves; a failure undoes nothing, since the document counts."""
+        try:
+            for ref in after.values():
+                self._registry.set_alias(ref, CHAMPION)
+        except StreamRecError:
+            _LOG.exception("the aliases of the registry do not say what serves")
+            return False
+        return True
+
+
+def _check_reason(reason: str) -> None:
+    if len(reason) > REASON_MAXIMUM_CHARACTERS or not reason.isprintable():
+        raise InvalidInputError(
+            "reason", f"must be one line of at most {REASON_MAXIMUM_CHARACTERS:,} characters"
+        )

@@ -1,0 +1,99 @@
+"""The traffic document as the gateway follows it: each request is pinned to the versions of one revision."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from services.recommendations.contracts.stages import SLOTS, Stages
+from services.recommendations.serving.model_source import stage_versions
+from services.recommendations.serving.ray_stages import RayStages
+from streamrec.contracts.errors import StreamRecError
+from streamrec.contracts.traffic import Traffic
+from streamrec.documents.document_kind import VerifiedDocument
+from streamrec.documents.polling import Poller
+from streamrec.rollout.heartbeats import HEARTBEAT_SILENCE_S, FileHeartbeats
+from streamrec.rollout.traffic_files import TrafficFiles
+
+_LOG = logging.getLogger(__name__)
+
+_POLL_INTERVAL_S: Final = 0.5
+
+
+class FollowedTraffic:
+    """Looks at the document beside the requests, never during one. Safe to use from several threads."""
+
+    def __init__(
+        self, files: TrafficFiles, stages: RayStages, on_change: Callable[[Mapping[str, int]], None]
+    ) -> None:
+        """Read the document once; `start` follows it.
+
+        Args:
+            files: Where it lies.
+            stages: The stages that requests are pinned to versions of.
+            on_change: Called with the version by stage whenever another document is in force.
+        """
+        self._follower, self._heartbeats = files.open_follower(), FileHeartbeats(files.heartbeats)
+        self._ray_stages, self._on_change = stages, on_change
+        self._pinned: tuple[VerifiedDocument[Traffic] | None, dict[str, int], Stages] | None = None
+        self._problems: tuple[str, ...] = ()
+        self._poller = Poller(self._refresh, interval_s=_POLL_INTERVAL_S, name="follow-traffic")
+        self._refresh()
+
+    def stages(self) -> Stages:
+        """The stages as the next request is to see them."""
+        return self._current()[2]
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Version by stage that the next request is answered by."""
+        return dict(self._current()[1])
+
+    @property
+    def revision(self) -> int | None:
+        """Of the document in force; None where there is none."""
+        document = self._current()[0]
+        return None if document is None else document.revision
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the replicas say that they cannot load."""
+        return self._problems
+
+    def start(self) -> None:
+        """Follow from now on, in a thread that ends with the process or with `stop`."""
+        self._poller.start()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self._poller.stop()
+
+    def _refresh(self) -> None:
+        self._follower.refresh()
+        document = self._follower.current
+        if self._pinned is None or self._pinned[0] is not document:
+            versions = stage_versions(None if document is None else document.value)
+            revision = None if document is None else document.revision
+            self._pinned = (document, versions, self._ray_stages.pinned(versions, revision))
+            self._on_change(versions)
+        self._problems = self._said_by_replicas()
+
+    def _current(self) -> tuple[VerifiedDocument[Traffic] | None, dict[str, int], Stages]:
+        assert self._pinned is not None  # noqa: S101 - the constructor has read it
+        return self._pinned
+
+    def _said_by_replicas(self) -> tuple[str, ...]:
+        try:
+            heartbeats = self._heartbeats.read()
+        except StreamRecError as error:
+            _LOG.warning("the heartbeats of the replicas cannot be read: %s", error)
+            return ()
+        now = datetime.now(UTC)
+        ours = frozenset(SLOTS.values())
+        return tuple(
+            f"{beat.replica}: {beat.problem}"
+            for beat in heartbeats
+            if beat.problem and beat.slot in ours and (now - beat.at).total_seconds() <= HEARTBEAT_SILENCE_S
+        )
