@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import socket
+import threading
 import time
 import uuid
 from contextlib import ExitStack
@@ -22,7 +24,7 @@ from services.recommendations.exposure_control.price_files import open_price_pub
 from services.recommendations.pipeline.local_models import load_models
 from services.recommendations.pipeline.offline import OfflinePipeline
 from services.recommendations.training.histories import user_states
-from streamrec.contracts.models import ModelRef
+from streamrec.contracts.models import ModelRef, ModelSpec
 from streamrec.contracts.results import Verdict
 from streamrec.erasure.erase import erase
 from streamrec.erasure.erased_persons import ErasureFiles, record_erasure
@@ -31,6 +33,7 @@ from streamrec.erasure.online_features import OnlineFeaturesData
 from streamrec.events.reader import FileEventReader
 from streamrec.features.materialization import open_feature_store
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
+from streamrec.rollout.traffic_writer import TrafficWriter
 from streamrec.training.splits import user_sequences
 
 pytestmark = [
@@ -311,3 +314,77 @@ def late_event(user_id):
         "kind": "click",
         "occurred_at": datetime.now(UTC).isoformat(),
     }
+
+
+def register_copies(registry, folder):
+    """The retriever and the cold-start model that lives in its space, once more as new versions."""
+    retrieval, cold_start = (
+        registry.get(ModelRef(MODEL_NAMES[stage], 1)) for stage in ("retrieval", "cold_start")
+    )
+    refs = []
+    for version in (retrieval, cold_start):
+        copy = folder / version.ref.name
+        shutil.copytree(
+            registry.fetch(version), copy, ignore=shutil.ignore_patterns("manifest.json", "MLmodel")
+        )
+        spec = ModelSpec(
+            version.ref.name,
+            version.signature,
+            version.data_fingerprint,
+            version.settings_fingerprint,
+            depends_on={"retrieval": refs[0]} if refs else {},
+            slot=version.slot,
+        )
+        refs.append(registry.register(spec, copy).ref)
+    return refs
+
+
+def test_a_promotion_under_traffic_reaches_every_request_whole(service, client, workspace, tmp_path):
+    registry = MlflowModelRegistry(workspace.registry)
+    new = register_copies(registry, tmp_path)
+    writer = TrafficWriter(workspace.traffic, workspace.folder / "keys", registry)
+    answers, stop = [], threading.Event()
+
+    def ask(number):
+        with httpx.Client(base_url=service.url, timeout=10.0) as http:
+            while not stop.is_set():
+                user = f"user-{(7 * number + len(answers)) % 60:02d}"
+                response = http.post("/v1/recommendations", json={"user_id": user, "k": 5})
+                answers.append((response.status_code, response.json()))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for change in (
+            lambda: writer.promote(new, actor="test"),
+            lambda: writer.roll_back("recommendations.retrieval", actor="test"),
+        ):
+            changed = change()
+            assert len(changed.replicas) >= 2, "every replica of both slots has loaded its version first"
+            flipped_s = time.monotonic()
+            while client.get("/readyz").json()["traffic_revision"] != changed.revision:
+                assert time.monotonic() < flipped_s + 30.0
+                time.sleep(0.05)
+            print(f"in force after {time.monotonic() - flipped_s:.2f} s")
+            expected = {
+                "retrieval": changed.after["recommendations.retrieval"].version,
+                "cold_start": changed.after["recommendations.cold_start"].version,
+            }
+            ready = client.get("/readyz").json()
+            assert {stage: ready["model_versions"][stage] for stage in expected} == expected
+            assert ready["problems"] == []
+            undegraded(client, "user-03")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert {status for status, _ in answers} == {200}
+    both = [
+        (answer["model_versions"]["retrieval"], answer["model_versions"]["cold_start"])
+        for _, answer in answers
+        if {"retrieval", "cold_start"} <= answer["model_versions"].keys()
+    ]
+    assert set(both) == {(1, 1), (2, 2)}
+    text = client.get("/metrics").text
+    assert 'version="recommendations-retrieval@1"' in text

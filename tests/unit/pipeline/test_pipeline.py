@@ -229,7 +229,7 @@ def test_slowness_upstream_does_not_open_the_circuit_of_a_stage_downstream(stage
     """Retrieval leaves ranking too little time to answer, again and again: that is not ranking's fault."""
     calls = GuardedCalls(CallSettings(timeout_ms=dict.fromkeys(TIMEOUTS_MS, 500.0)), RetryBudget())
     pipeline = RecommendationPipeline(
-        stages.as_stages(), lambda: ServedItems.from_item_table(item_table), calls, AT_ONCE
+        stages.as_stages, lambda: ServedItems.from_item_table(item_table), calls, AT_ONCE
     )
     stages.ranking.delay_s = 0.05
 

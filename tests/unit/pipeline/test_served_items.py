@@ -71,7 +71,7 @@ def test_what_was_done_with_a_removed_item_still_counts(stages, imported):
 
     def weight(items):
         calls = GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget())
-        return RecommendationPipeline(stages.as_stages(), lambda: items, calls).cold_start_weight(user)
+        return RecommendationPipeline(stages.as_stages, lambda: items, calls).cold_start_weight(user)
 
     removed = imported.as_of(state("item-01"))
     assert "item-01" in removed.ever_known
@@ -82,7 +82,7 @@ def test_what_was_done_with_a_removed_item_still_counts(stages, imported):
 def test_a_request_keeps_to_one_catalogue_and_says_which(stages, imported):
     versions = iter([imported.as_of(state("item-05")), imported])
     pipeline = RecommendationPipeline(
-        stages.as_stages(),
+        stages.as_stages,
         lambda: next(versions),
         GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget()),
     )
