@@ -56,6 +56,8 @@ _POLL_S: Final = 0.1
 _ORDERLY_STOP_S: Final = 6.0
 """For requests that are under way; whoever sends a signal waits no longer than ten seconds in all."""
 
+_STATUS_INTERVAL_S: Final = 1.0
+
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """The service is on this machine: a proxy of the environment has no part in it."""
 _IMPORTED_BY_US: Final = threading.Event()
@@ -181,9 +183,9 @@ def _running(
     folder = Path(tempfile.mkdtemp(prefix="streamrec-"))
     try:
         with service_environment(folder, haproxy=settings.haproxy):
+            ray = _RayThread(lambda: _start(settings, models, parts, folder))
             try:
-                started = _start_in_thread(settings, models, parts, folder, stopping)
-                ready = _wait_until_ready(settings, stopping) if started else None
+                ready = _wait_until_ready(settings, ray, stopping)
                 if ready is None:
                     yield None
                 else:
@@ -194,47 +196,58 @@ def _running(
                         time.monotonic() - started_s,
                     )
             finally:
-                _stop(folder)
+                ray.stop(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_in_thread(
-    settings: LocalServeSettings,
-    models: ModelSource,
-    parts: GatewayParts,
-    folder: Path,
-    stopping: threading.Event,
-) -> bool:
-    """Start in a thread of its own: whatever in Ray waits for ever, this process hears that it is to stop.
+class _RayThread:
+    """Starts Ray and stops it, in one thread of its own.
 
-    Returns:
-        True once it is started, False if it is to stop before.
-
-    Raises:
-        DependencyError: It could not be started, or not in time.
+    Whatever in Ray waits for ever, the main thread hears that it is to stop. One thread for both, because the
+    processes that it starts are killed by the system when the thread that started them ends.
     """
-    failure: list[BaseException] = []
-    done = threading.Event()
 
-    def start() -> None:
+    def __init__(self, start: Callable[[], None]) -> None:
+        """Begin to start.
+
+        Args:
+            start: Starts Ray and the application.
+        """
+        self._start = start
+        self._stop_asked = threading.Event()
+        self.started = threading.Event()
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="ray", daemon=True)
+        self._thread.start()
+
+    def stop(self, folder: Path) -> None:
+        """Stop in good order if that is a matter of seconds; then kill whatever is left."""
+        self._stop_asked.set()
+        # It waits for processes that may be gone already: a signal to the whole group reaches those first.
+        self._thread.join(_ORDERLY_STOP_S)
+        in_order = not self._thread.is_alive()
+        kill_processes_of(folder)
+        if not in_order:
+            _LOG.warning("Ray did not stop within %.0f s and was killed", _ORDERLY_STOP_S)
+            _KILLED.set()
+
+    def _run(self) -> None:
         try:
-            _start(settings, models, parts, folder)
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-            failure.append(error)
+            self._start()
+            self.started.set()
+            while not self._stop_asked.wait(_STATUS_INTERVAL_S):
+                self._look_for_problems()
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the start
+            self.failure = error
         finally:
-            done.set()
+            self.started.set()
+            _stop_in_order()
 
-    threading.Thread(target=start, name="start-ray", daemon=True).start()
-    deadline_s = time.monotonic() + settings.ready_timeout_s
-    while not done.wait(_POLL_S):
-        if stopping.is_set():
-            return False
-        if time.monotonic() > deadline_s:
-            raise DependencyError(f"Ray was not started after {settings.ready_timeout_s:.0f} s")
-    if failure:
-        raise failure[0]
-    return True
+    def _look_for_problems(self) -> None:
+        problem = _deployment_problem()
+        if problem is not None and self.failure is None:
+            self.failure = DependencyError(f"the deployments could not be started: {problem}")
 
 
 def _start(settings: LocalServeSettings, models: ModelSource, parts: GatewayParts, folder: Path) -> None:
@@ -298,23 +311,9 @@ def _deployment_problem() -> str | None:
     return reasons or application.message
 
 
-def _stop(folder: Path) -> None:
-    """Stop Serve and Ray in good order if that is a matter of seconds; then kill whatever is left of them."""
+def _stop_in_order() -> None:
     if "ray" not in sys.modules:
         return
-    # Both wait for processes that may be gone already: a signal to the whole group reaches those first.
-    orderly = threading.Thread(target=_stop_in_order, name="stop-ray", daemon=True)
-    orderly.start()
-    orderly.join(_ORDERLY_STOP_S)
-    kill_processes_of(folder)
-    orderly.join(_POLL_S)
-    if orderly.is_alive():
-        # Its last words wait for a cluster that is gone; nothing of ours is left to be written.
-        _LOG.warning("Ray did not stop within %.0f s and was killed", _ORDERLY_STOP_S)
-        _KILLED.set()
-
-
-def _stop_in_order() -> None:
     import ray
     from ray import serve
 
@@ -334,20 +333,22 @@ def _stop_in_order() -> None:
         _LOG.debug("Ray, while it was stopped: %s", noise.getvalue())
 
 
-def _wait_until_ready(settings: LocalServeSettings, stopping: threading.Event) -> dict[str, Any] | None:
+def _wait_until_ready(
+    settings: LocalServeSettings, ray: _RayThread, stopping: threading.Event
+) -> dict[str, Any] | None:
     """Return what the service is ready with, or None if it is to stop."""
     deadline_s = math.inf if settings.wait_for_models else time.monotonic() + settings.ready_timeout_s
-    missing = "it did not answer"
+    missing = "Ray was not started"
     while time.monotonic() < deadline_s:
-        status, document = _get_json(f"{settings.url}/readyz")
-        if status == HTTPStatus.OK:
-            return document
-        missing = str(document.get("detail", missing))
-        if document.get("type") == _NOT_READY_TYPE and not settings.wait_for_models:
-            raise NotReadyError(missing)
-        problem = _deployment_problem()
-        if problem is not None and not settings.wait_for_models:
-            raise DependencyError(f"the deployments could not be started: {problem}")
+        if ray.failure is not None:
+            raise ray.failure
+        if ray.started.is_set():
+            status, document = _get_json(f"{settings.url}/readyz")
+            if status == HTTPStatus.OK:
+                return document
+            missing = str(document.get("detail", "it did not answer"))
+            if document.get("type") == _NOT_READY_TYPE and not settings.wait_for_models:
+                raise NotReadyError(missing)
         if stopping.wait(_POLL_S):
             return None
     raise DependencyError(f"the service was not ready after {settings.ready_timeout_s:.0f} s: {missing}")

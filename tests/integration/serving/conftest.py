@@ -195,6 +195,19 @@ class ServeProcess:
                     found.append((int(entry.name), command))
         return found
 
+    def is_gone_within(self, patience_s: float) -> bool:
+        """Whether nothing that the service started is left, and its port is free, after at most this long."""
+        deadline_s = time.monotonic() + patience_s
+        while self.process.poll() is None or self.session():
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.05)
+        with socket.socket() as probe:
+            # As a server does: connections that are closed and forgotten are no obstacle, a listener is one.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", self.port))
+        return True
+
     def kill_everything(self) -> None:
         for pid, _ in self.session():
             try:

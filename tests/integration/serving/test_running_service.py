@@ -388,3 +388,10 @@ def test_a_promotion_under_traffic_reaches_every_request_whole(service, client, 
     assert set(both) == {(1, 1), (2, 2)}
     text = client.get("/metrics").text
     assert 'version="recommendations-retrieval@1"' in text
+
+
+def test_sigterm_to_the_whole_group_leaves_nothing_behind(service):
+    """The last test here: nobody is served afterwards."""
+    os.killpg(service.process.pid, signal.SIGTERM)
+    assert service.is_gone_within(10.0), service.session()
+    assert service.process.returncode == 0
