@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,21 @@ from services.recommendations.commands.training_options import (
     SeedOption,
     chosen_settings,
 )
+from streamrec.command_line.training_data import (
+    DataOption,
+    ImportedOption,
+    UntilOption,
+    read_training_data,
+)
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 PLOTS_SUFFIX = "-plots"
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="Data folder in the neutral format.")],
+    data: DataOption = None,
+    imported: ImportedOption = None,
+    until: UntilOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", dir_okay=False, help="Write the figures here.")
     ] = None,
@@ -58,12 +67,13 @@ def evaluate(
 ) -> None:
     """Train what is missing and report every quality figure and bar: leave-last-out, full ranking."""
     from services.recommendations.commands.evaluation_tables import bars_summary, evaluation_table
-    from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
+    from streamrec.command_line.composition import open_registry
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish, write_result
     from streamrec.command_line.tables import stdout_console
 
-    dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
+    read = read_training_data(Workspace(workspace), data=data, imported=imported, until=until)
+    dataset = read.dataset
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
     from services.recommendations.evaluation.judgements import (
         CLOSED_LOOP_SCHEMA,
@@ -81,6 +91,7 @@ def evaluate(
     names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
     place = Workspace(workspace)
     console = stdout_console()
+    console.print(f"Evaluating on {read.summary()}", markup=False, highlight=False, soft_wrap=True)
     with shown_progress(console) as progress:
         report = evaluate_models(
             dataset,
@@ -89,7 +100,7 @@ def evaluate(
             models=names,
             seed=seed,
             progress=progress,
-            settings=chosen_settings(place, effort, device),
+            settings=replace(chosen_settings(place, effort, device), events_until=read.events_until),
         ).to_json()
     report = with_other_commands(report, **others)
     console.print(evaluation_table(report))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +15,12 @@ from services.recommendations.commands.training_options import (
     EffortOption,
     SeedOption,
     chosen_settings,
+)
+from streamrec.command_line.training_data import (
+    DataOption,
+    ImportedOption,
+    UntilOption,
+    read_training_data,
 )
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
@@ -32,7 +38,9 @@ class Stage(StrEnum):
 
 def train(
     stage: Annotated[Stage, typer.Argument(help="What to train; the stages it needs are trained with it.")],
-    data: Annotated[Path, typer.Option("--data", help="Data folder in the neutral format.")],
+    data: DataOption = None,
+    imported: ImportedOption = None,
+    until: UntilOption = None,
     seed: SeedOption = DEFAULT_SEED,
     effort: EffortOption = Effort.FULL,
     device: DeviceOption = "cpu",
@@ -40,17 +48,19 @@ def train(
 ) -> None:
     """Train and register; nothing is promoted. What is already trained on the same is reused."""
     from services.recommendations.commands.composition import index_notice
-    from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
+    from streamrec.command_line.composition import open_registry
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.tables import stdout_console, table
 
-    dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
+    read = read_training_data(Workspace(workspace), data=data, imported=imported, until=until)
+    dataset = read.dataset
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
     from services.recommendations.jobs.training import STAGES, train_stages
 
     chosen = STAGES if stage is Stage.ALL else (stage.value.replace("-", "_"),)
     place = Workspace(workspace)
     console = stdout_console()
+    console.print(f"Training on {read.summary()}", markup=False, highlight=False, soft_wrap=True)
     notice = index_notice(place, len(dataset.catalogue))
     if notice is not None:
         console.print(notice, markup=False, highlight=False, soft_wrap=True)
@@ -62,7 +72,7 @@ def train(
             place.training,
             seed=seed,
             progress=progress,
-            settings=chosen_settings(place, effort, device),
+            settings=replace(chosen_settings(place, effort, device), events_until=read.events_until),
         )
     console.print(
         table(

@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
@@ -68,6 +69,8 @@ class TrainingSettings:
     Attributes:
         device: Where the ranker's network is trained: ``cpu``, ``cuda`` or ``cuda:1``. It makes no other
             version.
+        events_until: Events before this moment are in the data; None where none are. It stands among a
+            version's parameters and makes no other version: the fingerprint of the data tells the events.
     """
 
     retrieval: retrieval_training.RetrievalSettings = field(
@@ -85,6 +88,7 @@ class TrainingSettings:
     )
 
     device: str = "cpu"
+    events_until: datetime | None = None
 
     @classmethod
     def quick(cls) -> Self:
@@ -253,6 +257,9 @@ class TrainingJob:
                 upstream={_STAGE_OF[version.ref.name]: self.registry.fetch(version) for version in upstream},
                 test_requests=self._test_requests,
             )
+            until = self.settings.events_until
+            told = {"events_until": None if until is None else until.isoformat()}
+            spec = replace(spec, parameters={**spec.parameters, **told})
             return self.registry.register(spec, Path(output))
 
     def _test_requests(self) -> RequestSample:

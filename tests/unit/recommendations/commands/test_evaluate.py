@@ -51,7 +51,8 @@ def asked(monkeypatch, tmp_path):
         return SimpleNamespace(to_json=lambda: {**REPORT, "bars": bars})
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(composition, "load_data_folder", lambda _folder: None)
+    data = SimpleNamespace(folder="data", interactions=())
+    monkeypatch.setattr(composition, "load_data_folder", lambda _folder: data)
     monkeypatch.setattr(composition, "with_items_of_log", lambda _workspace, dataset: dataset)
     monkeypatch.setattr(composition, "open_registry", lambda _workspace: None)
     monkeypatch.setattr(evaluation_job, "evaluate_models", evaluate_models)
