@@ -58,7 +58,7 @@ class RecommendationClient:
         retry_pause_s: float = _RETRY_PAUSE_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=timeout_s)
+        self._http = httpx.Client(base_url=base_url, timeout=timeout_s, trust_env=False)
         self._budget = budget
         self._retry_pause_s = retry_pause_s
         self._sleep = sleep
@@ -99,6 +99,7 @@ class RecommendationClient:
                 degraded=bool(reply["degraded"]),
                 cold_start=bool(reply["cold_start"]),
                 stages_ms=_stages_ms(reply, latency_ms),
+                model_versions={str(name): int(v) for name, v in reply["model_versions"].items()},
             )
             request_id = str(reply["request_id"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -76,6 +76,7 @@ def demo(
 
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """Print the figures of a run as tables."""
+    from services.cli.demo.summary import loop_rows
     from services.recommendations.commands.evaluation_tables import evaluation_table
     from streamrec.command_line.tables import figure_text, interval_text, table
 
@@ -114,6 +115,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     if summary["served_hit_at_10"] is not None:
         rows.append(("served Hit@10 of the held-out item", interval_text(summary["served_hit_at_10"])))
     console.print(table("Served", ("", "value"), rows))
+    console.print(table("The loop", ("", "value"), loop_rows(summary["loop"])))
     console.print(
         table(
             f"Time: {summary['run']['total_s']:.0f} s in all",

@@ -36,6 +36,7 @@ class RequestRecord:
         degraded: Whether the answer says that a stage was skipped.
         cold_start: Whether candidates came from the cold-start model.
         stages_ms: Time in each stage, by the server's clock.
+        model_versions: Version by stage, of the stages that answered.
     """
 
     user_id: str
@@ -48,6 +49,7 @@ class RequestRecord:
     degraded: bool = False
     cold_start: bool = False
     stages_ms: Mapping[str, float] = field(default_factory=dict)
+    model_versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def answered(self) -> bool:

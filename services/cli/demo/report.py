@@ -9,6 +9,7 @@ from typing import Any, Final
 import jinja2
 
 from services.cli.demo import plots
+from services.cli.demo.summary import loop_rows
 from services.recommendations.evaluation.plots import groups_by_model
 from streamrec.command_line.files import write_text
 
@@ -41,7 +42,10 @@ def render_report(summary: Mapping[str, Any]) -> str:
         "seconds": _seconds,
     }
     return environment.get_template(_TEMPLATE).render(
-        s=summary, plot=_plots(summary), breakdown_metric=_BREAKDOWN_METRIC.upper()
+        s=summary,
+        plot=_plots(summary),
+        breakdown_metric=_BREAKDOWN_METRIC.upper(),
+        loop_rows=loop_rows(summary["loop"]),
     )
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from services.cli.demo.audience import VISITS_PER_NEW_USER, Audience, ReplayAudience, Visit, plan_visits
 from services.cli.demo.client import RecommendationClient
+from services.cli.demo.loop import ClosedLoop, promote_under_traffic, relearn, show_new_item
 from services.cli.demo.offline_check import (
     CHECKED_USERS,
     RELEVANCE_ORDER_USERS,
@@ -50,6 +51,7 @@ from streamrec.command_line.composition import (
     open_feature_store,
     open_registry,
     open_traffic_writer,
+    read_catalogue,
 )
 from streamrec.command_line.files import write_json
 from streamrec.command_line.workspace import Workspace
@@ -152,7 +154,7 @@ def run_demo(
             progress=progress,
             settings=training_settings(workspace, quick=True),
         ).to_json()
-    served = _serve(settings, workspace, stage, clock, progress)
+    served = _serve(settings, workspace, stage, data.dataset.folder, models, clock, progress)
     with clock.phase("Report", "summary, plots, page"):
         run = RunFacts(
             command=settings.command,
@@ -222,8 +224,33 @@ def promote_all(workspace: Workspace, models: Sequence[TrainedModel], reason: st
     return open_traffic_writer(workspace).promote(refs, actor="demo", reason=reason)
 
 
+def _close_the_loop(
+    settings: DemoSettings,
+    workspace: Workspace,
+    base_url: str,
+    imported: Path,
+    trained: Sequence[TrainedModel],
+    users: Sequence[UserState],
+    progress: Progress,
+) -> ClosedLoop:
+    catalogue = read_catalogue(workspace)
+    histories = [(user.user_id, user.history) for user in users]
+    new_item = show_new_item(base_url, workspace, catalogue, histories)
+    relearned = relearn(workspace, imported, trained, settings.seed, progress)
+    promotion = promote_under_traffic(
+        base_url, workspace, relearned.versions, [user_id for user_id, _ in histories]
+    )
+    return ClosedLoop(new_item, relearned, promotion)
+
+
 def _serve(
-    settings: DemoSettings, workspace: Workspace, stage: _Stage, clock: PhaseClock, progress: Progress
+    settings: DemoSettings,
+    workspace: Workspace,
+    stage: _Stage,
+    imported: Path,
+    trained: Sequence[TrainedModel],
+    clock: PhaseClock,
+    progress: Progress,
 ) -> ServedTraffic:
     with ExitStack() as running:
         with clock.phase("Serve", "start the service and wait until it is ready"):
@@ -253,6 +280,8 @@ def _serve(
                 k=settings.k,
                 clients=settings.clients,
             )
+        with clock.phase("Loop", "a new item, models that learn from the traffic, a promotion under way"):
+            loop = _close_the_loop(settings, workspace, server.base_url, imported, trained, users, progress)
         with clock.phase("Stop", "stop the service"):
             server.stop()
     return ServedTraffic(
@@ -264,6 +293,7 @@ def _serve(
         histories={user.user_id: user.history for user in users},
         relevance_order={user.user_id: slate for user, slate in zip(ordered, slates, strict=True)},
         log=count_events(workspace),
+        loop=loop,
     )
 
 

@@ -120,7 +120,7 @@ class ServerProcess:
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self._ready_timeout_s
-        with httpx.Client(base_url=self.base_url, timeout=5.0) as http:
+        with httpx.Client(base_url=self.base_url, timeout=5.0, trust_env=False) as http:
             while time.monotonic() < deadline:
                 if process.poll() is not None:
                     raise DependencyError(

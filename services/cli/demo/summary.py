@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from services.cli.demo.phases import Phase
 from services.cli.demo.source import PreparedData
 from services.cli.demo.traffic import Exchange, TrafficResult, event_totals, first_answer_hits
 from services.recommendations.contracts.stages import STAGES
+from streamrec.command_line.tables import interval_text
 from streamrec.contracts.intervals import interval_json
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.registry.model_registry import ModelVersion
@@ -63,6 +64,14 @@ class RunFacts:
     total_s: float
 
 
+class Loop(Protocol):
+    """What the loop brought (`services.cli.demo.loop`)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        ...
+
+
 @dataclass(frozen=True)
 class ServedTraffic:
     """What happened while the server ran.
@@ -76,6 +85,7 @@ class ServedTraffic:
         histories: Items of some users before the traffic, oldest first, by user id.
         relevance_order: Slates without re-ranking by user id.
         log: Impressions and outcomes read back from the event log.
+        loop: What came back: a new item, models that learned from the traffic, a promotion.
     """
 
     agreement: Agreement
@@ -86,6 +96,7 @@ class ServedTraffic:
     histories: Mapping[str, Sequence[str]]
     relevance_order: Mapping[str, Sequence[str]]
     log: Mapping[str, int]
+    loop: Loop
 
 
 def build_summary(
@@ -124,8 +135,31 @@ def build_summary(
         ),
         "traffic": traffic_part(served),
         "events": {**event_totals(served.traffic.exchanges), "log": dict(served.log)},
+        "loop": served.loop.to_json(),
         "samples": samples(served, catalogue),
     }
+
+
+def loop_rows(loop: dict[str, Any]) -> list[tuple[str, str]]:
+    """What came back while the service ran, for people."""
+    item, relearned, promotion = loop["new_item"], loop["relearned"], loop["promotion"]
+    return [
+        ("a new item is recommended after", _seconds(item["recommended_after_s"])),
+        ("removed, it is gone after", _seconds(item["gone_after_s"])),
+        ("interactions from the event log", f"{relearned['events_added']:,}"),
+        ("two-tower NDCG@10 before the traffic", interval_text(relearned["before"])),
+        ("trained on the traffic too", interval_text(relearned["after"])),
+        ("difference, same users", interval_text(relearned["difference"])),
+        ("promotion under traffic: in force after", _seconds(promotion["in_force_after_s"])),
+        (
+            "requests, errors, mixed slates meanwhile",
+            f"{promotion['requests']:,}, {promotion['errors']:,}, {promotion['mixed']:,}",
+        ),
+    ]
+
+
+def _seconds(seconds: float | None) -> str:
+    return "not within 10 s" if seconds is None else f"{seconds:.2f} s"
 
 
 def exposure_part(served: ServedTraffic, catalogue: Catalogue) -> dict[str, Any]:

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from services.recommendations.serving.service_environment import FOLDER_VARIABLE
 
+_PATIENCE_S: Final = 2.0
+_PAUSE_S: Final = 0.1
+
 
 def kill_processes_of(folder: Path) -> int:
-    """Kill every process that was started with ``folder`` in its environment; return how many.
+    """Kill every process that was started for ``folder``; return how many.
 
-    Told by the environment and not by descent: HAProxy and workers whose parent was killed first belong to
-    nobody any more.
+    Told by the folder in the environment or the command line, and not by descent: HAProxy and workers whose
+    parent was killed first belong to nobody any more. Looks until two looks in a row find none, since one
+    that is being started is not there yet.
     """
-    killed = 0
-    # Twice: one that was being started during the first look is there by the second.
-    for _ in range(2):
+    killed, empty = 0, 0
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while empty < 2 and time.monotonic() < deadline_s:
         found = list(_processes_of(folder))
+        empty = 0 if found else empty + 1
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(found, timeout=1.0)
         killed += len(found)
+        time.sleep(_PAUSE_S)
     return killed
 
 
@@ -35,7 +43,11 @@ def _processes_of(folder: Path) -> Iterator[psutil.Process]:
         if process.pid == os.getpid():
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            if process.status() != psutil.STATUS_ZOMBIE and (
-                process.environ().get(FOLDER_VARIABLE) == str(folder)
-            ):
+            if process.status() != psutil.STATUS_ZOMBIE and _is_of(process, folder):
                 yield process
+
+
+def _is_of(process: psutil.Process, folder: Path) -> bool:
+    if any(str(folder) in argument for argument in process.cmdline()):
+        return True
+    return bool(process.environ().get(FOLDER_VARIABLE) == str(folder))

@@ -69,7 +69,14 @@ def test_a_small_world_goes_from_data_to_a_report(first_run, workspace):
     assert summary["events"]["accepted"] == summary["events"]["sent"] > 0
     # Every answer of the check and of the traffic is in the log, and every acknowledged event.
     before = summary["traffic"]["warm_up_requests"] + summary["served_equals_offline"]["users"]
-    assert summary["events"]["log"]["impressions"] == REQUESTS + before
+    loop = summary["loop"]
+    meanwhile = loop["new_item"]["requests"] + loop["promotion"]["requests"]
+    assert summary["events"]["log"]["impressions"] == REQUESTS + before + meanwhile
+    assert loop["new_item"]["recommended_after_s"] is not None
+    assert loop["new_item"]["gone_after_s"] is not None
+    assert loop["relearned"]["events_added"] > 0
+    assert (loop["promotion"]["errors"], loop["promotion"]["mixed"]) == (0, 0)
+    assert loop["promotion"]["in_force_after_s"] is not None
     assert summary["events"]["log"]["outcomes"] == summary["events"]["accepted"]
     assert summary["served_equals_offline"]["share"] == 1.0
     assert (workspace / "demo" / "report.html").stat().st_size > 100_000

@@ -11,6 +11,7 @@ import pytest
 
 from services.cli.demo.audience import Visit
 from services.cli.demo.client import EventReceipt
+from services.cli.demo.loop import ClosedLoop, NewItem, PromotedUnderTraffic, Relearned
 from services.cli.demo.measurements import RequestRecord
 from services.cli.demo.offline_check import Agreement
 from services.cli.demo.phases import Phase
@@ -18,10 +19,13 @@ from services.cli.demo.report import render_report, write_report
 from services.cli.demo.source import PreparedData, SourceKind
 from services.cli.demo.summary import RunFacts, ServedTraffic, TrainedModel, build_summary
 from services.cli.demo.traffic import Exchange, TrafficResult
+from streamrec.contracts.intervals import Interval, IntervalMethod
 from streamrec.contracts.models import ModelRef, ModelSignature
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
 from streamrec.registry.model_registry import ModelVersion
+
+SOME_INTERVAL = Interval(0.2, 0.1, 0.3, 0.95, IntervalMethod.BASIC_BOOTSTRAP, 7)
 
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}{0}$"
 
@@ -100,6 +104,11 @@ def served():
         histories={"u": ("d", "a")},
         relevance_order={"u": ("a", "b"), "v": ("a", "b")},
         log={"impressions": 6, "outcomes": 1, "quarantined": 0},
+        loop=ClosedLoop(
+            NewItem(0.25, None, 12),
+            Relearned(1234, SOME_INTERVAL, SOME_INTERVAL, SOME_INTERVAL, ()),
+            PromotedUnderTraffic(321, 0, 0, 0.75),
+        ),
     )
 
 

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from services.recommendations.serving.owned_processes import kill_processes_of
+from services.recommendations.serving.service_environment import FOLDER_VARIABLE, service_environment
+
+SLEEP = "import sys, time; print('there', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def run(*arguments, **environment):
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", SLEEP, *arguments],
+            env={"PATH": os.environ["PATH"], **environment},
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        process.stdout.readline()
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_what_a_start_left_behind_is_ended_and_nothing_else(start, tmp_path):
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    by_environment = start(**{FOLDER_VARIABLE: str(ours)})
+    by_command_line = start("-f", f"{ours}/haproxy.cfg")
+    stranger = start(**{FOLDER_VARIABLE: str(other)})
+    assert kill_processes_of(ours) == 2
+    assert by_environment.poll() is not None
+    assert by_command_line.poll() is not None
+    assert stranger.poll() is None
+
+
+def test_settings_for_other_clusters_and_proxies_do_not_reach_the_service(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "0")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.org, localhost")
+    with service_environment(tmp_path, haproxy=True):
+        assert "RAY_ADDRESS" not in os.environ
+        assert os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+        assert os.environ["no_proxy"] == "example.org,localhost,127.0.0.1,127.0.0.2,::1"
+        assert os.environ[FOLDER_VARIABLE] == str(tmp_path)
+    assert os.environ["RAY_ADDRESS"] == "somewhere:6379"
+    assert os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "0"
+    assert FOLDER_VARIABLE not in os.environ
+    assert os.environ["no_proxy"] == "example.org, localhost"
