@@ -51,12 +51,15 @@ class StageReply:
         price_revision: Of the exposure prices that re-ranking served under: 0 for those of the model; None
             where prices took no part.
         item_revision: Of the item log that the model had followed; 0 is the imported catalogue.
+        in_full: Whether the clock had no part in the answer. One that was cut off to be in time is good to
+            show, but the same request may get another one.
     """
 
     candidates: Candidates
     version: int
     price_revision: int | None = None
     item_revision: int = 0
+    in_full: bool = True
 
 
 @dataclass(frozen=True, slots=True)

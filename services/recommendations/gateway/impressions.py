@@ -130,7 +130,7 @@ def state_digest(user: UserState) -> str:
 
 
 def _propensity(answer: PipelineAnswer) -> Propensity:
-    """Certain only where nothing was drawn and no stage was missing: how often that happens is not known."""
-    if answer.seed is None and not answer.degraded:
+    """Certain only where nothing was drawn, missing or cut off: how often that happens is not known."""
+    if answer.seed is None and answer.in_full and not answer.degraded:
         return Propensity.certain(len(answer.item_ids))
     return UNKNOWN_PROPENSITY

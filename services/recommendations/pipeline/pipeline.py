@@ -80,6 +80,7 @@ class PipelineAnswer:
             from the fallback ladder.
         item_revision: Of the item log, as the catalogue was that the request was answered from.
         stage_item_revisions: The same by stage, of the stages that took part: each follows the log by itself.
+        in_full: Whether no stage cut its answer off to be in time.
     """
 
     item_ids: tuple[str, ...]
@@ -96,6 +97,7 @@ class PipelineAnswer:
     candidates: Candidates | None = field(default=None, compare=False)  # arrays have no truth value
     item_revision: int = 0
     stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
+    in_full: bool = True
 
     @property
     def degraded(self) -> bool:
@@ -114,6 +116,7 @@ class _Trace:
     failed: list[str] = field(default_factory=list)
     price_revision: int | None = None
     item_revisions: dict[str, int] = field(default_factory=dict)
+    in_full: bool = True
 
 
 class RecommendationPipeline:
@@ -209,6 +212,7 @@ class RecommendationPipeline:
             candidates=candidates,
             item_revision=items.revision,
             stage_item_revisions=trace.item_revisions,
+            in_full=trace.in_full,
         )
 
     def popular(self, user: UserState, k: int) -> PipelineAnswer:
@@ -274,6 +278,7 @@ class RecommendationPipeline:
             trace.stages_ms[request.stage] = deadline.elapsed_ms() - started_ms
         trace.versions[request.stage] = reply.version
         trace.item_revisions[request.stage] = reply.item_revision
+        trace.in_full = trace.in_full and reply.in_full
         if reply.price_revision:  # 0 are the model's own prices, which its version says
             trace.price_revision = reply.price_revision
         return reply.candidates

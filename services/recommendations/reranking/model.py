@@ -170,28 +170,44 @@ class DiversityReranker:
         Returns:
             ``candidates`` itself when it is skipped or when the relevance order is already best.
         """
+        return self.rerank_in_time(candidates, user_context, current_latency_ms, slate_length=slate_length)[0]
+
+    def rerank_in_time(
+        self,
+        candidates: Candidates,
+        user_context: UserState,
+        current_latency_ms: float,
+        *,
+        slate_length: int | None = None,
+    ) -> tuple[Candidates, bool]:
+        """As `rerank`, and whether the clock had no part in it: nothing was skipped or cut off for time."""
         shown = self.slate_length if slate_length is None else slate_length
-        if self.skips(current_latency_ms) or len(candidates) <= shown:
-            return candidates
+        if len(candidates) <= shown:
+            return candidates, True
+        if self.skips(current_latency_ms):
+            return candidates, False
         deadline = self._clock() + self.latency_budget_ms / 1000.0
         request = self.request(candidates, user_context, shown)
         if self._clock() >= deadline:
-            return candidates
+            return candidates, False
         exchange = best_exchange(request, self._prices, shown, self.exploration_slots(shown))
         if len(exchange.incoming) == 0:
-            return candidates
+            return candidates, True
+        complete = True
         in_slate = np.zeros(len(candidates), dtype=np.bool_)
         in_slate[:shown] = True
         for dropped, taken in zip(exchange.outgoing.tolist(), exchange.incoming.tolist(), strict=True):
             if self._clock() >= deadline:
+                complete = False
                 break
             in_slate[dropped], in_slate[taken] = False, True
         order = np.concatenate([np.flatnonzero(in_slate), np.flatnonzero(~in_slate)])
         item_ids = candidates.item_ids
-        return Candidates(
+        slate = Candidates(
             item_ids=tuple(item_ids[position] for position in order.tolist()),
             scores=np.minimum.accumulate(candidates.scores[order]),
         )
+        return slate, complete
 
     def exploration_slots(self, slate_length: int) -> int:
         """Most items of a slate that prices may lift in languages the user does not consume."""

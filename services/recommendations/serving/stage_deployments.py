@@ -158,8 +158,12 @@ class RerankingDeployment(StageReplica[DiversityReranker]):
         """See `RerankingStage.rerank`."""
         answering = await self.current(version)
         model = answering.model if self._live_prices is None else self._live_prices.applied(answering.model)
-        ordered = model.rerank(candidates, user, current_latency_ms, slate_length=slate_length)
-        return StageReply(ordered, answering.version, model.price_revision, answering.item_revision)
+        ordered, complete = model.rerank_in_time(
+            candidates, user, current_latency_ms, slate_length=slate_length
+        )
+        return StageReply(
+            ordered, answering.version, model.price_revision, answering.item_revision, in_full=complete
+        )
 
 
 def load_reranker(fetched: FetchedModel) -> Callable[[ItemState], DiversityReranker]:

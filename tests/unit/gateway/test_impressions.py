@@ -53,6 +53,7 @@ def test_a_deterministic_answer_is_certain():
     "changes",
     [
         {"seed": "0" * 16},
+        {"in_full": False},
         {"skipped": ("ranking",), "rung": Rung.RETRIEVAL_ORDER},
         {"skipped": ("features",)},
         {"rung": Rung.STATIC, "model_versions": {}, "candidates": None},

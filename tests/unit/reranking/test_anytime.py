@@ -138,3 +138,24 @@ def test_late_requests_are_left_alone_in_fallback_mode(current_latency_ms, fallb
 
 def test_it_is_skipped_above_85_ms():
     assert SKIP_ABOVE_MS == 85.0
+
+
+def test_it_says_whether_the_clock_had_a_part():
+    candidates = Candidates.from_scores(ITEMS[:100], -np.arange(100.0) / 50.0)
+    user = UserState("u", Segment(language="en"))
+    prices = {"sw": 0.5, "fi": 0.4}
+
+    def reranked(looks, current_latency_ms=0.0):
+        reranker = DiversityReranker(
+            language_of=LANGUAGE_OF, exposure_prices=prices, clock=BudgetClock(looks), exploration_share=1.0
+        )
+        return reranker.rerank_in_time(candidates, user, current_latency_ms, slate_length=10)
+
+    whole, in_full = reranked(1_000)
+    assert in_full
+    assert whole.item_ids != candidates.item_ids
+    for looks in (0, 1, 2):
+        cut, in_full = reranked(looks)
+        assert not in_full
+        assert cut.item_ids != whole.item_ids
+    assert reranked(1_000, SKIP_ABOVE_MS + 1.0) == (candidates, False)
