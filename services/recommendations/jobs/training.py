@@ -33,6 +33,7 @@ from streamrec.contracts.models import ModelSpec
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
+from streamrec.training.code_fingerprint import code_fingerprint
 from streamrec.training.splits import Split, leave_last_out
 
 STAGES: Final = tuple(TRAINED_MODEL_NAMES)
@@ -46,20 +47,21 @@ RERANKING_USERS: Final = 1000
 
 _STAGE_OF: Final = {name: stage for stage, name in TRAINED_MODEL_NAMES.items()}
 
-_SHARED_SOURCES: Final = (
-    "training/content_features.py",
-    "training/histories.py",
-    "training/reproducible.py",
-    "item_index/index.py",
-)
-"""What the stages train with and none of them owns."""
-
-_SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
-    RANKING_TEACHER: ("ranking/*.py",),
-    "ranking": ("ranking/student/*.py", "ranking/full_ranking.py", "ranking/segments.py"),
-    "reranking": ("reranking/*.py", "evaluation/request_sample.py"),
+ENTRY_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "retrieval": (retrieval_training.__name__,),
+    RANKING_TEACHER: (ranking_training.__name__,),
+    "ranking": (student_training.__name__, RankingModel.__module__),
+    "cold_start": (cold_start_training.__name__, ItemIndex.__module__),
+    "reranking": (
+        reranking_training.__name__,
+        sample_requests.__module__,
+        load_candidate_models.__module__,
+    ),
 }
-"""Where the sources of a stage lie that are not simply the folder of its name."""
+"""Where the training of each stage begins: what these import, at any depth, makes its weights.
+
+The model card is left out: what it measures is measured after the training and changes no weight.
+"""
 
 
 @dataclass(frozen=True)
@@ -308,8 +310,5 @@ def _fingerprint(*parts: str) -> str:
 
 
 def _code_fingerprint(stage: str) -> str:
-    """SHA-256 of the stage's source and what it shares: other code makes another version."""
-    spoke = Path(__file__).parents[1]
-    patterns = (*_SOURCES.get(stage, (f"{stage}/*.py",)), *_SHARED_SOURCES)
-    paths = [path for pattern in patterns for path in sorted(spoke.glob(pattern))]
-    return _fingerprint(*(f"{path.relative_to(spoke)}\n{path.read_text()}" for path in paths))
+    """Fingerprint of all the code that makes the stage's weights, this module's own included."""
+    return code_fingerprint(ENTRY_MODULES[stage], besides=[__name__])
