@@ -10,10 +10,9 @@ import json
 import logging
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +25,14 @@ from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidIn
 from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature, ModelSpec, validate_model_name
 from streamrec.files.locks import only_holder
 from streamrec.registry.artifact_cache import ArtifactCache
+from streamrec.registry.embedded_mlflow import (
+    ARTIFACT_PATH,
+    ARTIFACT_SCHEME,
+    SQLITE_PREFIX,
+    artifact_folder,
+    check_sqlite,
+    mlflow_uri,
+)
 from streamrec.registry.formats import MLMODEL_FILE
 from streamrec.registry.manifest import write_manifest
 from streamrec.registry.model_registry import ModelVersion
@@ -43,11 +50,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _EXPERIMENT: Final = "streamrec-models"
-_ARTIFACT_PATH: Final = "model"
 _DOCUMENT_TAG: Final = "streamrec.version"
 _PAGE_SIZE: Final = 200
-_SQLITE_PREFIX: Final = "sqlite:///"
-_SQLITE_TIMEOUT_S: Final = 2.0
 _SCHEMA_TIMEOUT_S: Final = 60.0
 """Creating the schema takes about two seconds on an idle core."""
 
@@ -84,7 +88,7 @@ class RegistrySettings:
     def embedded(cls, folder: Path) -> RegistrySettings:
         """Return the settings of a registry that lies in one folder."""
         folder = folder.resolve()
-        return cls(f"{_SQLITE_PREFIX}{folder / 'mlflow.db'}", folder / "artifacts", folder / "cache")
+        return cls(f"{SQLITE_PREFIX}{folder / 'mlflow.db'}", folder / "artifacts", folder / "cache")
 
 
 class MlflowModelRegistry:
@@ -97,9 +101,9 @@ class MlflowModelRegistry:
             InvalidInputError: The tracking URI is neither SQLite nor HTTP, or SQLite comes without a folder.
         """
         scheme = urlsplit(settings.tracking_uri).scheme
-        if not settings.tracking_uri.startswith(_SQLITE_PREFIX) and scheme not in ("http", "https"):
+        if not settings.tracking_uri.startswith(SQLITE_PREFIX) and scheme not in ("http", "https"):
             raise InvalidInputError("tracking_uri", "must start with sqlite:///, http:// or https://")
-        if settings.tracking_uri.startswith(_SQLITE_PREFIX) and settings.artifact_root is None:
+        if settings.tracking_uri.startswith(SQLITE_PREFIX) and settings.artifact_root is None:
             raise InvalidInputError("artifact_root", "must be a folder when the registry is a SQLite file")
         self._settings = settings
         self._cache = ArtifactCache(settings.cache_folder)
@@ -116,18 +120,18 @@ class MlflowModelRegistry:
         for needed in spec.depends_on.values():
             self.get(needed)
         with tempfile.TemporaryDirectory(prefix="streamrec-register-") as temporary:
-            staging = Path(temporary) / _ARTIFACT_PATH
+            staging = Path(temporary) / ARTIFACT_PATH
             stage_artifact(artifact, staging)
             validate_spec(spec)
             (staging / MLMODEL_FILE).write_text(_mlmodel(spec.signature), encoding="utf-8")
             digest = write_manifest(staging)
             document = new_document(spec, digest, datetime.now(UTC))
             with self._connected(f"registering {spec.name}") as client:
-                run_id, artifact_uri = self._log_run(client, spec, staging)
+                run_id, source = self._log_run(client, spec, staging)
                 self._ensure_registered_model(client, spec.name)
                 created = client.create_model_version(
                     spec.name,
-                    source=f"{artifact_uri}/{_ARTIFACT_PATH}",
+                    source=source,
                     run_id=run_id,
                     tags={
                         _DOCUMENT_TAG: document,
@@ -219,6 +223,12 @@ class MlflowModelRegistry:
 
         def download(folder: Path) -> None:
             with self._connected(f"downloading {version.ref}") as client:
+                if self._settings.artifact_root is not None:
+                    found = client.get_model_version(version.ref.name, str(version.ref.version))
+                    stored = artifact_folder(self._settings.artifact_root, str(found.run_id), version.ref)
+                    # Links are copied as links, which the check of the manifest refuses.
+                    shutil.copytree(stored, folder, symlinks=True, dirs_exist_ok=True)
+                    return
                 from mlflow.artifacts import download_artifacts
 
                 source = client.get_model_version_download_uri(version.ref.name, str(version.ref.version))
@@ -253,8 +263,10 @@ class MlflowModelRegistry:
 
     def _connect(self) -> MlflowClient:
         uri = self._settings.tracking_uri
-        if uri.startswith(_SQLITE_PREFIX):
-            _check_sqlite(Path(uri.removeprefix(_SQLITE_PREFIX)))
+        if uri.startswith(SQLITE_PREFIX):
+            check_sqlite(Path(uri.removeprefix(SQLITE_PREFIX)))
+            # Else the experiment that MLflow makes by default names the folder of this process.
+            os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", ARTIFACT_SCHEME)
         os.environ.update(_FORCED_ENVIRONMENT)
         for name, value in _DEFAULT_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -267,8 +279,8 @@ class MlflowModelRegistry:
             logging.getLogger(logger).setLevel(logging.WARNING)
         try:
             with self._alone():
-                client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-                if uri.startswith(_SQLITE_PREFIX):
+                client = MlflowClient(tracking_uri=mlflow_uri(uri), registry_uri=mlflow_uri(uri))
+                if uri.startswith(SQLITE_PREFIX):
                     client.get_experiment_by_name(_EXPERIMENT)  # creates what is not there yet
             return client
         except (MlflowException, SQLAlchemyError, ValueError, OSError) as error:
@@ -278,16 +290,20 @@ class MlflowModelRegistry:
     def _alone(self) -> Iterator[None]:
         """Keep other processes from creating the same SQLite schema: MLflow fails if two do it at once."""
         uri = self._settings.tracking_uri
-        if not uri.startswith(_SQLITE_PREFIX):
+        if not uri.startswith(SQLITE_PREFIX):
             yield
             return
-        lock_file = Path(f"{uri.removeprefix(_SQLITE_PREFIX)}.lock")
+        lock_file = Path(f"{uri.removeprefix(SQLITE_PREFIX)}.lock")
         waited = f"for {_SCHEMA_TIMEOUT_S:g} s another process has been opening the model registry {uri}"
         with only_holder(lock_file, f"{waited}; try again", timeout_s=_SCHEMA_TIMEOUT_S):
             yield
 
     def _log_run(self, client: MlflowClient, spec: ModelSpec, staging: Path) -> tuple[str, str]:
-        """Log metrics, parameters and files as a run, for people who look at MLflow's own pages."""
+        """Log metrics, parameters and files as a run, for people who look at MLflow's own pages.
+
+        Returns:
+            The run, and where its artifact lies in MLflow's words.
+        """
         from mlflow.entities import Metric, Param
 
         run = client.create_run(self._experiment_id(client), run_name=spec.name)
@@ -300,16 +316,19 @@ class MlflowModelRegistry:
             metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
             params=[Param(name, value) for name, value in list(parameters.items())[:_MAXIMUM_PARAMETERS]],
         )
-        client.log_artifacts(run_id, str(staging), _ARTIFACT_PATH)
-        return run_id, str(run.info.artifact_uri)
+        root = self._settings.artifact_root
+        if root is None:
+            client.log_artifacts(run_id, str(staging), ARTIFACT_PATH)
+            return run_id, f"{run.info.artifact_uri}/{ARTIFACT_PATH}"
+        shutil.copytree(staging, root / run_id / "artifacts" / ARTIFACT_PATH)
+        return run_id, f"{ARTIFACT_SCHEME}{run_id}/artifacts/{ARTIFACT_PATH}"
 
     def _experiment_id(self, client: MlflowClient) -> str:
         from mlflow.exceptions import MlflowException
 
         experiment = client.get_experiment_by_name(_EXPERIMENT)
         if experiment is None:
-            root = self._settings.artifact_root
-            location = root.resolve().as_uri() if root is not None else None
+            location = None if self._settings.artifact_root is None else ARTIFACT_SCHEME
             try:
                 return str(client.create_experiment(_EXPERIMENT, artifact_location=location))
             except MlflowException as error:
@@ -370,16 +389,6 @@ def _mlmodel(signature: ModelSignature) -> str:
         raise InvalidInputError("signature", f"must name NumPy types ({error})") from error
     described = MlflowSignature(inputs=inputs, outputs=outputs).to_dict()
     return yaml.safe_dump({"flavors": {"streamrec": {"format": 1}}, "signature": described}, sort_keys=True)
-
-
-def _check_sqlite(path: Path) -> None:
-    """Open the file once: MLflow would retry for minutes where it cannot be opened."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=_SQLITE_TIMEOUT_S)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except (OSError, sqlite3.Error) as error:
-        raise DependencyError(f"the model registry's database {path} cannot be opened: {error}") from error
 
 
 def _key(name: str) -> str:

@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -256,3 +258,45 @@ def test_the_same_adapter_works_against_a_server(tmp_path, artifact, closed_port
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=20)
+
+
+def test_any_name_of_a_folder_works_and_nothing_is_written_beside_it(tmp_path, artifact, monkeypatch):
+    name = "ws%20x a#b?c größe-数据 +&;:@="
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    registry = MlflowModelRegistry(RegistrySettings.embedded(Path(name) / "registry"))
+    version = registry.register(spec(), artifact)
+    assert (registry.fetch(version) / "weights.npz").is_file()
+    assert [entry.name for entry in place.iterdir()] == [name]
+
+
+def test_a_registry_can_be_moved_and_holds_no_path_of_its_first_place(tmp_path, artifact):
+    first = tmp_path / "first-place"
+    version = MlflowModelRegistry(RegistrySettings.embedded(first / "registry")).register(spec(), artifact)
+
+    second = tmp_path / "second-place"
+    first.rename(second)
+    moved = MlflowModelRegistry(RegistrySettings.embedded(second / "registry"))
+    assert (moved.fetch(version) / "weights.npz").is_file()
+    assert moved.register(spec(), artifact).ref.version == 2
+    assert not first.exists()
+    for file in second.rglob("*"):
+        assert not file.is_file() or str(tmp_path).encode() not in file.read_bytes(), file
+        assert not file.is_file() or str(Path.cwd()).encode() not in file.read_bytes(), file
+
+
+def test_a_registry_of_before_that_names_its_first_place_can_be_moved_too(tmp_path, artifact):
+    first = tmp_path / "first"
+    registry = MlflowModelRegistry(RegistrySettings.embedded(first))
+    version = registry.register(spec(), artifact)
+    with closing(sqlite3.connect(first / "mlflow.db")) as connection, connection:
+        at = (first / "artifacts").as_uri()
+        connection.execute("UPDATE experiments SET artifact_location = ?", (at,))
+        connection.execute("UPDATE model_versions SET source = ?, storage_location = ?", (at, at))
+    second = tmp_path / "second"
+    first.rename(second)
+    moved = MlflowModelRegistry(RegistrySettings.embedded(second))
+    assert (moved.fetch(version) / "weights.npz").is_file()
+    assert (moved.fetch(moved.register(spec(), artifact)) / "weights.npz").is_file()
+    assert not first.exists()
