@@ -33,7 +33,17 @@ JsonOption = Annotated[
 
 
 @importing.command("movielens")
-def import_movielens(source: SourceArgument, output: OutputOption, json_file: JsonOption = None) -> None:
+def import_movielens(
+    source: SourceArgument,
+    output: OutputOption,
+    json_file: JsonOption = None,
+    highest_rating: Annotated[
+        float,
+        typer.Option(
+            "--highest-rating", min=1.0, max=1_000.0, help="Of the scale; for sets that rate to 10, 10."
+        ),
+    ] = 5.0,
+) -> None:
     """Import a MovieLens folder (ratings.csv and movies.csv or items.csv, or the .dat files of 1M)."""
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish
@@ -43,7 +53,7 @@ def import_movielens(source: SourceArgument, output: OutputOption, json_file: Js
 
     console = stdout_console()
     with shown_progress(console) as progress:
-        report = importers.import_movielens(source, output, progress)
+        report = importers.import_movielens(source, output, progress, highest_rating=highest_rating)
     console.print(import_table(report))
     finish(import_result(report), json_file)
 

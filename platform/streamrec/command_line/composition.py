@@ -44,12 +44,12 @@ FEATURE_REPO_VARIABLE: Final = "STREAMREC_FEATURE_REPO"
 ONLINE_STORE_VARIABLE: Final = "STREAMREC_ONLINE_STORE"
 """``redis://host:port/database`` to serve features from Redis."""
 
-_MOVIELENS_FILES = ("ratings.csv", "ratings.dat")
+_MOVIELENS_FILES = ("ratings.csv", "ratings.dat", "rating.csv")
 
 
 def is_movielens(folder: Path) -> bool:
     """Whether ``folder`` looks like a MovieLens download and not like a folder in the neutral format."""
-    return not (folder / "interactions.parquet").is_file() and any(
+    return not (folder / "interactions.parquet").exists() and any(
         (folder / name).is_file() for name in _MOVIELENS_FILES
     )
 
@@ -62,7 +62,7 @@ def check_source(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise DataFolderError(folder, None, "the folder does not exist")
-    if not is_movielens(folder) and not (folder / "interactions.parquet").is_file():
+    if not is_movielens(folder) and not (folder / "interactions.parquet").exists():
         raise DataFolderError(
             folder,
             None,

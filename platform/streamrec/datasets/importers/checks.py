@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,10 @@ MAX_TOPICS: Final = 64
 EARLIEST_YEAR: Final = 1800
 LATEST_YEAR: Final = 2200
 """A publication date outside these years is a mistake (and would not fit into nanoseconds since 1970)."""
+
+_WHOLE_WITH_POINT: Final = re.compile(r"[0-9]+\.0+")
+_ISO_DATE: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")
+_SAMPLE: Final = 1_000
 
 Objects = NDArray[np.object_]
 """A column of Python strings; None where the source has no value."""
@@ -102,14 +107,63 @@ def check_published(triage: Triage, micros: NDArray[np.int64], known: NDArray[np
     triage.reject(known & ((micros < earliest) | (micros >= latest)), Reason.OUT_OF_RANGE, field)
 
 
+def whole_numbers(values: Objects) -> Objects:
+    """``12.0`` as ``12``, which is how a table tool writes a whole number once a column held a gap."""
+    column = values.tolist()
+    written = {value: value.partition(".")[0] for value in set(column) if _WHOLE_WITH_POINT.fullmatch(value)}
+    return as_objects([written.get(value, value) for value in column]) if written else values
+
+
+def unit_per_second(values: NDArray[np.float64]) -> int:
+    """How many of a column's units make a second: 1, 1,000 (ms), 1,000,000 or 1,000,000,000.
+
+    Told by the middle value, so that one absurd row changes nothing: in seconds it would lie after the year
+    5000 for each of the others.
+    """
+    known = np.abs(values[np.isfinite(values)])
+    middle = float(np.median(known)) if known.size else 0.0
+    return next(
+        (unit for unit, limit in ((1, 1e11), (1_000, 1e14), (1_000_000, 1e17)) if middle < limit),
+        1_000_000_000,
+    )
+
+
 def check_seconds(triage: Triage, values: Objects, field: str, latest_seconds: float) -> NDArray[np.float64]:
-    """Parse Unix timestamps; reject what is no number, not whole, negative or in the future.
+    """Parse times: numbers since 1970 (seconds, ms, us or ns) or ISO 8601 (UTC where there is no zone).
+
+    Rejects what is neither, not a whole second, negative or in the future.
 
     Returns:
         Shape (rows,): seconds since 1970; meaningless in rejected rows.
     """
-    seconds = parse_numbers(triage, values, field)
+    if _are_iso_times(values):
+        return _iso_seconds(triage, values, field, latest_seconds)
+    numbers = parse_numbers(triage, values, field)
+    unit = unit_per_second(numbers[triage.accepted])
+    seconds = numbers if unit == 1 else np.floor(numbers / unit)
     triage.reject(seconds != np.floor(seconds), Reason.NOT_A_TIME, field)
+    triage.reject(seconds < 0, Reason.NEGATIVE_TIMESTAMP, field)
+    triage.reject(seconds > latest_seconds, Reason.FUTURE_TIMESTAMP, field)
+    return seconds
+
+
+def _are_iso_times(values: Objects) -> bool:
+    """Whether at least half of the values begin like a date; a few wrong rows change nothing."""
+    sample = [value for value in values[:_SAMPLE].tolist() if not is_blank(value)]
+    dates = sum(_ISO_DATE.match(value) is not None for value in sample)
+    return dates > 0 and 2 * dates >= len(sample)
+
+
+def _iso_seconds(triage: Triage, values: Objects, field: str, latest_seconds: float) -> NDArray[np.float64]:
+    blank = per_distinct(values, is_blank)
+    triage.reject(blank, Reason.MISSING_FIELD, field)
+    series = pd.Series(values, dtype=object).where(~blank, None)
+    times = pd.to_datetime(series, errors="coerce", utc=True, format="ISO8601")
+    triage.reject(times.isna().to_numpy(), Reason.NOT_A_TIME, field)
+    seconds: NDArray[np.float64] = (
+        times.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.float64)
+    )
+    seconds[times.isna().to_numpy()] = 0.0
     triage.reject(seconds < 0, Reason.NEGATIVE_TIMESTAMP, field)
     triage.reject(seconds > latest_seconds, Reason.FUTURE_TIMESTAMP, field)
     return seconds

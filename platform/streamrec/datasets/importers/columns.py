@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,17 @@ class ColumnKind:
 
 def _is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_null(kind)
+        or _is_bytes(kind)
+    )
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    """Text without its type, as Spark and Hive write it."""
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_list_of_text(kind: pa.DataType) -> bool:
@@ -55,7 +65,7 @@ def _is_time(kind: pa.DataType) -> bool:
 
 ID: Final = ColumnKind("text or whole numbers", lambda kind: _is_text(kind) or pa.types.is_integer(kind))
 TEXT: Final = ColumnKind("text", _is_text)
-TIME: Final = ColumnKind("timestamps, ISO 8601 text or whole seconds since 1970", _is_time)
+TIME: Final = ColumnKind("timestamps, ISO 8601 text or whole seconds, ms, us or ns since 1970", _is_time)
 NUMBER: Final = ColumnKind(
     "numbers",
     lambda kind: pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind),
@@ -63,20 +73,61 @@ NUMBER: Final = ColumnKind(
 TOPICS: Final = ColumnKind("lists of text", _is_list_of_text)
 
 
+class ParquetParts:
+    """One Parquet file, or a folder of part files as Spark writes it, read in the order of their names."""
+
+    def __init__(self, path: Path) -> None:
+        """Open every part.
+
+        Raises:
+            DataFolderError: A folder holds no part, or parts with other columns than the first.
+        """
+        paths = [path]
+        if path.is_dir():
+            hidden = ("_", ".")
+            paths = sorted(part for part in path.glob("*.parquet") if not part.name.startswith(hidden))
+            if not paths:
+                raise DataFolderError(path, None, "the folder holds no part file (*.parquet)")
+        self._files = [pq.ParquetFile(part) for part in paths]
+        self.schema_arrow: Final = self._files[0].schema_arrow
+        for part, file in zip(paths, self._files, strict=True):
+            if not file.schema_arrow.equals(self.schema_arrow):
+                self.__exit__()
+                raise DataFolderError(part, None, f"has other columns than {paths[0].name}")
+
+    @property
+    def row_count(self) -> int:
+        """Rows of all parts."""
+        return sum(file.metadata.num_rows for file in self._files)
+
+    def iter_batches(self, batch_size: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of all parts."""
+        for file in self._files:
+            yield from file.iter_batches(batch_size=batch_size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for file in self._files:
+            file.close()
+
+
 @contextmanager
 def open_parquet(
     path: Path, required: Mapping[str, ColumnKind], optional: Mapping[str, ColumnKind]
-) -> Iterator[pq.ParquetFile]:
+) -> Iterator[ParquetParts]:
     """Yield ``path`` opened, its columns checked.
 
     Raises:
-        DataFolderError: The file is missing or no Parquet file, lacks a required column, or has a column of
-            a type that cannot be read; also for a damaged page found while the block runs.
+        DataFolderError: The file is missing or no Parquet file, its parts do not fit together, it lacks a
+            required column, or has a column of a type that cannot be read; also for a damaged page found
+            while the block runs.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DataFolderError(path, None, "the file does not exist")
     try:
-        with pq.ParquetFile(path) as file:
+        with ParquetParts(path) as file:
             schema = file.schema_arrow
             for name, kind in {**required, **optional}.items():
                 if name not in schema.names:
@@ -147,6 +198,9 @@ class Batch:
                 np.asarray(pa.compute.greater(column, 2**62).fill_null(False)), Reason.OUT_OF_RANGE, name
             )
         counts = column.cast(pa.int64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False)
+        if pa.types.is_integer(column.type):
+            per_second = checks.unit_per_second(counts[known].astype(np.float64))
+            unit = {1: "s", 1_000: "ms", 1_000_000: "us", 1_000_000_000: "ns"}[per_second]
         if unit == "ns":
             return counts // 1_000, known
         factor = {"s": 1_000_000, "ms": 1_000, "us": 1}[unit]
@@ -188,7 +242,7 @@ class Batch:
         return np.where(known, micros, 0), known
 
 
-def read_batches(file: pq.ParquetFile, path: Path) -> Iterator[Batch]:
+def read_batches(file: ParquetParts, path: Path) -> Iterator[Batch]:
     """Yield the rows of an opened file in order.
 
     Raises:
@@ -205,6 +259,8 @@ def read_batches(file: pq.ParquetFile, path: Path) -> Iterator[Batch]:
 
 def _decoded(column: pa.Array) -> Objects:
     try:
+        if _is_bytes(column.type):
+            column = column.cast(pa.string())
         values: Objects = column.to_numpy(zero_copy_only=False).astype(object)
     except (UnicodeDecodeError, pa.ArrowException):
         # Arrow does not check text when it reads it. A lone surrogate marks what is no UTF-8.

@@ -65,7 +65,12 @@ _RATINGS_COLUMNS: Final = ("userId", "movieId", "rating", "timestamp")
 
 
 def import_movielens(
-    source: Path, output: Path, progress: Progress, now: datetime | None = None
+    source: Path,
+    output: Path,
+    progress: Progress,
+    now: datetime | None = None,
+    *,
+    highest_rating: float = HIGHEST_RATING,
 ) -> ImportReport:
     """Write the MovieLens folder ``source`` as a data folder at ``output``, replacing an earlier one.
 
@@ -74,6 +79,7 @@ def import_movielens(
         output: Where the data folder goes; written in one step, untouched on an error.
         progress: Shows the bytes of ratings read.
         now: The clock by which a rating lies in the future; default: the machine's.
+        highest_rating: Ratings above it are mistakes; sets that rate up to 10 say so.
 
     Raises:
         DataFolderError: ``source`` cannot be used or ``output`` cannot be written; names file and column.
@@ -85,7 +91,7 @@ def import_movielens(
         item_ids = _import_items(session, items)
         if users is not None:
             _import_users(session, users)
-        _import_ratings(session, ratings, item_ids, progress, now)
+        _import_ratings(session, ratings, item_ids, progress, now, highest_rating)
     return session.report()
 
 
@@ -97,20 +103,27 @@ class _Source(NamedTuple):
 
 
 def _layout(source: Path) -> tuple[_Source, _Source, _Source | None]:
-    if (source / "ratings.csv").exists() or not (source / "ratings.dat").exists():
-        items = "items.csv" if (source / "items.csv").exists() else "movies.csv"
-        for name in ("ratings.csv", items):
+    if not (source / "ratings.dat").exists() or (source / "ratings.csv").exists():
+        ratings_name = _first(source, "ratings.csv", "rating.csv")
+        items = _first(source, "items.csv", "movies.csv", "movie.csv", default="movies.csv")
+        for name in (ratings_name, items):
             if not (source / name).is_file():
                 raise DataFolderError(
                     source / name, None, "the file does not exist; is this a MovieLens folder?"
                 )
-        return _Source(source / "ratings.csv", CSV), _Source(source / items, CSV), None
+        return _Source(source / ratings_name, CSV), _Source(source / items, CSV), None
     ratings = _double_colon(source / "ratings.dat", *_RATINGS_COLUMNS)
     movies = _double_colon(source / "movies.dat", "movieId", "title", "genres")
     users = source / "users.dat"
     if not users.exists():
         return ratings, movies, None
     return ratings, movies, _double_colon(users, "userId", "gender", "age", "occupation", "zip")
+
+
+def _first(source: Path, *names: str, default: str | None = None) -> str:
+    """The first of the names that is there: Kaggle's copies of MovieLens are named in the singular."""
+    found = (name for name in names if (source / name).exists())
+    return next(found, default if default is not None else names[0])
 
 
 def _double_colon(path: Path, *columns: str) -> _Source:
@@ -127,6 +140,7 @@ def _import_items(session: ImportSession, items: _Source) -> frozenset[str]:
     for chunk in read_delimited(items.path, ("movieId", "title", "genres", *optional), items.form):
         blank = checks.as_objects([""] * len(chunk.lines))
         item_ids, titles, genres = (chunk.columns[name] for name in ("movieId", "title", "genres"))
+        item_ids = checks.whole_numbers(item_ids)
         directors, languages = (chunk.columns.get(name, blank) for name in ("director", "languages"))
         triage = Triage(len(chunk.lines))
         checks.check_integer_ids(triage, item_ids, "movieId")
@@ -153,7 +167,7 @@ def _import_users(session: ImportSession, users: _Source) -> None:
     rows: list[tuple[str, str, str, str, str, None]] = []
     seen: set[str] = set()
     for chunk in read_delimited(users.path, ("userId", "age"), users.form):
-        user_ids, ages = chunk.columns["userId"], chunk.columns["age"]
+        user_ids, ages = checks.whole_numbers(chunk.columns["userId"]), chunk.columns["age"]
         triage = Triage(len(chunk.lines))
         checks.check_integer_ids(triage, user_ids, "userId")
         triage.reject(repeated_ids(user_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "userId")
@@ -171,17 +185,20 @@ def _import_ratings(
     item_ids: frozenset[str],
     progress: Progress,
     now: datetime | None,
+    highest_rating: float,
 ) -> None:
     latest_seconds = checks.latest_timestamp(now).timestamp()
     duplicates = DuplicateRows()
+    highest_seen = 0.0
     progress.start("import ratings", ratings.path.stat().st_size)
     for chunk in read_delimited(ratings.path, _RATINGS_COLUMNS, ratings.form):
-        users, items = chunk.columns["userId"], chunk.columns["movieId"]
+        users, items = (checks.whole_numbers(chunk.columns[name]) for name in ("userId", "movieId"))
         triage = Triage(len(chunk.lines))
         checks.check_integer_ids(triage, users, "userId")
         checks.check_integer_ids(triage, items, "movieId")
         rating = checks.parse_numbers(triage, chunk.columns["rating"], "rating")
-        triage.reject((rating < LOWEST_RATING) | (rating > HIGHEST_RATING), Reason.OUT_OF_RANGE, "rating")
+        highest_seen = max(highest_seen, float(rating.max(initial=0.0)))
+        triage.reject((rating < LOWEST_RATING) | (rating > highest_rating), Reason.OUT_OF_RANGE, "rating")
         seconds = checks.check_seconds(triage, chunk.columns["timestamp"], "timestamp", latest_seconds)
         known = checks.per_distinct(items, lambda item_id: item_id in item_ids)
         triage.reject(~known, Reason.UNKNOWN_ITEM, "movieId")
@@ -195,6 +212,13 @@ def _import_ratings(
             pa.Table.from_arrays([*columns, pa.array(rating[kept])], schema=_INTERACTIONS)
         )
         progress.advance(chunk.bytes_read, f"{session.interactions:,} ratings")
+    if session.interactions == 0 and highest_seen > highest_rating:
+        raise DataFolderError(
+            ratings.path,
+            "rating",
+            f"goes up to {highest_seen:g}, and {highest_rating:g} is the most that counts: for a scale that "
+            f"ends at {highest_seen:g} pass --highest-rating {highest_seen:g}",
+        )
     session.interactions_done(ratings.path)
     progress.finish(f"{session.interactions:,} ratings")
 

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from streamrec.contracts.conventions import UNKNOWN
@@ -36,6 +35,7 @@ from streamrec.datasets.importers.columns import (
     TOPICS,
     Batch,
     ColumnKind,
+    ParquetParts,
     open_parquet,
     read_batches,
 )
@@ -73,7 +73,8 @@ def import_neutral(
 
     Args:
         source: A folder in the format above. Identifiers may be text or whole numbers; times may be Parquet
-            timestamps (without a zone: UTC), ISO 8601 text or whole seconds since 1970.
+            timestamps (without a zone: UTC), ISO 8601 text or whole seconds, ms, us or ns since 1970. Each
+            Parquet file may be a folder of part files.
         output: Where the data folder goes; written in one step, untouched on an error.
         progress: Shows the interactions read.
         now: The clock by which an event lies in the future; default: the machine's.
@@ -161,7 +162,7 @@ def _import_interactions(
     duplicates = DuplicateRows()
     with open_parquet(path, _INTERACTIONS, _INTERACTIONS_OPTIONAL) as file:
         schema = _output_schema(file)
-        progress.start("import interactions", file.metadata.num_rows)
+        progress.start("import interactions", file.row_count)
         for batch in read_batches(file, path):
             triage = Triage(batch.row_count)
             users, items = batch.strings("user_id", triage), batch.strings("item_id", triage)
@@ -189,7 +190,7 @@ def _import_interactions(
     progress.finish(f"{session.interactions:,} kept")
 
 
-def _output_schema(file: pq.ParquetFile) -> pa.Schema:
+def _output_schema(file: ParquetParts) -> pa.Schema:
     schema = INTERACTIONS_SCHEMA
     for field in (RATING, EVENT):
         if field.name in file.schema_arrow.names:
