@@ -35,6 +35,7 @@ from streamrec.registry.embedded_mlflow import (
 )
 from streamrec.registry.formats import MLMODEL_FILE
 from streamrec.registry.manifest import write_manifest
+from streamrec.registry.mlflow_errors import platform_error
 from streamrec.registry.model_registry import ModelVersion
 from streamrec.registry.version_document import (
     new_document,
@@ -255,9 +256,7 @@ class MlflowModelRegistry:
         try:
             yield client
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise NotFoundError(f"{doing}: {error.message}") from error
-            raise DependencyError(f"{doing}: MLflow did not answer: {error.message}") from error
+            raise platform_error(error.error_code, error.message, doing) from error
         except (SQLAlchemyError, RequestException, OSError) as error:
             raise DependencyError(f"{doing}: MLflow did not answer: {error}") from error
 

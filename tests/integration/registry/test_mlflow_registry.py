@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 
-from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError
+from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError, PermanentError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 from streamrec.registry.mlflow_registry import MlflowModelRegistry, RegistrySettings
 
@@ -179,6 +181,25 @@ def test_a_server_that_is_down_is_noticed_within_seconds(tmp_path, kind, request
     with pytest.raises(DependencyError, match="MLflow did not answer"):
         registry.resolve("two-tower")
     assert time.monotonic() - began < 6.0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_forbids_it_is_not_asked_again(tmp_path, status):
+    class Forbids(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Prints nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forbids) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        registry = MlflowModelRegistry(RegistrySettings(uri, None, tmp_path / "cache"))
+        with pytest.raises(PermanentError, match="refused"):
+            registry.versions("two-tower")
+        server.shutdown()
 
 
 def damaged_database(tmp_path: Path, kind: str) -> Path:
