@@ -83,6 +83,33 @@ class InteractionKind(StrEnum):
         return self not in (InteractionKind.DISLIKE, InteractionKind.SKIP)
 
 
+_KINDS: Final = {kind.value: kind for kind in InteractionKind}
+
+FOREIGN_KINDS: Final[Mapping[str, InteractionKind]] = {
+    "view": InteractionKind.CLICK,
+    "watch": InteractionKind.PLAY,
+    "listen": InteractionKind.PLAY,
+    "finish": InteractionKind.COMPLETE,
+    "completed": InteractionKind.COMPLETE,
+    "buy": InteractionKind.COMPLETE,
+    "purchase": InteractionKind.COMPLETE,
+    "favorite": InteractionKind.LIKE,
+    "favourite": InteractionKind.LIKE,
+    "thumbs_up": InteractionKind.LIKE,
+    "thumbs_down": InteractionKind.DISLIKE,
+}
+"""What other systems call our kinds, where the meaning is certain."""
+
+
+def interaction_kind(word: str, more: Mapping[str, InteractionKind] | None = None) -> InteractionKind | None:
+    """The kind that ``word`` names at any door: its case, blanks around it and ``-`` for ``_`` do not matter.
+
+    ``more`` maps words of one source, in lower case, and wins over `FOREIGN_KINDS`. None: nobody knows it.
+    """
+    folded = word.strip().casefold().replace("-", "_").replace(" ", "_")
+    return (more or {}).get(folded) or _KINDS.get(folded) or FOREIGN_KINDS.get(folded)
+
+
 POSITIVE_INTERACTIONS: Final = frozenset(kind.value for kind in InteractionKind if kind.positive)
 """The kinds of outcome that are evidence of interest in an item."""
 

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     NEGATIVE_TIMESTAMP = "negative_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
+    UNKNOWN_EVENT = "unknown_event"
     UNKNOWN_ITEM = "unknown_item"
     DUPLICATE_ID = "duplicate_id"
     DUPLICATE_ROW = "duplicate_row"

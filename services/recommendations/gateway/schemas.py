@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.contracts.rungs import Rung
 from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
-from streamrec.contracts.events import InteractionKind
+from streamrec.contracts.events import InteractionKind, interaction_kind
 
 MAXIMUM_K: Final = 500
 MAXIMUM_BATCH: Final = 500
@@ -128,6 +128,14 @@ class RecommendationAnswer(_Outgoing):
     stages_ms: Annotated[dict[str, float], Field(description="Time waited for each stage.")]
 
 
+def _our_kind(word: Any) -> Any:
+    return (interaction_kind(word) or word) if isinstance(word, str) else word
+
+
+Kind = Annotated[InteractionKind, BeforeValidator(_our_kind)]
+"""What a user did, in the words of `interaction_kind`: imports and HTTP take the same ones."""
+
+
 class EventIn(_Incoming):
     """One thing that a user did."""
 
@@ -136,7 +144,7 @@ class EventIn(_Incoming):
     ]
     user_id: Identifier
     item_id: Identifier
-    kind: InteractionKind
+    kind: Kind
     occurred_at: Annotated[Moment, Field(description="ISO 8601 with an offset or Z.")]
     request_id: Annotated[Identifier | None, Field(description="The answer it belongs to.")] = None
     value: Annotated[

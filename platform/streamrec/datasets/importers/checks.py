@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW, MAXIMUM_ID_CHARACTERS, UNKNOWN
+from streamrec.contracts.events import InteractionKind, interaction_kind
 from streamrec.datasets.quarantine import Reason, Triage
 
 MAX_ATTRIBUTE_CHARACTERS: Final = 256
@@ -71,6 +72,17 @@ def check_text(triage: Triage, values: Objects, field: str) -> None:
     triage.reject(
         per_distinct(values, lambda text: len(text or "") > MAX_TEXT_CHARACTERS), Reason.TEXT_TOO_LONG, field
     )
+
+
+def check_kinds(
+    triage: Triage, values: Objects, field: str, more: Mapping[str, InteractionKind] | None = None
+) -> Objects:
+    """Shape (rows,): each event in our word for it, None where there is none; rejects unknown words."""
+    kinds = {word: None if is_blank(word) else interaction_kind(word, more) for word in set(values.tolist())}
+    known = as_objects([kinds[word] and str(kinds[word]) for word in values.tolist()])
+    unknown = per_distinct(values, lambda word: not is_blank(word) and kinds[word] is None)
+    triage.reject(unknown, Reason.UNKNOWN_EVENT, field)
+    return known
 
 
 def check_utf8(triage: Triage, values: Objects, field: str) -> None:

@@ -12,6 +12,7 @@ listed here is not copied.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DataFolderError
+from streamrec.contracts.events import InteractionKind
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import INTERACTIONS_FILE, ITEMS_FILE, SEGMENT_COLUMNS, USERS_FILE
 from streamrec.datasets.importers import checks
@@ -85,12 +87,35 @@ def import_neutral(
     if not source.is_dir():
         raise DataFolderError(source, None, f"is not a folder; pass a folder with {INTERACTIONS_FILE}")
     with import_session(source, output) as session:
-        item_ids = _import_items(session, source / ITEMS_FILE)
-        latest = checks.latest_timestamp(now)
-        if (source / USERS_FILE).exists():
-            _import_users(session, source / USERS_FILE, latest)
-        _import_interactions(session, source / INTERACTIONS_FILE, item_ids, latest, progress)
+        users = source / USERS_FILE
+        import_files(
+            session,
+            (source / INTERACTIONS_FILE, source / ITEMS_FILE, users if users.exists() else None),
+            progress,
+            checks.latest_timestamp(now),
+        )
     return session.report()
+
+
+def import_files(
+    session: ImportSession,
+    files: tuple[Path, Path, Path | None],
+    progress: Progress,
+    latest: datetime,
+    kinds: Mapping[str, InteractionKind] | None = None,
+) -> None:
+    """Check the Parquet ``files`` (interactions, items, users or None) in the format above and write them.
+
+    ``kinds`` are words for events beside our own, in lower case; see `interaction_kind`.
+
+    Raises:
+        DataFolderError: A file cannot be used; names file and column.
+    """
+    interactions, items, users = files
+    item_ids = _import_items(session, items)
+    if users is not None:
+        _import_users(session, users, latest)
+    _import_interactions(session, interactions, item_ids, latest, progress, kinds)
 
 
 def _import_items(session: ImportSession, path: Path) -> frozenset[str]:
@@ -157,7 +182,12 @@ def _import_users(session: ImportSession, path: Path, latest: datetime) -> None:
 
 
 def _import_interactions(
-    session: ImportSession, path: Path, item_ids: frozenset[str], latest: datetime, progress: Progress
+    session: ImportSession,
+    path: Path,
+    item_ids: frozenset[str],
+    latest: datetime,
+    progress: Progress,
+    kinds: Mapping[str, InteractionKind] | None,
 ) -> None:
     duplicates = DuplicateRows()
     with open_parquet(path, _INTERACTIONS, _INTERACTIONS_OPTIONAL) as file:
@@ -175,8 +205,8 @@ def _import_interactions(
             if "rating" in schema.names:
                 rows["rating"] = batch.numbers("rating", triage)
             if "event" in schema.names:
-                rows["event"] = batch.strings("event", triage)
-                checks.check_optional_ids(triage, rows["event"].to_numpy(), "event")
+                checks.check_optional_ids(triage, batch.strings("event", triage), "event")
+                rows["event"] = checks.check_kinds(triage, batch.strings("event", triage), "event", kinds)
             unknown = ~checks.per_distinct(items, lambda item_id: item_id in item_ids)
             triage.reject(unknown, Reason.UNKNOWN_ITEM, "item_id")
             triage.reject(duplicates.check(rows, triage.accepted), Reason.DUPLICATE_ROW)
