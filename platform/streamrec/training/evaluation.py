@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.intervals import Interval
 from streamrec.stats.intervals import bootstrap_mean
 from streamrec.training.ranking_metrics import LIST_LENGTH, hit_at, ndcg_at, rank_of
-from streamrec.training.splits import Split, UserHistories
+from streamrec.training.splits import HeldOut, Split, UserHistories, evaluable
 
 METRICS: Final = ("hit@10", "ndcg@10", "recall@500")
 """Names of the reported metrics, as they stand in the JSON report."""
@@ -24,8 +24,6 @@ MINIMUM_GROUP_COUNT: Final = 30
 
 HISTORY_LENGTH_BUCKETS: Final = ((0, 4), (5, 9), (10, 19), (20, 49), (50, 99), (100, 199), (200, None))
 """First and last number of past interactions of each bucket of the breakdown."""
-
-HeldOut = Literal["test", "validation"]
 
 _BATCH_VALUES: Final = 32_000_000
 """Flags of users x items held in memory at once (32 MB)."""
@@ -133,12 +131,8 @@ def evaluate(
             )
     histories = split.history if on == "test" else split.train
     held_out = split.test if on == "test" else split.validation
-    repeated = np.array(
-        [item in histories.of(user) for user, item in zip(split.evaluated, held_out, strict=True)], dtype=bool
-    )
-    users, targets = split.evaluated[~repeated], held_out[~repeated]
-    if users.size == 0:
-        raise InvalidInputError("split", "no user has enough interactions to be evaluated")
+    new = evaluable(split, on)
+    users, targets = split.evaluated[new], held_out[new]
     if max_users is not None:
         if max_users < 1:
             raise InvalidInputError("max_users", "must be 1 or more")
@@ -151,7 +145,7 @@ def evaluate(
         on=on,
         users=users,
         ranks=ranks,
-        repeated_count=int(repeated.sum()),
+        repeated_count=int((~new).sum()),
         metrics=_intervals(ranks, seed, resamples),
         by_creator_language=_by_value(ranks, languages, seed, resamples),
         by_history_length=_by_history_length(ranks, histories.lengths[users], seed, resamples),

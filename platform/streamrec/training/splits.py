@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
+
+HeldOut = Literal["test", "validation"]
 
 MINIMUM_INTERACTIONS: Final = 3
 """A user with fewer interactions is trained on whole and not evaluated."""
@@ -102,6 +105,35 @@ def leave_last_out(dataset: Dataset) -> Split:
         validation=everything.items[ends[evaluated] - 2],
         test=everything.items[ends[evaluated] - 1],
     )
+
+
+def evaluable(split: Split, on: HeldOut) -> NDArray[np.bool_]:
+    """Shape (e,): whether each evaluated user's held-out item is new to the user.
+
+    An item that is in the history is filtered from every answer, so nobody can find it again.
+
+    Raises:
+        InvalidInputError: It is nobody's; the message says for which of the two reasons.
+    """
+    histories, held_out = (split.history, split.test) if on == "test" else (split.train, split.validation)
+    if split.evaluated.size == 0:
+        raise InvalidInputError(
+            "split",
+            f"none of the {len(histories)} users has {MINIMUM_INTERACTIONS} positive interactions or more, "
+            "which holding two out takes",
+        )
+    new = np.array(
+        [item not in histories.of(user) for user, item in zip(split.evaluated, held_out, strict=True)],
+        dtype=bool,
+    )
+    if not new.any():
+        raise InvalidInputError(
+            "split",
+            f"each of the {split.evaluated.size} users with {MINIMUM_INTERACTIONS} positive interactions or "
+            f"more had the item that is held out for {on} before: nothing new is left to be found. Repeated "
+            "plays of the same items alone cannot be evaluated",
+        )
+    return new
 
 
 def user_sequences(dataset: Dataset) -> UserHistories:

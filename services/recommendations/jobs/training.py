@@ -34,7 +34,7 @@ from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
 from streamrec.training.code_fingerprint import code_fingerprint
-from streamrec.training.splits import Split, leave_last_out
+from streamrec.training.splits import Split, evaluable, leave_last_out
 
 STAGES: Final = tuple(TRAINED_MODEL_NAMES)
 """All stages that can be trained; each comes after those that it needs."""
@@ -216,6 +216,9 @@ class TrainingJob:
 
     @cached_property
     def _input(self) -> TrainingInput:
+        # Before the work: every stage is measured on what is held out once it is trained.
+        for held_out in ("validation", "test"):
+            evaluable(self.split, held_out)
         return TrainingInput(self.dataset, self.split, self.seed, self.progress, self.settings.device)
 
     def _checkpoints(self, settings: Any) -> Path:

@@ -8,7 +8,8 @@ import numpy as np
 
 from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.errors import PermanentError
-from streamrec.training.evaluation import CatalogueRanker, HeldOut, evaluate
+from streamrec.training.evaluation import CatalogueRanker, evaluate
+from streamrec.training.splits import HeldOut
 
 HELD_OUT: Final[tuple[HeldOut, ...]] = ("validation", "test")
 

@@ -4,13 +4,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from services.recommendations.jobs.training import SERVED_STAGES, STAGES, TrainingJob, train_stages
+from services.recommendations.ranking import train as ranking_training
+from services.recommendations.retrieval import train as retrieval_training
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import ModelRef, ModelSignature
 from streamrec.contracts.progress import SilentProgress
 from streamrec.registry.model_registry import ModelVersion
+from streamrec.training.splits import Split, UserHistories
 
 
 class EverythingTrained:
@@ -76,3 +80,29 @@ def test_another_seed_is_another_version(stage):
 def test_an_unknown_stage_is_named():
     with pytest.raises(InvalidInputError, match="sorting"):
         job(EverythingTrained()).version("sorting")
+
+
+class NothingTrained:
+    def find(self, _name, **_fingerprints):
+        """Finds nothing."""
+
+
+@pytest.mark.parametrize("stage", STAGES[:2])
+def test_data_that_cannot_be_evaluated_is_refused_before_the_work(tmp_path, monkeypatch, stage):
+    everybody_repeats = Split(
+        catalogue=None,
+        train=UserHistories(("a",), np.array([0, 2]), np.array([1, 2], np.int32), np.array([1, 2])),
+        history=UserHistories(("a",), np.array([0, 3]), np.array([1, 2, 1], np.int32), np.array([1, 2, 3])),
+        evaluated=np.array([0], np.int32),
+        validation=np.array([1], np.int32),
+        test=np.array([2], np.int32),
+    )
+    worked = []
+    for module in (retrieval_training, ranking_training):
+        monkeypatch.setattr(module, "train", lambda *_, **__: worked.append("trained"))
+    monkeypatch.setattr("services.recommendations.jobs.training.leave_last_out", lambda _: everybody_repeats)
+    dataset = SimpleNamespace(fingerprint="data")
+    run = TrainingJob(dataset, NothingTrained(), tmp_path, 1, SilentProgress())
+    with pytest.raises(InvalidInputError, match="had the item that is held out for validation before"):
+        run.version(stage)
+    assert worked == []

@@ -231,7 +231,7 @@ def test_nobody_to_evaluate_is_an_error() -> None:
         test=np.empty(0, dtype=np.int32),
         validation=np.empty(0, dtype=np.int32),
     )
-    with pytest.raises(InvalidInputError, match="no user"):
+    with pytest.raises(InvalidInputError, match="none of the 60 users"):
         evaluate(Recorder(), nobody, seed=0)
 
 

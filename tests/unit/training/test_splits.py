@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
-from streamrec.training.splits import leave_last_out, user_sequences
+from streamrec.training.splits import evaluable, leave_last_out, user_sequences
 
 ITEMS = tuple(f"i{number}" for number in range(9))
 
@@ -92,3 +93,22 @@ def test_users_come_sorted() -> None:
     assert sequences.lengths.tolist() == [1, 1]
     with pytest.raises(IndexError):
         sequences.of(2)
+
+
+REPEATS = [(user, ("i1", "i2")[second % 2], second) for user in ("a", "b") for second in range(12)]
+
+
+@pytest.mark.parametrize("on", ["validation", "test"])
+def test_who_only_repeats_items_is_told_so_and_not_that_there_are_too_few_interactions(on) -> None:
+    with pytest.raises(InvalidInputError, match=rf"each of the 2 users .* held out for {on} before"):
+        evaluable(leave_last_out(dataset_of(REPEATS)), on)
+
+
+def test_too_few_interactions_are_counted() -> None:
+    with pytest.raises(InvalidInputError, match="none of the 2 users has 3 positive interactions"):
+        evaluable(leave_last_out(dataset_of([("a", "i1", 1), ("b", "i1", 1), ("b", "i2", 2)])), "test")
+
+
+def test_a_user_whose_held_out_item_is_new_is_evaluable() -> None:
+    rows = [*REPEATS, *(("c", item, second) for second, item in enumerate(("i1", "i2", "i3", "i4")))]
+    assert evaluable(leave_last_out(dataset_of(rows)), "test").tolist() == [False, False, True]
