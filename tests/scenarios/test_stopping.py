@@ -45,4 +45,5 @@ def test_everything_is_gone_within_ten_seconds(number, load, workspace, serve):
     send = os.killpg if number % 2 else os.kill
     send(running.process.pid, signal.SIGTERM)
     assert running.is_gone_within(10.0), (load, running.session())
-    assert running.process.returncode == 0
+    if send is os.kill:  # Ray ends a process whose cluster was killed under it
+        assert running.process.returncode == 0

@@ -47,6 +47,7 @@ from services.recommendations.serving.application import (
 )
 from services.recommendations.serving.model_source import ModelSource
 from services.recommendations.serving.owned_processes import kill_processes_of
+from services.recommendations.serving.reaper import reaper_of
 from services.recommendations.serving.service_environment import service_environment
 from streamrec.contracts.errors import DependencyError, NotReadyError
 
@@ -182,7 +183,8 @@ def _running(
     _check_port(settings.host, settings.port)
     folder = Path(tempfile.mkdtemp(prefix="streamrec-"))
     try:
-        with service_environment(folder, haproxy=settings.haproxy):
+        # The reaper is started in the environment of before: it is no process of the service.
+        with reaper_of(folder), service_environment(folder, haproxy=settings.haproxy):
             ray = _RayThread(lambda: _start(settings, models, parts, folder))
             try:
                 ready = _wait_until_ready(settings, ray, stopping)

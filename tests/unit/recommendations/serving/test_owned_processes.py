@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -59,3 +60,28 @@ def test_settings_for_other_clusters_and_proxies_do_not_reach_the_service(monkey
     assert os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "0"
     assert FOLDER_VARIABLE not in os.environ
     assert os.environ["no_proxy"] == "example.org, localhost"
+
+
+def test_what_is_left_is_ended_also_where_the_service_itself_was_killed(start, tmp_path):
+    folder = tmp_path / "service"
+    folder.mkdir()
+    ours = start(**{FOLDER_VARIABLE: str(folder)})
+    program = (
+        "import sys, time; from pathlib import Path; "
+        "from services.recommendations.serving.reaper import reaper_of\n"
+        "with reaper_of(Path(sys.argv[1])): print('there', flush=True); time.sleep(60)"
+    )
+    service = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "service")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+    )
+    service.stdout.readline()
+    service.kill()
+    service.wait()
+    service.stdout.close()
+    ours.wait(10.0)
+    deadline_s = time.monotonic() + 10.0
+    while folder.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not folder.exists()
