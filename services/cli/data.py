@@ -74,6 +74,72 @@ def import_neutral(source: SourceArgument, output: OutputOption, json_file: Json
     finish(import_result(report), json_file)
 
 
+@importing.command("table")
+def import_foreign_table(
+    interactions: Annotated[
+        Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet, plain or compressed; not changed.")
+    ],
+    output: OutputOption,
+    items: Annotated[Path | None, typer.Option("--items", help="Table of items; else those used.")] = None,
+    users: Annotated[Path | None, typer.Option("--users", help="Table of users.")] = None,
+    columns: Annotated[
+        str,
+        typer.Option(
+            "--map", help="FIELD=COLUMN,...: user_id, item_id, timestamp, items.item_id, title, ..."
+        ),
+    ] = "",
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind-map", help="FOREIGN=OURS: a word for an event; repeatable.")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option("--delimiter", help="One character.")] = None,
+    encoding: Annotated[str, typer.Option("--encoding", help="Of text files.")] = "utf-8",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is understood of the first rows; write nothing.")
+    ] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Import anybody's table: say which column is what; every row is checked."""
+    from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.results import finish
+    from streamrec.command_line.tables import stdout_console, table
+    from streamrec.contracts.events import interaction_kind
+    from streamrec.datasets import importers
+    from streamrec.datasets.importers.report import import_result
+    from streamrec.datasets.importers.table import FIELDS
+
+    mapped = _pairs([pair for pair in columns.split(",") if pair], "--map")
+    for field in mapped.keys() - FIELDS:
+        raise typer.BadParameter(f"{field!r} is no field; there are {', '.join(sorted(FIELDS))}")
+    words = {}
+    for foreign, ours in _pairs(kinds or [], "--kind-map").items():
+        kind = interaction_kind(ours)
+        if kind is None:
+            raise typer.BadParameter(f"--kind-map {foreign}={ours}: {ours!r} is none of our kinds")
+        words[foreign.strip().casefold().replace("-", "_").replace(" ", "_")] = kind
+    form = importers.TableForm(delimiter, encoding)
+    source = importers.TableSource(interactions, items, users, mapped, words, form=form)
+    console = stdout_console()
+    if dry_run:
+        for name, rows in importers.first_rows(source, 5).items():
+            names = tuple(rows[0]) if rows else ("no rows",)
+            console.print(table(name, names, (tuple(map(str, row.values())) for row in rows)))
+        return
+    with shown_progress(console) as progress:
+        report = importers.import_table(source, output, progress)
+    console.print(import_table(report))
+    finish(import_result(report), json_file)
+
+
+def _pairs(texts: list[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        left, equals, right = text.partition("=")
+        if not (left.strip() and equals and right.strip()):
+            raise typer.BadParameter(f"{option}: {text!r} is not NAME=NAME")
+        pairs[left.strip()] = right.strip()
+    return pairs
+
+
 def import_table(report: ImportReport) -> Group:
     """Build the table of what an import read, kept and quarantined."""
     from streamrec.command_line.tables import table

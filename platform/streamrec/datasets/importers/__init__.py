@@ -6,5 +6,16 @@ What may not go in: guesses. A row that an importer cannot read goes to quaranti
 from streamrec.datasets.importers.movielens import import_movielens
 from streamrec.datasets.importers.neutral import import_neutral
 from streamrec.datasets.importers.report import FileReport, ImportReport
+from streamrec.datasets.importers.table import TableSource, first_rows, import_table
+from streamrec.datasets.importers.table_files import TableForm
 
-__all__ = ["FileReport", "ImportReport", "import_movielens", "import_neutral"]
+__all__ = [
+    "FileReport",
+    "ImportReport",
+    "TableForm",
+    "TableSource",
+    "first_rows",
+    "import_movielens",
+    "import_neutral",
+    "import_table",
+]

@@ -70,6 +70,7 @@ NUMBER: Final = ColumnKind(
     "numbers",
     lambda kind: pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind),
 )
+NUMBER_OR_TEXT: Final = ColumnKind("numbers", lambda kind: NUMBER.accepts(kind) or _is_text(kind))
 TOPICS: Final = ColumnKind("lists of text", _is_list_of_text)
 
 
@@ -174,6 +175,11 @@ class Batch:
         column = self._column(name)
         if column is None:
             return np.full(self.row_count, np.nan)
+        if _is_text(column.type) and not pa.types.is_null(column.type):
+            texts = self.strings(name, triage)
+            blank = checks.per_distinct(texts, checks.is_blank)
+            written = checks.as_objects(np.where(blank, "0", texts).tolist())
+            return np.where(blank, np.nan, checks.parse_numbers(triage, written, name))
         known = np.asarray(column.is_valid())
         numbers: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         triage.reject(known & ~np.isfinite(numbers), Reason.NOT_FINITE, name)

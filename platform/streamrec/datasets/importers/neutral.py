@@ -32,6 +32,7 @@ from streamrec.datasets.importers.checks import Objects
 from streamrec.datasets.importers.columns import (
     ID,
     NUMBER,
+    NUMBER_OR_TEXT,
     TEXT,
     TIME,
     TOPICS,
@@ -106,7 +107,8 @@ def import_files(
 ) -> None:
     """Check the Parquet ``files`` (interactions, items, users or None) in the format above and write them.
 
-    ``kinds`` are words for events beside our own, in lower case; see `interaction_kind`.
+    ``kinds`` are words for events beside our own, in lower case (see `interaction_kind`). None: the files
+    are in the neutral format itself, whose ratings must not be text.
 
     Raises:
         DataFolderError: A file cannot be used; names file and column.
@@ -190,7 +192,10 @@ def _import_interactions(
     kinds: Mapping[str, InteractionKind] | None,
 ) -> None:
     duplicates = DuplicateRows()
-    with open_parquet(path, _INTERACTIONS, _INTERACTIONS_OPTIONAL) as file:
+    optional = dict(_INTERACTIONS_OPTIONAL)
+    if kinds is not None:
+        optional["rating"] = NUMBER_OR_TEXT
+    with open_parquet(path, _INTERACTIONS, optional) as file:
         schema = _output_schema(file)
         progress.start("import interactions", file.row_count)
         for batch in read_batches(file, path):
