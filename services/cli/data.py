@@ -92,6 +92,9 @@ def import_foreign_table(
         list[str] | None, typer.Option("--kind-map", help="FOREIGN=OURS: a word for an event; repeatable.")
     ] = None,
     delimiter: Annotated[str | None, typer.Option("--delimiter", help="One character.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Known columns: recbole, amazon, kaggle-movielens, lastfm.")
+    ] = None,
     encoding: Annotated[str, typer.Option("--encoding", help="Of text files.")] = "utf-8",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what is understood of the first rows; write nothing.")
@@ -106,6 +109,7 @@ def import_foreign_table(
     from streamrec.datasets import importers
     from streamrec.datasets.importers.report import import_result
     from streamrec.datasets.importers.table import FIELDS
+    from streamrec.datasets.importers.table_presets import PRESETS, TablePreset
 
     mapped = _pairs([pair for pair in columns.split(",") if pair], "--map")
     for field in mapped.keys() - FIELDS:
@@ -116,8 +120,13 @@ def import_foreign_table(
         if kind is None:
             raise typer.BadParameter(f"--kind-map {foreign}={ours}: {ours!r} is none of our kinds")
         words[foreign.strip().casefold().replace("-", "_").replace(" ", "_")] = kind
-    form = importers.TableForm(delimiter, encoding)
-    source = importers.TableSource(interactions, items, users, mapped, words, form=form)
+    if preset is not None and preset not in PRESETS:
+        raise typer.BadParameter(f"--preset {preset!r} is none of {', '.join(PRESETS)}")
+    known = PRESETS[preset] if preset else TablePreset()
+    form = importers.TableForm(delimiter or known.form.delimiter, encoding, known.form.columns)
+    source = importers.TableSource(
+        interactions, items, users, mapped, words, known.topic_separator, form, known.columns
+    )
     console = stdout_console()
     if dry_run:
         for name, rows in importers.first_rows(source, 5).items():

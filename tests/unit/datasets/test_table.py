@@ -94,3 +94,29 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path):
     )
     assert done.exit_code != 0
     assert "who, what, when" in done.output
+
+
+PRESETS = {
+    "recbole": (
+        "ml.inter",
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float\nu\ta\t3\t881250949.0\n",
+    ),
+    "amazon": (
+        "r.jsonl",
+        '{"reviewerID": "u", "asin": "a", "overall": 3.0, "unixReviewTime": 881250949, "summary": "x"}\n',
+    ),
+    "kaggle-movielens": ("rating.csv", 'userId,movieId,rating,timestamp\nu,a,3,"1997-12-04 15:55:49"\n'),
+    "lastfm": ("plays.tsv", "u\t1997-12-04T15:55:49Z\tx\tX\ta\tA\n"),
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_knows_the_columns_of_its_data_set(tmp_path: Path, preset: str):
+    name, text = PRESETS[preset]
+    (tmp_path / name).write_text(text)
+    arguments = ["data", "import", "table", str(tmp_path / name), "--preset", preset]
+    done = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    row = load_dataset(tmp_path / "out").interactions.iloc[0]
+    assert (row["user_id"], row["item_id"]) == ("u", "a")
+    assert str(row["timestamp"]) == "1997-12-04 15:55:49+00:00"

@@ -54,6 +54,7 @@ class TableSource:
         kinds: Words for events beside our own, in lower case.
         topic_separator: Between topics in text.
         form: How text files are written.
+        likely: Of fields to names that are tried where ``columns`` says nothing; see `PRESETS`.
     """
 
     interactions: Path
@@ -63,6 +64,7 @@ class TableSource:
     kinds: Mapping[str, InteractionKind] = field(default_factory=dict)
     topic_separator: str = "|"
     form: TableForm = field(default_factory=TableForm)
+    likely: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def form_of(self, name: str) -> TableForm:
         """The form of the table called ``name``; only interactions can come without a header."""
@@ -160,7 +162,9 @@ def _chosen(source: TableSource, path: Path, name: str, schema: pa.Schema) -> di
     fields = {"interactions": _INTERACTIONS, "items": _ITEMS, "users": _USERS}[name]
     chosen: dict[str, str | None] = {}
     for known in fields:
-        column = source.columns.get(f"{name}.{known}") or source.columns.get(known, known)
+        likely = (*source.likely.get(f"{name}.{known}", ()), *source.likely.get(known, ()))
+        guess = next((guess for guess in likely if guess in schema.names), known)
+        column = source.columns.get(f"{name}.{known}") or source.columns.get(known, guess)
         if column in schema.names:
             chosen[known] = column
         elif name != "interactions" and known in schema.names:
