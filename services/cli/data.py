@@ -150,16 +150,16 @@ def _pairs(texts: list[str], option: str) -> dict[str, str]:
 
 
 def import_table(report: ImportReport) -> Group:
-    """Build the table of what an import read, kept and quarantined."""
+    """Build the table of what an import read, kept, quarantined and repaired."""
     from streamrec.command_line.tables import table
 
-    def reasons(quarantined: dict[str, int]) -> str:
-        return ", ".join(f"{reason}: {rows:,}" for reason, rows in quarantined.items()) or "-"
+    def reasons(counts: dict[str, int]) -> str:
+        return ", ".join(f"{reason}: {rows:,}" for reason, rows in counts.items()) or "-"
 
     return table(
         f"Imported into {report.output}: {report.users:,} users, {report.items:,} items, "
         f"{report.interactions:,} interactions",
-        ("file", "rows read", "kept", "quarantined", "reasons"),
+        ("file", "rows read", "kept", "quarantined", "reasons", "repaired attributes"),
         (
             (
                 file.file,
@@ -167,6 +167,13 @@ def import_table(report: ImportReport) -> Group:
                 f"{file.rows_kept:,}",
                 f"{sum(file.quarantined.values()):,}",
                 reasons(dict(file.quarantined)),
+                reasons(
+                    {
+                        f"{attribute} {reason}": rows
+                        for attribute, causes in file.repaired.items()
+                        for reason, rows in causes.items()
+                    }
+                ),
             )
             for file in report.files
         ),

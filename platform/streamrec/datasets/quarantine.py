@@ -77,6 +77,7 @@ class Triage:
         self._reasons: NDArray[np.int8] = np.full(row_count, -1, dtype=np.int8)
         self._fields: NDArray[np.int8] = np.full(row_count, -1, dtype=np.int8)
         self._field_names: list[str] = []
+        self._repairs: list[Triage] = []
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
@@ -99,12 +100,28 @@ class Triage:
                 self._field_names.append(field)
             self._fields[fresh] = self._field_names.index(field)
 
+    def repair(self, faults: Triage) -> None:
+        """Note that the attributes that ``faults`` speaks against were mended, and their rows stay."""
+        self._repairs.append(faults)
+
+    def repaired(self) -> Counter[tuple[str, str]]:
+        """How many accepted rows had an attribute mended, by attribute and reason."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for faults in self._repairs:
+            for row in np.flatnonzero(self.accepted & ~faults.accepted).tolist():
+                counts[faults._field_names[faults._fields[row]], faults.reason(row).value] += 1
+        return counts
+
+    def reason(self, row: int) -> Reason:
+        """What speaks against the rejected ``row``."""
+        return _REASONS[int(self._reasons[row])]
+
     def quarantined(self, line: Callable[[int], int], raw: Callable[[int], str]) -> list[QuarantinedRow]:
         """The rejected rows, given each one's line and raw text by its position."""
         rows: list[QuarantinedRow] = []
         for row in self.rejected_rows.tolist():
             field = self._field_names[self._fields[row]] if self._fields[row] >= 0 else None
-            rows.append(QuarantinedRow(line(row), _REASONS[self._reasons[row]], field, raw(row)))
+            rows.append(QuarantinedRow(line(row), self.reason(row), field, raw(row)))
         return rows
 
 

@@ -134,7 +134,7 @@ def test_bytes_that_are_no_utf8_spoil_their_own_row_only(tmp_path: Path):
     )
     report = imported(source, tmp_path / "out")
     assert report.interactions == 3
-    assert quarantine(tmp_path / "out") == [("ratings.csv", 5, "invalid_utf8", None)]
+    assert quarantine(tmp_path / "out") == [("ratings.csv", 5, "invalid_utf8", "movieId")]
 
 
 def test_an_endless_line_is_cut_and_quarantined(tmp_path: Path):
@@ -297,3 +297,28 @@ def test_a_line_after_a_blank_one_keeps_its_number(tmp_path: Path):
     source = folder(tmp_path / "ml", items_csv=ITEMS, ratings_csv=RATINGS + "\n7,1\n")
     imported(source, tmp_path / "out")
     assert quarantine(tmp_path / "out") == [("ratings.csv", 6, "wrong_column_count", None)]
+
+
+def test_an_attribute_that_cannot_be_used_becomes_unknown_or_short_and_the_film_stays(tmp_path: Path):
+    genres = "|".join(f"g{n}" for n in range(70))
+    catalogue = [
+        b"movieId,title,genres,director,languages",
+        "1,Premi\xe8re (1995),Drama,R\xe9,English".encode("latin-1"),
+        f"2,{'T' * 1100} (1996),{genres},{'d' * 300},{'l' * 300}".encode(),
+        b"3,Romeo and Juliet (1595),Drama,a\0b,English",
+    ]
+    source = folder(tmp_path / "ml", items_csv=b"\n".join(catalogue) + b"\n", ratings_csv=RATINGS)
+    report = imported(source, tmp_path / "out")
+    assert (report.items, report.interactions, dict(report.quarantined)) == (3, 3, {})
+    assert report.files[0].repaired == {
+        "director": {"control_character": 1, "invalid_utf8": 1, "id_too_long": 1},
+        "genres": {"out_of_range": 1},
+        "languages": {"id_too_long": 1},
+        "published_at": {"out_of_range": 1},
+        "title": {"invalid_utf8": 1, "text_too_long": 1},
+    }
+    films = load_dataset(tmp_path / "out").catalogue
+    assert films.titles == ("", "T" * 1024, "Romeo and Juliet (1595)")
+    assert films.creator_ids == ("unknown", "d" * 256, "unknown")
+    assert [len(topics) for topics in films.topics] == [1, 64, 1]
+    assert [str(day)[:4] for day in films.published_at] == ["1995", "1996", "NaT"]

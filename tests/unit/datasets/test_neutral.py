@@ -125,13 +125,6 @@ def test_text_that_is_no_utf8_spoils_its_own_row_only(tmp_path: Path):
 BAD_ITEMS: list[tuple[dict[str, Any], str, str]] = [
     ({"item_id": ["a", "a", "c"]}, "duplicate_id", "item_id"),
     ({"item_id": ["a", None, "c"]}, "missing_field", "item_id"),
-    ({"creator_id": ["x", "y\0", "z"]}, "control_character", "creator_id"),
-    ({"title": ["A", "B" * 1025, "C"]}, "text_too_long", "title"),
-    ({"topics": [["t"], [str(n) for n in range(65)], []]}, "out_of_range", "topics"),
-    ({"topics": [["t"], ["t\0"], []]}, "control_character", "topics"),
-    ({"published_at": [0, 10**12, 0]}, "out_of_range", "published_at"),
-    ({"published_at": [0, 2**62, 0]}, "out_of_range", "published_at"),
-    ({"published_at": ["2020-01-01", "last year", None]}, "not_a_time", "published_at"),
 ]
 
 
@@ -148,17 +141,55 @@ def test_a_bad_item_is_quarantined_and_so_is_what_refers_to_it(
     ]
 
 
+def not_utf8(*values: bytes) -> pa.Array:
+    return pa.array(values).view(pa.string())
+
+
+BAD_ATTRIBUTES: list[tuple[dict[str, Any], str, str, Any]] = [
+    ({"creator_id": ["x", "y\0", "z"]}, "control_character", "creator_id", "unknown"),
+    ({"creator_id": ["x", "y" * 257, "z"]}, "id_too_long", "creator_id", "y" * 256),
+    ({"creator_id": not_utf8(b"x", b"\xff", b"z")}, "invalid_utf8", "creator_id", "unknown"),
+    ({"creator_language": ["x", "y" * 257, "z"]}, "id_too_long", "creator_language", "y" * 256),
+    ({"title": ["A", "B" * 1025, "C"]}, "text_too_long", "title", "B" * 1024),
+    ({"title": not_utf8(b"A", b"\xe8", b"C")}, "invalid_utf8", "title", ""),
+    ({"topics": [["t"], [str(n) for n in range(65)], []]}, "out_of_range", "topics", [*map(str, range(64))]),
+    ({"topics": [["t"], ["t\0", "u"], []]}, "control_character", "topics", ["u"]),
+    ({"topics": [["t"], ["t" * 257, "u"], []]}, "id_too_long", "topics", ["t" * 256, "u"]),
+    ({"published_at": [0, 10**12, 0]}, "out_of_range", "published_at", None),
+    ({"published_at": [0, 2**62, 0]}, "out_of_range", "published_at", None),
+    ({"published_at": ["2020-01-01", "1595-01-01", None]}, "out_of_range", "published_at", None),
+    ({"published_at": ["2020-01-01", "-0750-01-01", None]}, "out_of_range", "published_at", None),
+    ({"published_at": ["2020-01-01", "-750", None]}, "out_of_range", "published_at", None),
+    ({"published_at": ["2020-01-01", "last year", None]}, "not_a_time", "published_at", None),
+]
+
+
+@pytest.mark.parametrize(("change", "reason", "field", "mended"), BAD_ATTRIBUTES)
+def test_a_bad_attribute_becomes_unknown_or_short_and_its_item_and_interactions_stay(
+    tmp_path: Path, change: dict[str, Any], reason: str, field: str, mended: Any
+):
+    report = imported(source(tmp_path / "in", interactions(item_id=["a", "b"]), items(**change)))
+    assert (report.items, report.interactions, dict(report.quarantined)) == (3, 2, {})
+    assert report.files[0].repaired == {field: {reason: 1}}
+    assert pq.read_table(tmp_path / "out" / "items.parquet")[field].to_pylist()[1] == mended
+
+
 def test_users_are_checked_and_completed(tmp_path: Path):
     users = pa.table(
-        {"user_id": ["u", "u", "w"], "country": ["FR", "DE", None], "signed_up_at": [TIME, TIME, FUTURE]}
+        {
+            "user_id": ["u", "u", "w"],
+            "country": ["F" * 300, "DE", None],
+            "signed_up_at": [TIME, TIME, FUTURE],
+        }
     )
     report = imported(source(tmp_path / "in", interactions(), items(), users))
-    assert quarantine(tmp_path / "out") == [
-        ("users.parquet", 2, "duplicate_id", "user_id"),
-        ("users.parquet", 3, "future_timestamp", "signed_up_at"),
-    ]
-    assert report.users == 2
-    assert load_dataset(tmp_path / "out").users["country"].tolist() == ["FR", "unknown"]
+    assert quarantine(tmp_path / "out") == [("users.parquet", 2, "duplicate_id", "user_id")]
+    assert report.files[1].repaired == {
+        "country": {"id_too_long": 1},
+        "signed_up_at": {"future_timestamp": 1},
+    }
+    assert report.users == 3
+    assert load_dataset(tmp_path / "out").users["country"].tolist() == ["F" * 256, "unknown", "unknown"]
 
 
 def test_importing_an_import_changes_nothing(tmp_path: Path):

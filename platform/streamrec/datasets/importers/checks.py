@@ -31,6 +31,7 @@ LATEST_YEAR: Final = 2200
 _WHOLE_WITH_POINT: Final = re.compile(r"[0-9]+\.0+")
 _ISO_DATE: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")
 _SAMPLE: Final = 1_000
+_YEAR_OR_DATE: Final = re.compile(r"(-?\d{1,6})(?:-\d{2}-\d{2}(?:[T ][0-9:.+Z-]*)?)?", re.ASCII)
 
 Objects = NDArray[np.object_]
 """A column of Python strings; None where the source has no value."""
@@ -45,6 +46,7 @@ def as_objects(values: list[Any]) -> Objects:
 
 def check_ids(triage: Triage, values: Objects, field: str) -> None:
     """Reject rows whose identifier is empty, too long or holds control characters."""
+    check_utf8(triage, values, field)
     triage.reject(per_distinct(values, is_blank), Reason.MISSING_FIELD, field)
     triage.reject(
         per_distinct(values, lambda text: len(text or "") > MAXIMUM_ID_CHARACTERS), Reason.ID_TOO_LONG, field
@@ -59,6 +61,58 @@ def check_optional_ids(triage: Triage, values: Objects, field: str) -> None:
         (Reason.CONTROL_CHARACTER, has_control_character),
     ):
         triage.reject(per_distinct(values, test), reason, field)
+
+
+def repaired_texts(triage: Triage, faults: Triage, values: Objects, max_characters: int) -> Objects:
+    """Shorten what is too long and forget what is otherwise wrong; the rows stay and are counted.
+
+    Args:
+        triage: Counts the repair.
+        faults: What speaks against the values.
+        values: Shape (rows,).
+        max_characters: The length to shorten to.
+    """
+    if faults.accepted.all():
+        return values
+    triage.repair(faults)
+    mended = values.copy()
+    for row in faults.rejected_rows.tolist():
+        too_long = faults.reason(row) in (Reason.ID_TOO_LONG, Reason.TEXT_TOO_LONG)
+        shortened = (values[row] or "")[:max_characters] if too_long else None
+        mended[row] = None if has_control_character(shortened) else shortened
+    return mended
+
+
+def repaired_names(triage: Triage, values: Objects, field: str) -> Objects:
+    """An attribute such as the creator: too long is shortened, otherwise wrong is unknown (None)."""
+    faults = Triage(len(values))
+    check_utf8(faults, values, field)
+    check_optional_ids(faults, values, field)
+    return repaired_texts(triage, faults, values, MAX_ATTRIBUTE_CHARACTERS)
+
+
+def repaired_titles(triage: Triage, values: Objects, field: str) -> Objects:
+    """Titles: too long is shortened, what is no UTF-8 is unknown (None)."""
+    faults = Triage(len(values))
+    check_utf8(faults, values, field)
+    check_text(faults, values, field)
+    return repaired_texts(triage, faults, values, MAX_TEXT_CHARACTERS)
+
+
+def repaired_topics(triage: Triage, rows: list[list[str]], field: str) -> list[list[str]]:
+    """Lists without the topics that cannot be used, at most `MAX_TOPICS` each; the rows stay."""
+    faults = Triage(len(rows))
+    check_topics(faults, rows, field)
+    if faults.accepted.all():
+        return rows
+    triage.repair(faults)
+    mended = list(rows)
+    for row in faults.rejected_rows.tolist():
+        usable = [topic for topic in rows[row] if not _has_surrogate(topic)]
+        shortened = [topic[:MAX_ATTRIBUTE_CHARACTERS].strip() for topic in usable]
+        named = (topic for topic in shortened if topic and not has_control_character(topic))
+        mended[row] = list(dict.fromkeys(named))[:MAX_TOPICS]
+    return mended
 
 
 def check_integer_ids(triage: Triage, values: Objects, field: str) -> None:
@@ -232,6 +286,15 @@ def _micros(moment: datetime) -> int:
 def is_blank(text: str | None) -> bool:
     """Whether there is nothing but blanks."""
     return text is None or not text.strip()
+
+
+def is_far_year(text: str | None) -> bool:
+    """Whether ``text`` is a year or an ISO 8601 date before `EARLIEST_YEAR` or after `LATEST_YEAR`.
+
+    Years before our era, such as -0750-01-01, are such years.
+    """
+    match = _YEAR_OR_DATE.fullmatch(text.strip()) if text is not None else None
+    return match is not None and not EARLIEST_YEAR <= int(match.group(1)) <= LATEST_YEAR
 
 
 def _has_surrogate(text: str | None) -> bool:

@@ -161,13 +161,18 @@ class Batch:
 
     def strings(self, name: str, triage: Triage) -> Objects:
         """Shape (rows,): text, None where null. Invalid UTF-8 is rejected."""
+        values = self.texts(name)
+        checks.check_utf8(triage, values, name)
+        return values
+
+    def texts(self, name: str) -> Objects:
+        """Shape (rows,): text, None where null; a lone surrogate in it marks what is no UTF-8."""
         column = self._column(name)
         if column is None:
             return np.full(self.row_count, None, dtype=object)
         values = _decoded(column)
         if pa.types.is_integer(column.type):
             values = checks.as_objects([None if value is None else str(value) for value in values])
-        checks.check_utf8(triage, values, name)
         return values
 
     def numbers(self, name: str, triage: Triage) -> NDArray[np.float64]:
@@ -215,8 +220,24 @@ class Batch:
         triage.reject(known & (np.abs(counts.astype(np.float64)) > limit), Reason.OUT_OF_RANGE, name)
         return np.clip(counts, -limit, limit) * factor, known
 
+    def optional_times(
+        self,
+        name: str,
+        triage: Triage,
+        check: Callable[[Triage, NDArray[np.int64], NDArray[np.bool_], str], None],
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Like `times`, but a time that is none or fails ``check`` becomes unknown and its row stays."""
+        faults = Triage(self.row_count)
+        micros, known = self.times(name, faults)
+        check(faults, micros, known, name)
+        triage.repair(faults)
+        return np.where(faults.accepted, micros, 0), known & faults.accepted
+
     def topics(self, name: str, triage: Triage) -> Objects:
-        """Shape (rows,): lists of distinct topics without surrounding blanks; null is an empty list."""
+        """Shape (rows,): lists of distinct topics without surrounding blanks; null is an empty list.
+
+        Topics that cannot be used are left out or shortened and counted as repaired.
+        """
         column = self._column(name)
         if column is None or pa.types.is_null(column.type):
             return checks.as_objects([[] for _ in range(self.row_count)])
@@ -228,8 +249,7 @@ class Batch:
             names = (value.strip() for value in flat[start:end] if value is not None)
             rows.append(list(dict.fromkeys(topic for topic in names if topic)))
             start = end
-        checks.check_topics(triage, rows, name)
-        return checks.as_objects(rows)
+        return checks.as_objects(checks.repaired_topics(triage, rows, name))
 
     def _column(self, name: str) -> pa.Array | None:
         if name not in self._columns.schema.names:
@@ -242,6 +262,7 @@ class Batch:
         blank = checks.per_distinct(texts, checks.is_blank)
         series = pd.Series(texts, dtype=object).where(~blank, None)
         times = pd.to_datetime(series, errors="coerce", utc=True, format="ISO8601")
+        triage.reject(checks.per_distinct(texts, checks.is_far_year), Reason.OUT_OF_RANGE, name)
         triage.reject(~blank & times.isna().to_numpy(), Reason.NOT_A_TIME, name)
         known = times.notna().to_numpy()
         micros = times.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)

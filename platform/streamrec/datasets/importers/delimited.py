@@ -205,12 +205,8 @@ def _decode(
         if len(line) > MAX_LINE_BYTES:
             rejected.append(QuarantinedRow(number, Reason.LINE_TOO_LONG, None, _escaped(line)))
             continue
-        try:
-            text = line.decode(encoding).removesuffix("\r")
-        except UnicodeDecodeError:
-            rejected.append(QuarantinedRow(number, Reason.INVALID_UTF8, None, _escaped(line)))
-            continue
-        texts.append(text)
+        # A lone surrogate marks what is no UTF-8: it spoils the field that it stands in, not the row.
+        texts.append(line.decode(encoding, "surrogateescape").removesuffix("\r"))
         kept.append(number)
     return texts, kept
 

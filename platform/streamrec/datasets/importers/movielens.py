@@ -27,6 +27,7 @@ from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DataFolderError
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.importers import checks
+from streamrec.datasets.importers.checks import Objects
 from streamrec.datasets.importers.delimited import (
     CSV,
     Chunk,
@@ -144,18 +145,22 @@ def _import_items(session: ImportSession, items: _Source) -> frozenset[str]:
         directors, languages = (chunk.columns.get(name, blank) for name in ("director", "languages"))
         triage = Triage(len(chunk.lines))
         checks.check_integer_ids(triage, item_ids, "movieId")
-        checks.check_text(triage, titles, "title")
-        checks.check_optional_ids(triage, directors, "director")
+        shown_titles = checks.repaired_titles(triage, titles, "title")
+        directors = checks.repaired_names(triage, directors, "director")
+        first_languages = checks.as_objects([text.split(",")[0] for text in languages])
+        first_languages = checks.repaired_names(triage, first_languages, "languages")
+        topics = checks.repaired_topics(triage, [_topics(text) for text in genres], "genres")
+        published = _published(triage, titles)
         triage.reject(repeated_ids(item_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "movieId")
         _close_chunk(session, items, chunk, triage)
         rows.extend(
             (
                 item_ids[row],
-                titles[row].strip(),
-                directors[row].strip() or UNKNOWN,
-                checks.language_or_unknown(languages[row].split(",")[0]),
-                _topics(genres[row]),
-                _published_at(titles[row]),
+                (shown_titles[row] or "").strip(),
+                (directors[row] or "").strip() or UNKNOWN,
+                checks.language_or_unknown(first_languages[row]),
+                topics[row],
+                published[row],
             )
             for row in np.flatnonzero(triage.accepted)
         )
@@ -227,6 +232,7 @@ def _close_chunk(session: ImportSession, source: _Source, chunk: Chunk, triage: 
     rejected = triage.quarantined(chunk.lines.__getitem__, chunk.raw.__getitem__)
     rows = sorted([*chunk.rejected, *rejected], key=lambda row: row.line)
     session.quarantine(source.path, rows, rows_read=chunk.rows_read)
+    session.repaired(source.path, triage.repaired())
 
 
 def _topics(genres: str) -> list[str]:
@@ -235,7 +241,16 @@ def _topics(genres: str) -> list[str]:
     return list(dict.fromkeys(topic for name in genres.split("|") if (topic := name.strip())))
 
 
-def _published_at(title: str) -> datetime | None:
-    match = _TITLE_YEAR.search(title)
-    year = int(match.group(1)) if match else 0
-    return datetime(year, 1, 1, tzinfo=UTC) if checks.EARLIEST_YEAR <= year <= checks.LATEST_YEAR else None
+def _published(triage: Triage, titles: Objects) -> list[datetime | None]:
+    """The first of January of the year in each title; None without one or where it is out of range."""
+    matches = [_TITLE_YEAR.search(title) for title in titles]
+    years = [int(match.group(1)) if match else None for match in matches]
+    usable = [y is not None and checks.EARLIEST_YEAR <= y <= checks.LATEST_YEAR for y in years]
+    faults = Triage(len(years))
+    outside = [y is not None and not inside for y, inside in zip(years, usable, strict=True)]
+    faults.reject(np.array(outside, np.bool_), Reason.OUT_OF_RANGE, "published_at")
+    triage.repair(faults)
+    return [
+        datetime(y, 1, 1, tzinfo=UTC) if y is not None and inside else None
+        for y, inside in zip(years, usable, strict=True)
+    ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,15 +128,14 @@ def _import_items(session: ImportSession, path: Path) -> frozenset[str]:
         for batch in read_batches(file, path):
             triage = Triage(batch.row_count)
             item_ids = batch.strings("item_id", triage)
-            titles, languages = batch.strings("title", triage), batch.strings("creator_language", triage)
-            creators = batch.strings("creator_id", triage)
             checks.check_ids(triage, item_ids, "item_id")
-            checks.check_optional_ids(triage, creators, "creator_id")
-            checks.check_optional_ids(triage, languages, "creator_language")
-            checks.check_text(triage, titles, "title")
+            titles = checks.repaired_titles(triage, batch.texts("title"), "title")
+            creators, languages = (
+                checks.repaired_names(triage, batch.texts(name), name)
+                for name in ("creator_id", "creator_language")
+            )
             topics = batch.topics("topics", triage)
-            published_at, published = batch.times("published_at", triage)
-            checks.check_published(triage, published_at, published, "published_at")
+            published_at, published = batch.optional_times("published_at", triage, checks.check_published)
             triage.reject(repeated_ids(item_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "item_id")
             _close_batch(session, path, batch, triage)
             kept = triage.accepted
@@ -166,11 +166,11 @@ def _import_users(session: ImportSession, path: Path, latest: datetime) -> None:
             checks.check_ids(triage, user_ids, "user_id")
             segments: list[Objects] = []
             for name in SEGMENT_COLUMNS:
-                values = batch.strings(name, triage)
-                checks.check_optional_ids(triage, values, name)
+                values = checks.repaired_names(triage, batch.texts(name), name)
                 segments.append(_filled(values, UNKNOWN))
-            signed_up_at, known = batch.times("signed_up_at", triage)
-            checks.check_times(triage, signed_up_at, known, "signed_up_at", latest)
+            signed_up_at, known = batch.optional_times(
+                "signed_up_at", triage, partial(checks.check_times, latest=latest)
+            )
             triage.reject(repeated_ids(user_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "user_id")
             _close_batch(session, path, batch, triage)
             kept = triage.accepted
@@ -239,6 +239,7 @@ def _close_batch(session: ImportSession, path: Path, batch: Batch, triage: Triag
 
     rows = triage.quarantined(lambda row: batch.first_row + row, raw)
     session.quarantine(path, rows, rows_read=batch.row_count)
+    session.repaired(path, triage.repaired())
 
 
 def _described(value: Any) -> str:

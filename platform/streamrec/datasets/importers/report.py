@@ -24,12 +24,15 @@ class FileReport:
         rows_read: Rows found, header excluded.
         rows_kept: Rows in the output.
         quarantined: Rows in quarantine by reason. ``rows_read`` is ``rows_kept`` plus their sum.
+        repaired: Kept rows of which an optional attribute became unknown or was shortened, by attribute and
+            reason.
     """
 
     file: str
     rows_read: int
     rows_kept: int
     quarantined: Mapping[str, int]
+    repaired: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class ImportReport:
 
 
 def import_result(report: ImportReport) -> Result:
-    """An import that wrote a data folder has passed; what it quarantined stands in the reasons."""
+    """An import that wrote a data folder has passed; its reasons count quarantined and repaired rows."""
     reasons = [
         Reason(
             "quarantined",
@@ -93,6 +96,17 @@ def import_result(report: ImportReport) -> Result:
         )
         for position, file in enumerate(report.files)
         for cause, rows in file.quarantined.items()
+    ]
+    reasons += [
+        Reason(
+            "repaired",
+            f"files.{position}.repaired.{attribute}.{cause}",
+            f"{attribute} became unknown or was shortened in {rows:,} of {file.rows_kept:,} rows of "
+            f"{file.file}: {cause.replace('_', ' ')}",
+        )
+        for position, file in enumerate(report.files)
+        for attribute, causes in file.repaired.items()
+        for cause, rows in causes.items()
     ]
     return Result(DATA_IMPORT_SCHEMA, Verdict.PASSED, tuple(reasons), report.to_json())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ class ImportSession:
         self._writer = writer
         self._quarantine = quarantine
         self._rows_read: dict[str, int] = {}
+        self._repaired: dict[str, Counter[tuple[str, str]]] = {}
         self._items = 0
         self._users: set[str] = set()
 
@@ -31,6 +33,10 @@ class ImportSession:
         """Count a chunk of ``rows_read`` rows of ``source_file`` and keep its bad ``rows``."""
         self._rows_read[source_file.name] = self._rows_read.get(source_file.name, 0) + rows_read
         self._quarantine.add(source_file.name, rows)
+
+    def repaired(self, source_file: Path, counts: Counter[tuple[str, str]]) -> None:
+        """Count attributes of ``source_file`` that became unknown or were shortened, by name and reason."""
+        self._repaired.setdefault(source_file.name, Counter()).update(counts)
 
     def write_items(self, source_file: Path, items: pa.Table) -> None:
         """Write the catalogue.
@@ -78,7 +84,10 @@ class ImportSession:
         for name, rows_read in self._rows_read.items():
             quarantined = self._quarantine.counts(name)
             kept = rows_read - sum(quarantined.values())
-            reports.append(FileReport(name, rows_read, kept, quarantined))
+            repaired: dict[str, dict[str, int]] = {}
+            for (attribute, reason), rows in sorted(self._repaired.get(name, Counter()).items()):
+                repaired.setdefault(attribute, {})[reason] = rows
+            reports.append(FileReport(name, rows_read, kept, quarantined, repaired))
         return tuple(reports)
 
     def _nothing_usable(self, source_file: Path) -> str:
