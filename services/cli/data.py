@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,6 +123,12 @@ def import_foreign_table(
         words[foreign.strip().casefold().replace("-", "_").replace(" ", "_")] = kind
     if preset is not None and preset not in PRESETS:
         raise typer.BadParameter(f"--preset {preset!r} is none of {', '.join(PRESETS)}")
+    if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii()):
+        raise typer.BadParameter(f"--delimiter {delimiter!r} is not one ASCII character")
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise typer.BadParameter(f"--encoding {encoding!r} is unknown; latin-1 is one") from error
     known = PRESETS[preset] if preset else TablePreset()
     form = importers.TableForm(delimiter or known.form.delimiter, encoding, known.form.columns)
     source = importers.TableSource(

@@ -120,3 +120,23 @@ def test_a_preset_knows_the_columns_of_its_data_set(tmp_path: Path, preset: str)
     row = load_dataset(tmp_path / "out").interactions.iloc[0]
     assert (row["user_id"], row["item_id"]) == ("u", "a")
     assert str(row["timestamp"]) == "1997-12-04 15:55:49+00:00"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--encoding", "nonsense"), ("--delimiter", "ab")])
+def test_a_wrong_option_is_one_sentence(tmp_path: Path, option: str, value: str):
+    arguments = ["data", "import", "table", str(written(tmp_path, "csv")), "--map", MAP, option, value]
+    done = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "deep" / "out")])
+    assert done.exit_code == 2
+    assert not (tmp_path / "deep").exists()
+
+
+def test_text_in_another_encoding_is_read_where_that_is_said(tmp_path: Path):
+    path = tmp_path / "in.csv"
+    path.write_bytes("who,what,when,stars,did\nJosé,a,2024-01-01,1,like\n".encode("latin-1"))
+    output = tmp_path / "deep" / "out"
+    done = CliRunner().invoke(
+        app, ["data", "import", "table", str(path), "--map", MAP, "--output", str(output)]
+    )
+    assert done.exit_code == 2
+    run(path, output, "--encoding", "latin-1")
+    assert load_dataset(output).interactions["user_id"].tolist() == ["José"]

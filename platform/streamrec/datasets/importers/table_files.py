@@ -76,9 +76,8 @@ def open_table(path: Path, form: TableForm) -> Iterator[OpenedTable]:
                 path, None, "the name tells no format (.csv, .tsv, .jsonl, .parquet); pass --delimiter"
             )
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise DataFolderError(
-            path, None, f"cannot be read ({error}); text that is not UTF-8 needs --encoding"
-        ) from error
+        hint = "; text that is not UTF-8 needs --encoding" if "invalid UTF8" in str(error) else ""
+        raise DataFolderError(path, None, f"cannot be read ({error}){hint}") from error
 
 
 def _delimited(stream: Any, delimiter: str, form: TableForm, suffix: str) -> OpenedTable:
