@@ -140,3 +140,20 @@ def test_text_in_another_encoding_is_read_where_that_is_said(tmp_path: Path):
     assert done.exit_code == 2
     run(path, output, "--encoding", "latin-1")
     assert load_dataset(output).interactions["user_id"].tolist() == ["José"]
+
+
+def test_a_year_of_publication_is_a_year(tmp_path: Path):
+    interactions, items = tmp_path / "in.csv", tmp_path / "items.csv"
+    interactions.write_text("who,what,when\nu,a,1700000000\nu,b,1700000001\nu,c,1700000002\n")
+    items.write_text("what,year\na,1995\nb,2003.0\nc,1700000000\n")
+    done = CliRunner().invoke(
+        app,
+        [
+            *("data", "import", "table", str(interactions), "--items", str(items)),
+            *("--output", str(tmp_path / "out")),
+            *("--map", "user_id=who,item_id=what,timestamp=when,published_at=year"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    published = load_dataset(tmp_path / "out").catalogue.published_at
+    assert [str(moment)[:10] for moment in published] == ["1995-01-01", "2003-01-01", "2023-11-14"]

@@ -6,6 +6,7 @@ rows and the catalogue. The ``line`` of a quarantined row counts the rows that c
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from streamrec.datasets.importers.table_files import TableForm, open_table
 _INTERACTIONS: Final = ("user_id", "item_id", "timestamp", "rating", "event")
 _ITEMS: Final = ("item_id", "title", "creator_id", "creator_language", "topics", "published_at")
 _USERS: Final = ("user_id", *SEGMENT_COLUMNS, "signed_up_at")
+_YEAR: Final = re.compile(r"[0-9]{1,4}(\.0+)?")
 _TIMES: Final = frozenset({"timestamp", "published_at", "signed_up_at"})
 _REQUIRED: Final = frozenset({"user_id", "item_id", "timestamp"})
 
@@ -183,7 +185,9 @@ def _mapped(batch: pa.RecordBatch, chosen: Mapping[str, str | None], source: Tab
         values = pa.nulls(batch.num_rows) if column is None else batch.column(column)
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
-        if known in _TIMES:
+        if known == "published_at":
+            values = _publications(values)
+        elif known in _TIMES:
             values = _times(values)
         elif known == "topics":
             values = _topics(values, source.topic_separator)
@@ -203,6 +207,18 @@ def _is_number(kind: pa.DataType) -> bool:
 def _whole(values: pa.Array) -> pa.Array:
     text: pa.Array = pa.compute.replace_substring_regex(values.cast(pa.string()), r"\.0$", "")
     return text
+
+
+def _publications(values: pa.Array) -> pa.Array:
+    """As `_times`, but a number of one to four digits is a year, and not an hour of 1970."""
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        return values
+    texts = [None if text is None else text.strip() for text in values.cast(pa.string()).to_pylist()]
+    dates = [
+        text if text is None or not _YEAR.fullmatch(text) else f"{int(float(text)):04d}-01-01"
+        for text in texts
+    ]
+    return _times(pa.array(dates, pa.string()))
 
 
 def _times(values: pa.Array) -> pa.Array:
