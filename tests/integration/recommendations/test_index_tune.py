@@ -151,7 +151,7 @@ def test_the_command_needs_a_champion_and_a_plot_with_a_known_ending(case, tmp_p
     ]
     missing = CliRunner().invoke(app, run)
     assert missing.exit_code == 2
-    assert "recommendations-retrieval" in missing.output
+    assert "recommendations.retrieval" in missing.output
     wrong = CliRunner().invoke(app, [*run, "--plot", "plot.jpg"])
     assert wrong.exit_code == 2
     assert "plot.jpg" in wrong.output

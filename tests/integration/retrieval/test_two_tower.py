@@ -295,7 +295,7 @@ def test_training_on_nothing_is_refused(
         train(empty, settings, tmp_path)
     few = replace(training.dataset, interactions=training.dataset.interactions.iloc[:2])
     unevaluated = TrainingInput(few, leave_last_out(few), 0, training.progress)
-    with pytest.raises(InvalidInputError, match="no user"):
+    with pytest.raises(InvalidInputError, match="none of the 2 users has 3 positive interactions"):
         train(unevaluated, settings, tmp_path)
 
 
