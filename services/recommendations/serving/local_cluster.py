@@ -54,7 +54,7 @@ from streamrec.contracts.errors import DependencyError, NotReadyError
 _LOG = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
-_ORDERLY_STOP_S: Final = 6.0
+_ORDERLY_STOP_S: Final = 4.0
 """For requests that are under way; whoever sends a signal waits no longer than ten seconds in all."""
 
 _STATUS_INTERVAL_S: Final = 1.0

@@ -76,7 +76,7 @@ def test_a_model_that_comes_late_is_served_and_an_acknowledged_event_survives_ki
     ]
     promote(tmp_path, target, *first)
     running = serve(late, "--wait-for-models")
-    deadline_s = time.monotonic() + 60.0
+    deadline_s = time.monotonic() + 120.0
     detail = ""
     while "recommendations.ranking" not in detail and time.monotonic() < deadline_s:
         detail = running.wait_for("/readyz", 503).json()["detail"]
