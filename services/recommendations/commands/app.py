@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import typer
 
-from services.recommendations.commands import evaluate, exposure, hand_over, index, serve, train, world
+from services.recommendations.commands import (
+    evaluate,
+    exposure,
+    hand_over,
+    index,
+    propensities,
+    serve,
+    train,
+    world,
+)
 
 commands = typer.Typer(
     help="Recommendations: train, evaluate and serve their models; the simulated StreamRec.",
@@ -16,6 +25,7 @@ commands = typer.Typer(
 commands.command("train")(train.train)
 commands.command("evaluate")(evaluate.evaluate)
 commands.command("hand-over")(hand_over.hand_over)
+commands.command("propensities")(propensities.propensities)
 commands.command("serve")(serve.serve)
 commands.add_typer(index.app, name="index")
 commands.add_typer(exposure.app, name="exposure")

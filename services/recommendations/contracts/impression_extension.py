@@ -33,6 +33,7 @@ class ImpressionExtension:
         item_revision: Of the item log, as the catalogue was that the request was answered from; 0 is the
             imported catalogue alone.
         stage_item_revisions: The same by stage, of the stages that took part: each follows the log by itself.
+        in_full: Whether no stage cut its answer off to be in time.
     """
 
     rung: Rung
@@ -41,6 +42,7 @@ class ImpressionExtension:
     skipped: tuple[str, ...] = ()
     item_revision: int = 0
     stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
+    in_full: bool = True
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return it as `streamrec.contracts.events.Impression.extension`."""
@@ -52,6 +54,7 @@ class ImpressionExtension:
             "skipped": list(self.skipped),
             "item_revision": self.item_revision,
             "stage_item_revisions": dict(self.stage_item_revisions),
+            "in_full": self.in_full,
         }
 
     @classmethod
@@ -78,6 +81,7 @@ class ImpressionExtension:
             read.skipped,
             read.item_revision,
             read.stage_item_revisions,
+            read.in_full,
         )
 
 
@@ -93,6 +97,7 @@ class _Document:
     # Impressions of earlier releases do not say: their catalogue was the imported one.
     item_revision: Annotated[int, Field(ge=0)] = 0
     stage_item_revisions: Mapping[str, Annotated[int, Field(ge=0)]] = field(default_factory=dict)
+    in_full: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

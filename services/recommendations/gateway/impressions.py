@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime
 
 from services.recommendations.contracts.candidates import UserState
 from services.recommendations.contracts.impression_extension import ImpressionExtension
 from services.recommendations.contracts.stages import RERANKING, SLOTS, version_name
+from services.recommendations.contracts.state_document import state_digest, state_document
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.pipeline.pipeline import PipelineAnswer
 from streamrec.contracts.errors import OverloadedError
@@ -97,6 +95,8 @@ def impression_of(
         state_digest=state_digest(user),
         traffic_revision=answer.traffic_revision,
         price_revision=answer.price_revision,
+        # What it takes to draw the slate again; where nothing was drawn, nothing needs to be.
+        features=None if answer.seed is None else state_document(user),
         candidates=None
         if candidates is None
         else ScoredItems(candidates.item_ids, tuple(float(score) for score in candidates.scores)),
@@ -107,30 +107,16 @@ def impression_of(
             answer.skipped,
             answer.item_revision,
             answer.stage_item_revisions,
+            answer.in_full,
         ).to_json(),
     )
 
 
-def state_digest(user: UserState) -> str:
-    """Return the SHA-256 of what the stages knew of the user, hexadecimal.
-
-    Over the JSON object of the `UserState` in the form of RFC 8785. All values are
-    texts, and for these the standard library writes that form, in a tenth of a millisecond for the longest
-    history.
-    """
-    document = {
-        "user_id": user.user_id,
-        "segment": asdict(user.segment),
-        "history": user.history,
-        "disliked": user.disliked,
-        "skipped": user.skipped,
-    }
-    content = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
 def _propensity(answer: PipelineAnswer) -> Propensity:
-    """Certain only where nothing was drawn, missing or cut off: how often that happens is not known."""
-    if answer.seed is None and answer.in_full and not answer.degraded:
+    """Certain only where nothing was drawn, missing or cut off: how often that happens is not known.
+
+    The ladder draws nothing. Where it answers because the user has seen everything, it is certain too.
+    """
+    if answer.seed is None and answer.in_full and not answer.skipped:
         return Propensity.certain(len(answer.item_ids))
     return UNKNOWN_PROPENSITY

@@ -21,6 +21,7 @@ from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import PlainCalls
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.features.store import ItemTable
+from streamrec.items.state import ItemState
 from streamrec.serving.deadline import Deadline
 from streamrec.training.splits import UserHistories
 
@@ -33,7 +34,12 @@ class OfflinePipeline:
     """Answers as the gateway would if nothing were late: no clock, no retry, and any failure is an error."""
 
     def __init__(
-        self, models: LocalModels | Stages, items: ItemTable, settings: PipelineSettings | None = None
+        self,
+        models: LocalModels | Stages,
+        items: ItemTable,
+        settings: PipelineSettings | None = None,
+        *,
+        item_state: ItemState | None = None,
     ) -> None:
         """Compose the pipeline over the items that the gateway would serve.
 
@@ -41,9 +47,10 @@ class OfflinePipeline:
             models: The four models, or stages that answer at once.
             items: What can be recommended.
             settings: As the gateway has them.
+            item_state: What the item log said; None: nothing.
         """
         self.items = items
-        served = ServedItems.from_item_table(items)
+        served = ServedItems.from_item_table(items).as_of(item_state or ItemState())
         stages = models.as_stages() if isinstance(models, LocalModels) else models
         self._pipeline = RecommendationPipeline(
             stages=lambda: stages,

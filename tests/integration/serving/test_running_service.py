@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from services.cli.main import app
 from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.exposure_control.exposure_prices import ExposurePrices
@@ -126,6 +128,28 @@ def test_new_users_get_what_the_offline_pipeline_draws(client, offline):
             UserState(f"nobody-{number}", Segment(**segment)), 10, answer["request_id"]
         )
         assert ids(answer) == expected.item_ids
+
+
+def test_logged_draws_are_drawn_again_from_the_workspace(client, workspace, tmp_path):
+    since = datetime.now(UTC).isoformat()
+    asked = [undegraded(client, f"drawn-{number}")["request_id"] for number in range(3)]
+    click(client, "drawn-0", ids(undegraded(client, "drawn-0"))[0])
+    asked.append(undegraded(client, "drawn-0")["request_id"])  # draw, search and ranking together
+    command = ["recommendations", "propensities", "--workspace", str(workspace.folder), "--since", since]
+
+    events = FileEventReader(workspace.folder / "events")
+    deadline_s = time.monotonic() + 30.0
+    while not set(asked) <= {shown.request_id for shown in events.snapshot().impressions}:
+        assert time.monotonic() < deadline_s, "the impressions are not in the log"
+        time.sleep(0.1)
+    shown = CliRunner().invoke(app, [*command, "--draws", "19", "--json", str(tmp_path / "found.json")])
+    assert shown.exit_code == 0, shown.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    for request_id in asked:
+        propensity = found["propensities"][request_id]
+        assert (propensity["kind"], propensity["draws"]) == ("monte_carlo", 19), shown.output
+        assert len(propensity["values"]) == 10
+        assert all(0.05 <= value <= 1.0 for value in propensity["values"])
 
 
 def test_a_click_changes_the_next_answer(client):

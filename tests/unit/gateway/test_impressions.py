@@ -15,7 +15,13 @@ from services.recommendations.contracts.candidates import Candidates, Segment, U
 from services.recommendations.contracts.impression_extension import ImpressionExtension
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import StageReply
-from services.recommendations.gateway.impressions import impression_of, state_digest
+from services.recommendations.contracts.state_document import (
+    MAXIMUM_STATE_BYTES,
+    state_digest,
+    state_document,
+    state_of,
+)
+from services.recommendations.gateway.impressions import impression_of
 from services.recommendations.pipeline.local_stages import draw_seed
 from services.recommendations.pipeline.pipeline import PipelineAnswer
 from streamrec.contracts.errors import InvalidInputError
@@ -56,11 +62,47 @@ def test_a_deterministic_answer_is_certain():
         {"in_full": False},
         {"skipped": ("ranking",), "rung": Rung.RETRIEVAL_ORDER},
         {"skipped": ("features",)},
-        {"rung": Rung.STATIC, "model_versions": {}, "candidates": None},
+        {"skipped": ("retrieval",), "rung": Rung.STATIC, "model_versions": {}, "candidates": None},
     ],
 )
 def test_where_chance_took_part_or_a_stage_is_missing_the_propensity_is_unknown(changes):
     assert impression_of("r", USER, replace(ANSWER, **changes), NOW, 1.0).propensity == UNKNOWN_PROPENSITY
+
+
+def test_the_ladder_is_certain_where_nothing_was_skipped():
+    answer = replace(ANSWER, rung=Rung.STATIC, model_versions={}, candidates=None)
+    assert impression_of("r", USER, answer, NOW, 1.0).propensity == Propensity.certain(2)
+
+
+def test_what_it_takes_to_draw_a_slate_again_is_kept_where_one_was_drawn():
+    user = replace(USER, disliked=("d",), skipped=("s", "s"))
+    drawn = impression_of("r", user, replace(ANSWER, seed="0" * 16, in_full=False), NOW, 1.0)
+    again = from_json(to_json(drawn))
+    assert state_of("u", again.features) == user
+    assert state_digest(state_of("u", again.features)) == again.state_digest
+    assert not ImpressionExtension.from_json(again.extension).in_full
+    assert impression_of("r", user, ANSWER, NOW, 1.0).features is None
+
+
+def test_a_state_that_is_too_long_is_not_kept():
+    history = tuple(f"{number:0128}" for number in range(200))
+    assert state_document(UserState("u", Segment(), history)) is None
+    kept = state_document(UserState("u", Segment(), history[:100]))
+    assert len(json.dumps(kept)) < MAXIMUM_STATE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"history": "a"}, "features.history"),
+        ({"more": 1}, "features.more"),
+        ({"schema": "x"}, "features.schema"),
+    ],
+)
+def test_a_wrong_state_is_refused_by_name(change, field):
+    with pytest.raises(InvalidInputError) as raised:
+        state_of("u", state_document(USER) | change)
+    assert raised.value.field == field
 
 
 def test_an_answer_without_a_model_names_none():

@@ -1,0 +1,72 @@
+"""What the stages knew of a user, as it is kept beside a slate that was drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from services.recommendations.contracts.candidates import Segment, UserState
+from streamrec.contracts.canonical_json import canonical_json
+from streamrec.contracts.json_documents import STRICT, document_json, read_document
+
+STATE_SCHEMA: Final = "recommendations.user_state.v1"
+
+MAXIMUM_STATE_BYTES: Final = 16 * 1024
+"""Of one document. Slates are drawn for users with few interactions, whose state takes some hundred bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Document:
+    __pydantic_config__ = STRICT
+
+    schema: Literal["recommendations.user_state.v1"] = STATE_SCHEMA
+    country: str
+    language: str
+    age_band: str
+    signup_channel: str
+    history: tuple[str, ...]
+    disliked: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def state_document(user: UserState) -> dict[str, Any] | None:
+    """Plain JSON values of the state, without the user's id, which the event has as its unit.
+
+    None where they would take more than `MAXIMUM_STATE_BYTES`.
+    """
+    document = document_json(
+        _Document(**asdict(user.segment), history=user.history, disliked=user.disliked, skipped=user.skipped)
+    )
+    return document if len(canonical_json(document)) <= MAXIMUM_STATE_BYTES else None
+
+
+def state_of(user_id: str, document: Mapping[str, Any]) -> UserState:
+    """Read what `state_document` wrote.
+
+    Raises:
+        InvalidInputError: A field is missing, unknown or of another type.
+    """
+    read = read_document(_Document, document, path="features")
+    segment = Segment(read.country, read.language, read.age_band, read.signup_channel)
+    return UserState(user_id, segment, read.history, disliked=read.disliked, skipped=read.skipped)
+
+
+def state_digest(user: UserState) -> str:
+    """Return the SHA-256 of what the stages knew of the user, hexadecimal.
+
+    Over the JSON object of the `UserState` in the form of RFC 8785. All values are
+    texts, and for these the standard library writes that form, in a tenth of a millisecond for the longest
+    history.
+    """
+    document = {
+        "user_id": user.user_id,
+        "segment": asdict(user.segment),
+        "history": user.history,
+        "disliked": user.disliked,
+        "skipped": user.skipped,
+    }
+    content = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(content.encode()).hexdigest()
