@@ -145,7 +145,7 @@ def _cold_start(cold_start: Mapping[str, Any], bars: Sequence[Mapping[str, Any]]
 
 def _reranking(reranking: Mapping[str, Any], bars: Sequence[Mapping[str, Any]]) -> _Section:
     rows = _slate_rows(reranking, "")
-    for part in ("known_users", "new_users"):
+    for part in ("whole_histories", "shortened_histories"):
         if reranking[part]:
             name = f"{part.replace('_', ' ')}: "
             rows += _slate_rows(reranking[part], name)

@@ -1,4 +1,4 @@
-"""Requests as serving would see them, out of a split: known users, and users who have only just begun."""
+"""Requests as serving would see them, out of a split: with whole histories, and with shortened ones."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from streamrec.datasets.dataset import Dataset
 from streamrec.features.store import ItemTable
 from streamrec.training.splits import Split, UserHistories
 
-NEW_USER_INTERACTIONS: Final = 5
-"""A user with fewer known interactions counts as new, as in the reference case."""
+FIRST_STEPS: Final = 5
+"""A history is shortened to fewer interactions than this: where the reference case calls a user new."""
 
 _REQUEST_ID: Final = "re-ranking"
 
@@ -34,13 +34,13 @@ class RequestSample:
         ranked: Who asks, and the candidates in the order of relevance.
         held_out: The item that the user took up next.
         weights: How many requests of the traffic each one stands for.
-        is_new: Whether the user has fewer than `NEW_USER_INTERACTIONS` interactions.
+        is_shortened: Whether the history was cut to fewer than `FIRST_STEPS` interactions.
     """
 
     ranked: list[tuple[UserState, Candidates]]
     held_out: list[str]
     weights: list[float]
-    is_new: list[bool]
+    is_shortened: list[bool]
 
 
 def sample_requests(
@@ -57,7 +57,8 @@ def sample_requests(
 
     Known users are asked for as of their validation item (or test item). Every second of them is asked for
     once more with the history cut to 0 to 4 items, in turn, and stands for the new users of the traffic: a
-    user's first steps, with the language and the segment of real ones.
+    user's first steps in a log of the policy that served, with the language and the segment of real users.
+    They are not new users: those who left after a step or two have no held-out item, and are not among them.
 
     Args:
         dataset: Items and users.
@@ -81,14 +82,14 @@ def sample_requests(
     new = list(_first_steps(dataset, histories, rows[::2])) if new_user_share > 0.0 else []
     progress.start("re-ranking: candidates", len(known) + len(new))
     sample = RequestSample([], [], [], [])
-    for group, share, is_new in ((known, 1.0 - new_user_share, False), (new, new_user_share, True)):
+    for group, share, is_shortened in ((known, 1.0 - new_user_share, False), (new, new_user_share, True)):
         for user, item in group:
             answer = pipeline.recommend(user, CANDIDATE_COUNT, _REQUEST_ID)
             candidates = Candidates(answer.item_ids, np.asarray(answer.scores, dtype=np.float32))
             sample.ranked.append((user, candidates))
             sample.held_out.append(item)
             sample.weights.append(share / len(group))
-            sample.is_new.append(is_new)
+            sample.is_shortened.append(is_shortened)
             progress.advance()
     progress.finish()
     return sample
@@ -106,6 +107,6 @@ def _first_steps(
     dataset: Dataset, histories: UserHistories, rows: NDArray[np.int32]
 ) -> Iterator[tuple[UserState, str]]:
     for number, user in enumerate(user_states(dataset, histories, rows)):
-        length = number % NEW_USER_INTERACTIONS
+        length = number % FIRST_STEPS
         if len(user.history) > length:
             yield UserState(user.user_id, user.segment, user.history[:length]), user.history[length]

@@ -34,14 +34,14 @@ class SlateRequest:
         candidates: In the order of relevance.
         target: The item that the user took up next.
         weight: How many requests of the traffic this one stands for.
-        is_new: Whether the user has only just begun.
+        is_shortened: Whether the history was cut to its first few interactions.
     """
 
     user: UserState
     candidates: Candidates
     target: str
     weight: float
-    is_new: bool
+    is_shortened: bool
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,15 @@ class SlateChange:
 
 @dataclass(frozen=True)
 class SlateComparison:
-    """What re-ranking changes over all traffic, and for the two kinds of users; None where there are none."""
+    """What re-ranking changes over all traffic, for whole and for shortened histories; None without any."""
 
     traffic: SlateChange
-    known_users: SlateChange | None
-    new_users: SlateChange | None
+    whole_histories: SlateChange | None
+    shortened_histories: SlateChange | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values: the traffic's figures, and ``known_users`` and ``new_users`` beside them."""
-        parts = {"known_users": self.known_users, "new_users": self.new_users}
+        """Plain JSON values: the traffic's figures, with ``whole_histories`` and ``shortened_histories``."""
+        parts = {"whole_histories": self.whole_histories, "shortened_histories": self.shortened_histories}
         return {
             **self.traffic.to_json(),
             **{name: None if part is None else part.to_json() for name, part in parts.items()},
@@ -115,10 +115,10 @@ class SlateComparison:
 
 def slate_requests(sample: RequestSample) -> list[SlateRequest]:
     """The rows of a sample, one by one."""
-    rows = zip(sample.ranked, sample.held_out, sample.weights, sample.is_new, strict=True)
+    rows = zip(sample.ranked, sample.held_out, sample.weights, sample.is_shortened, strict=True)
     return [
-        SlateRequest(user, candidates, target, weight, is_new)
-        for (user, candidates), target, weight, is_new in rows
+        SlateRequest(user, candidates, target, weight, is_shortened)
+        for (user, candidates), target, weight, is_shortened in rows
     ]
 
 
@@ -154,7 +154,7 @@ def compare_slates(
         advance()
     _, owner = np.unique([request.user.user_id for request in kept], return_inverse=True)
     weights = np.array([request.weight for request in kept])
-    is_new = np.array([request.is_new for request in kept])
+    is_shortened = np.array([request.is_shortened for request in kept])
 
     def change(chosen: NDArray[np.bool_]) -> SlateChange | None:
         if not weights[chosen].any():
@@ -165,7 +165,9 @@ def compare_slates(
     traffic = change(np.ones(len(kept), dtype=np.bool_))
     if traffic is None:
         raise InvalidInputError("requests", "none of them has any weight in the traffic")
-    return SlateComparison(traffic, known_users=change(~is_new), new_users=change(is_new))
+    return SlateComparison(
+        traffic, whole_histories=change(~is_shortened), shortened_histories=change(is_shortened)
+    )
 
 
 def gini_interval(exposure: NDArray[np.float64], *, seed: int) -> Interval | None:

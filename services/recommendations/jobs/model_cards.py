@@ -278,8 +278,8 @@ def _short_history_table(found: ShortHistories, users: int) -> FigureTable:
 def _slate_table(found: SlateComparison) -> FigureTable:
     parts = (
         ("all traffic", found.traffic),
-        ("known users", found.known_users),
-        ("new users", found.new_users),
+        ("whole histories", found.whole_histories),
+        ("histories cut to 0 to 4", found.shortened_histories),
     )
     rows = [
         FigureRow(
@@ -300,8 +300,9 @@ def _slate_table(found: SlateComparison) -> FigureTable:
     return FigureTable(
         "Before and after re-ranking",
         tuple(rows),
-        f"Slates of {SLATE_LENGTH} for the same requests under test; new users are known users with their "
-        "history cut to 0 to 4 interactions. 95 % bootstrap intervals over users; the loss is paired.",
+        f"Slates of {SLATE_LENGTH} for the same requests under test; histories cut to 0 to 4 "
+        "interactions stand for new users, and are not those of new users. 95 % bootstrap intervals over "
+        "users; the loss is paired.",
     )
 
 

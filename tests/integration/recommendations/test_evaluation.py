@@ -142,7 +142,7 @@ def test_every_section_is_measured(report):
     assert cold_start["overall"]["gain"]["low"] < cold_start["overall"]["gain"]["high"]
     assert [point["nominal"] for point in cold_start["coverage"]][-1] == 0.95
     assert reranking["before"]["creator_language_gini"]["value"] > 0.0
-    assert reranking["known_users"]["users"] > 100
+    assert reranking["whole_histories"]["users"] > 100
     assert report["index"]["recall@500"]["value"] == 1.0
     assert report["student"]["student_latency"]["median_ms"] > 0.0
     assert report["student"]["ndcg@10_share"]["value"] > 0.5

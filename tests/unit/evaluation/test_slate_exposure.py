@@ -41,11 +41,11 @@ class Unchanged:
         return candidates
 
 
-def request(number, target, *, first=0, weight=1.0, is_new=False, history=()):
+def request(number, target, *, first=0, weight=1.0, is_shortened=False, history=()):
     order = np.roll(np.arange(ITEMS), -first)
     candidates = Candidates(tuple(NAMES[item] for item in order), -np.arange(ITEMS, dtype=np.float32))
     return SlateRequest(
-        UserState(f"u{number:03}", history=history), candidates, NAMES[target], weight, is_new
+        UserState(f"u{number:03}", history=history), candidates, NAMES[target], weight, is_shortened
     )
 
 
@@ -75,16 +75,16 @@ def test_no_change_costs_nothing_for_certain():
 
 def test_requests_count_by_their_weight_and_each_kind_of_user_has_figures():
     known = [request(number, 0, weight=3.0) for number in range(10)]
-    new = [request(number, 0, first=30, weight=1.0, is_new=True) for number in range(10)]
+    new = [request(number, 0, first=30, weight=1.0, is_shortened=True) for number in range(10)]
     found = compare_slates(Unchanged(), [*known, *new], CATALOGUE, seed=1)
-    # English 3/4 and French 1/4 of the exposure; the known users' item is found, the new users' is not.
+    # English 3/4 and French 1/4 of the exposure; only the item of whole histories is found.
     assert found.traffic.before.language_gini.value == pytest.approx(0.25)
     assert found.traffic.before.ndcg.value == pytest.approx(0.75)
-    assert found.known_users.before.ndcg.value == 1.0
-    assert found.new_users.before.ndcg.value == 0.0
-    assert found.new_users.ndcg_loss is None
-    assert (found.traffic.users, found.new_users.users) == (10, 10)
-    assert compare_slates(Unchanged(), known, CATALOGUE, seed=1).new_users is None
+    assert found.whole_histories.before.ndcg.value == 1.0
+    assert found.shortened_histories.before.ndcg.value == 0.0
+    assert found.shortened_histories.ndcg_loss is None
+    assert (found.traffic.users, found.shortened_histories.users) == (10, 10)
+    assert compare_slates(Unchanged(), known, CATALOGUE, seed=1).shortened_histories is None
 
 
 def test_what_cannot_be_found_is_left_out():

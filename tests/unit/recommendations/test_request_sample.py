@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates
-from services.recommendations.evaluation.request_sample import NEW_USER_INTERACTIONS, sample_requests
+from services.recommendations.evaluation.request_sample import FIRST_STEPS, sample_requests
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.reranking.relevance_order import RelevanceOrder
 from streamrec.contracts.progress import SilentProgress
@@ -71,7 +71,7 @@ def test_known_users_are_asked_for_as_of_the_item_that_is_held_out(
     dataset, models, under_test, held_out_step
 ):
     found = sample(dataset, models, under_test=under_test)
-    known = [row for row, is_new in enumerate(found.is_new) if not is_new]
+    known = [row for row, is_shortened in enumerate(found.is_shortened) if not is_shortened]
     assert len(known) == USERS
     for row in known:
         user, candidates = found.ranked[row]
@@ -85,13 +85,13 @@ def test_known_users_are_asked_for_as_of_the_item_that_is_held_out(
 
 def test_first_steps_stand_for_the_share_of_new_users(dataset, models):
     found = sample(dataset, models)
-    new = [row for row, is_new in enumerate(found.is_new) if is_new]
+    new = [row for row, is_shortened in enumerate(found.is_shortened) if is_shortened]
     assert [len(found.ranked[row][0].history) for row in new] == [0, 1, 2, 3, 4, 0]
     assert sum(found.weights[row] for row in new) == pytest.approx(0.3)
     assert sum(found.weights) == pytest.approx(1.0)
     for row in new:
         user = found.ranked[row][0]
-        assert len(user.history) < NEW_USER_INTERACTIONS
+        assert len(user.history) < FIRST_STEPS
         assert found.held_out[row] == f"i{(3 * int(user.user_id[1:]) + len(user.history)) % ITEMS:02d}"
 
 
@@ -99,5 +99,5 @@ def test_users_are_spread_evenly_and_new_ones_can_be_left_out(dataset, models):
     found = sample(dataset, models, users=4, new_user_share=0.0)
     assert [user.user_id for user, _ in found.ranked] == ["u00", "u03", "u07", "u11"]
     assert found.weights == pytest.approx([0.25] * 4)
-    assert not any(found.is_new)
+    assert not any(found.is_shortened)
     assert len(sample(dataset, models, users=10_000).ranked) == USERS + USERS // 2

@@ -72,8 +72,8 @@ def report():
             "latency": latency(0.2),
             "gini_bound": 0.256,
             "maximum_relevance_loss": 0.02,
-            "known_users": {"users": 600, "before": slates, "after": after, "ndcg@10_loss": None},
-            "new_users": None,
+            "whole_histories": {"users": 600, "before": slates, "after": after, "ndcg@10_loss": None},
+            "shortened_histories": None,
         },
         "closed_loop": {
             "old policy": {"summary": {"seven_day_churn": interval(0.42), "new_users": 20_000}},
