@@ -19,6 +19,17 @@ app = typer.Typer(
     no_args_is_help=True, help="Look at registered models, and say which serve.", rich_markup_mode=None
 )
 
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.")]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout-s",
+        min=1.0,
+        max=3_600.0,
+        help="Longest wait for the running replicas to load the versions.",
+    ),
+]
+
 
 @app.command("list")
 def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
@@ -85,20 +96,12 @@ def promote(
             help="Versions of different slots; those that depend on each other go together.",
         ),
     ],
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "",
+    reason: ReasonOption = "",
     slot: Annotated[
         str | None,
         typer.Option("--slot", help="Where a version goes that was registered without a slot."),
     ] = None,
-    timeout_s: Annotated[
-        float,
-        typer.Option(
-            "--timeout-s",
-            min=1.0,
-            max=3_600.0,
-            help="Longest wait for the running replicas to load the versions.",
-        ),
-    ] = 60.0,
+    timeout_s: TimeoutOption = 60.0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Make versions the champions of their slots, all at once; running replicas load them first."""
@@ -117,16 +120,8 @@ def promote(
 @app.command("rollback")
 def roll_back(
     slot: Annotated[str, typer.Argument(metavar="SLOT", help="As 'streamrec models serving' shows it.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "",
-    timeout_s: Annotated[
-        float,
-        typer.Option(
-            "--timeout-s",
-            min=1.0,
-            max=3_600.0,
-            help="Longest wait for the running replicas to load the versions.",
-        ),
-    ] = 60.0,
+    reason: ReasonOption = "",
+    timeout_s: TimeoutOption = 60.0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Undo the newest promotion in SLOT, in every slot that it changed; again: the one before."""

@@ -43,10 +43,14 @@ def figure_text(value: float | None, digits: int = 3) -> str:
 
 
 def interval_text(interval: Mapping[str, Any] | None) -> str:
-    """Write an interval of the evaluation's JSON as ``.1234 (.1100-.1370)``; a dash where there is none."""
+    """Write an interval of the evaluation's JSON as ``.1234 (.1100-.1370)``; a dash where there is none.
+
+    Bounds below zero are joined by a word: a minus behind a dash is read over.
+    """
     if interval is None or interval.get("value") is None:
         return "-"
     text = f"{interval['value']:.4f}"
     if interval.get("low") is None or interval.get("high") is None:
         return text
-    return f"{text} ({interval['low']:.4f}-{interval['high']:.4f})"
+    between = "-" if interval["low"] >= 0.0 else " to "
+    return f"{text} ({interval['low']:.4f}{between}{interval['high']:.4f})"

@@ -130,6 +130,20 @@ MOMENT_COLUMNS: Final[Mapping[RecordKind, str]] = MappingProxyType(
 """Where `streamrec.events.records.moment_of` stands: the platform's own time of a record."""
 
 
+def column_names(kind: RecordKind, columns: Sequence[str] | None) -> list[str]:
+    """The columns that are asked for; all of the kind's where None.
+
+    Raises:
+        InvalidInputError: One is no column of the kind.
+    """
+    known = SCHEMAS[kind].names
+    names = list(columns if columns is not None else known)
+    for name in names:
+        if name not in known:
+            raise InvalidInputError("columns", f"{name!r} is no column of the kind {kind.value}")
+    return names
+
+
 def to_table(kind: RecordKind, records: Sequence[Record]) -> pa.Table:
     """Return records of one kind as a table.
 

@@ -7,8 +7,7 @@ from threading import Lock
 
 import pyarrow as pa
 
-from streamrec.contracts.errors import InvalidInputError
-from streamrec.events.arrow_tables import SCHEMAS, to_table
+from streamrec.events.arrow_tables import column_names, to_table
 from streamrec.events.event_log import ALL_KINDS, EventSnapshot, assemble, within
 from streamrec.events.records import Record, RecordKind, kind_of, moment_of
 from streamrec.events.repetitions import REPETITION_HORIZON, records_of
@@ -45,10 +44,7 @@ class MemoryEventLog:
         self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
     ) -> pa.Table:
         """Return columns of the events of one kind; see `EventReader.table`."""
-        names = list(columns if columns is not None else SCHEMAS[kind].names)
-        for name in names:
-            if name not in SCHEMAS[kind].names:
-                raise InvalidInputError("columns", f"{name!r} is no column of the kind {kind.value}")
+        names = column_names(kind, columns)
         return to_table(kind, records_of(self.snapshot(window), kind)).select(names)
 
     def rotate_if_due(self) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError
 from streamrec.events import repetitions
-from streamrec.events.arrow_tables import SCHEMAS, from_table, in_todays_form, to_table
+from streamrec.events.arrow_tables import SCHEMAS, column_names, from_table, in_todays_form, to_table
 from streamrec.events.compacted_state import CompactedState, load_state
 from streamrec.events.event_log import ALL_KINDS, EventSnapshot, assemble, within
 from streamrec.events.parquet.parts import PartMissingError, PartReader
@@ -47,10 +47,7 @@ class FileEventReader:
         self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
     ) -> pa.Table:
         """Return columns of the events of one kind, every event once; see `EventReader.table`."""
-        names = list(columns if columns is not None else SCHEMAS[kind].names)
-        for name in names:
-            if name not in SCHEMAS[kind].names:
-                raise InvalidInputError("columns", f"{name!r} is no column of the kind {kind.value}")
+        names = column_names(kind, columns)
         if kind is RecordKind.QUARANTINED:
             return self._quarantined(window).select(names)
         needed = tuple(dict.fromkeys([*repetitions.needed_columns(kind), *names]))

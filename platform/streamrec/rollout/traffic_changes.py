@@ -18,6 +18,24 @@ DependsOn = Mapping[ModelRef, Mapping[str, ModelRef]]
 """What each version needs, by role (`ModelVersion.depends_on`)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is about to be done.
+
+    Attributes:
+        kind: Promotion or rollback.
+        slots: The document's slots afterwards.
+        before, after: Champion by slot, of the slots that change; an empty slot is not in ``before``.
+        undoes: Revision of the promotion that a rollback undoes.
+    """
+
+    kind: ChangeKind
+    slots: Mapping[str, SlotTraffic]
+    before: Mapping[str, ModelRef]
+    after: Mapping[str, ModelRef]
+    undoes: int | None = None
+
+
 def champions(traffic: Traffic | None) -> dict[str, ModelRef]:
     """Champion by slot; empty where there is no document."""
     return {} if traffic is None else {name: slot.champion for name, slot in traffic.slots.items()}
@@ -131,21 +149,3 @@ def _bundled(slot: SlotTraffic, name: str, bundle: str | None) -> SlotTraffic:
 def _salt(name: str) -> str:
     """Of a slot without rollout, where nobody's answer depends on it."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is about to be done.
-
-    Attributes:
-        kind: Promotion or rollback.
-        slots: The document's slots afterwards.
-        before, after: Champion by slot, of the slots that change; an empty slot is not in ``before``.
-        undoes: Revision of the promotion that a rollback undoes.
-    """
-
-    kind: ChangeKind
-    slots: Mapping[str, SlotTraffic]
-    before: Mapping[str, ModelRef]
-    after: Mapping[str, ModelRef]
-    undoes: int | None = None

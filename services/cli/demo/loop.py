@@ -13,7 +13,7 @@ from services.cli.demo.client import RecommendationClient
 from services.cli.demo.measurements import RequestRecord
 from services.cli.demo.summary import TrainedModel
 from services.recommendations.commands.composition import training_settings
-from services.recommendations.contracts.stages import COLD_START, RETRIEVAL
+from services.recommendations.contracts.stages import COLD_START, RETRIEVAL, SLOTS
 from services.recommendations.jobs.training import TrainingJob
 from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
 from services.recommendations.retrieval.model import TwoTowerRetriever
@@ -196,7 +196,7 @@ def promote_under_traffic(
         stop.set()
         client.join()
     old = {slot: ref.version for slot, ref in changed.before.items()}
-    sets = [wanted, {stage: old[f"recommendations.{stage}"] for stage in _TOGETHER}] if old else [wanted]
+    sets = [wanted, {stage: old[SLOTS[stage]] for stage in _TOGETHER}] if old else [wanted]
     seen = [
         {stage: record.model_versions[stage] for stage in _TOGETHER}
         for _, record in records

@@ -16,6 +16,7 @@ from streamrec.documents.document_kind import VerifiedDocument
 from streamrec.documents.polling import Poller
 from streamrec.rollout.heartbeats import HEARTBEAT_SILENCE_S, FileHeartbeats
 from streamrec.rollout.traffic_files import TrafficFiles
+from streamrec.serving.replica import HEARTBEAT_INTERVAL_S
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,7 +40,11 @@ class FollowedTraffic:
         self._ray_stages, self._on_change = stages, on_change
         self._pinned: tuple[VerifiedDocument[Traffic] | None, dict[str, int], Stages] | None = None
         self._problems: tuple[str, ...] = ()
-        self._poller = Poller(self._refresh, interval_s=_POLL_INTERVAL_S, name="follow-traffic")
+        self._pollers = (
+            Poller(self._refresh, interval_s=_POLL_INTERVAL_S, name="follow-traffic"),
+            # Replicas say no more often what they have.
+            Poller(self._listen, interval_s=HEARTBEAT_INTERVAL_S, name="listen-to-replicas"),
+        )
         self._refresh()
 
     def stages(self) -> Stages:
@@ -63,12 +68,14 @@ class FollowedTraffic:
         return self._problems
 
     def start(self) -> None:
-        """Follow from now on, in a thread that ends with the process or with `stop`."""
-        self._poller.start()
+        """Follow from now on, in threads that end with the process or with `stop`."""
+        for poller in self._pollers:
+            poller.start()
 
     def stop(self) -> None:
         """Follow no more."""
-        self._poller.stop()
+        for poller in self._pollers:
+            poller.stop()
 
     def _refresh(self) -> None:
         self._follower.refresh()
@@ -78,6 +85,8 @@ class FollowedTraffic:
             revision = None if document is None else document.revision
             self._pinned = (document, versions, self._ray_stages.pinned(versions, revision))
             self._on_change(versions)
+
+    def _listen(self) -> None:
         self._problems = self._said_by_replicas()
 
     def _current(self) -> tuple[VerifiedDocument[Traffic] | None, dict[str, int], Stages]:

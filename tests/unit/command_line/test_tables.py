@@ -26,3 +26,4 @@ def test_figures_that_are_not_there_are_dashes():
     assert interval_text({"value": None, "low": None, "high": None}) == "-"
     assert interval_text({"value": 0.12345, "low": None, "high": None}) == "0.1235"
     assert interval_text({"value": 0.1, "low": 0.05, "high": 0.15}) == "0.1000 (0.0500-0.1500)"
+    assert interval_text({"value": -0.1, "low": -0.2, "high": 0.1}) == "-0.1000 (-0.2000 to 0.1000)"

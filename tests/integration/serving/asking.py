@@ -1,0 +1,37 @@
+"""Requests and events as a client of the service sends them."""
+
+from __future__ import annotations
+
+import uuid
+
+
+def recommend(client, user_id, k=10, **rest):
+    response = client.post("/v1/recommendations", json={"user_id": user_id, "k": k, **rest})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def ids(answer):
+    return tuple(item["item_id"] for item in answer["items"])
+
+
+def click(client, user_id, item_id, **changes):
+    event = {
+        "event_id": uuid.uuid4().hex,
+        "user_id": user_id,
+        "item_id": item_id,
+        "kind": "click",
+        "occurred_at": "2024-06-01T12:00:00Z",
+    } | changes
+    response = client.post("/v1/events", json={"events": [event]})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def undegraded(client, user_id, **rest):
+    """An answer in time: on a busy machine one may be late, and says so."""
+    for _ in range(20):
+        answer = recommend(client, user_id, **rest)
+        if not answer["degraded"]:
+            return answer
+    raise AssertionError(f"every answer is degraded, the last one is {answer}")
