@@ -15,13 +15,10 @@ configured. Ray's are closed to strangers by a token that is made for each start
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import io
 import json
 import logging
 import math
-import os
 import shutil
 import signal
 import socket
@@ -46,7 +43,7 @@ from services.recommendations.serving.application import (
     build_application,
 )
 from services.recommendations.serving.model_source import ModelSource
-from services.recommendations.serving.owned_processes import kill_processes_of
+from services.recommendations.serving.ray_thread import RayThread, end_at_once_where_ray_was_killed
 from services.recommendations.serving.reaper import reaper_of
 from services.recommendations.serving.service_environment import service_environment
 from streamrec.contracts.errors import DependencyError, NotReadyError
@@ -54,20 +51,11 @@ from streamrec.contracts.errors import DependencyError, NotReadyError
 _LOG = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
-_ORDERLY_STOP_S: Final = 4.0
-"""For requests that are under way; whoever sends a signal waits no longer than ten seconds in all."""
-
-_STATUS_INTERVAL_S: Final = 1.0
-
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """The service is on this machine: a proxy of the environment has no part in it."""
 _IMPORTED_BY_US: Final = threading.Event()
 """Set once Ray has been imported with our settings: it reads most of them once a process."""
 
-_KILLED: Final = threading.Event()
-"""Set where Ray had to be killed: its library then waits in vain when this process ends."""
-
-_REASON_CHARACTERS: Final = 500
 _NOT_READY_TYPE: Final = "urn:streamrec:problem:not-ready"
 
 
@@ -159,10 +147,10 @@ def serve_forever(
                 pass
             _LOG.info("stopping")
     except BaseException:
-        _end_at_once_where_ray_was_killed(1)
+        end_at_once_where_ray_was_killed(1)
         raise
     else:
-        _end_at_once_where_ray_was_killed(0)
+        end_at_once_where_ray_was_killed(0)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -184,8 +172,8 @@ def _running(
     folder = Path(tempfile.mkdtemp(prefix="streamrec-"))
     try:
         # The reaper is started in the environment of before: it is no process of the service.
-        with reaper_of(folder), service_environment(folder, haproxy=settings.haproxy):
-            ray = _RayThread(lambda: _start(settings, models, parts, folder))
+        with reaper_of(folder) as reaper, service_environment(folder, haproxy=settings.haproxy):
+            ray = RayThread(lambda: _start(settings, models, parts, folder), reaper)
             try:
                 ready = _wait_until_ready(settings, ray, stopping)
                 if ready is None:
@@ -201,55 +189,6 @@ def _running(
                 ray.stop(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class _RayThread:
-    """Starts Ray and stops it, in one thread of its own.
-
-    Whatever in Ray waits for ever, the main thread hears that it is to stop. One thread for both, because the
-    processes that it starts are killed by the system when the thread that started them ends.
-    """
-
-    def __init__(self, start: Callable[[], None]) -> None:
-        """Begin to start.
-
-        Args:
-            start: Starts Ray and the application.
-        """
-        self._start = start
-        self._stop_asked = threading.Event()
-        self.started = threading.Event()
-        self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="ray", daemon=True)
-        self._thread.start()
-
-    def stop(self, folder: Path) -> None:
-        """Stop in good order if that is a matter of seconds; then kill whatever is left."""
-        self._stop_asked.set()
-        # It waits for processes that may be gone already: a signal to the whole group reaches those first.
-        self._thread.join(_ORDERLY_STOP_S)
-        in_order = not self._thread.is_alive()
-        kill_processes_of(folder)
-        if not in_order:
-            _LOG.warning("Ray did not stop within %.0f s and was killed", _ORDERLY_STOP_S)
-            _KILLED.set()
-
-    def _run(self) -> None:
-        try:
-            self._start()
-            self.started.set()
-            while not self._stop_asked.wait(_STATUS_INTERVAL_S):
-                self._look_for_problems()
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the start
-            self.failure = error
-        finally:
-            self.started.set()
-            _stop_in_order()
-
-    def _look_for_problems(self) -> None:
-        problem = _deployment_problem()
-        if problem is not None and self.failure is None:
-            self.failure = DependencyError(f"the deployments could not be started: {problem}")
 
 
 def _start(settings: LocalServeSettings, models: ModelSource, parts: GatewayParts, folder: Path) -> None:
@@ -291,52 +230,8 @@ def _start(settings: LocalServeSettings, models: ModelSource, parts: GatewayPart
     )
 
 
-def _end_at_once_where_ray_was_killed(status: int) -> None:
-    if _KILLED.is_set():
-        # Runs before what Ray has registered: the last one to be registered comes first.
-        atexit.register(os._exit, status)
-
-
-def _deployment_problem() -> str | None:
-    """Why the deployments cannot be started; None while they may still be."""
-    from ray import serve
-    from ray.serve.schema import ApplicationStatus
-
-    application = serve.status().applications.get(APPLICATION_NAME)
-    if application is None or application.status is not ApplicationStatus.DEPLOY_FAILED:
-        return None
-    reasons = "; ".join(
-        f"{name}: {' '.join(deployment.message.split())[-_REASON_CHARACTERS:]}"
-        for name, deployment in application.deployments.items()
-        if deployment.message
-    )
-    return reasons or application.message
-
-
-def _stop_in_order() -> None:
-    if "ray" not in sys.modules:
-        return
-    import ray
-    from ray import serve
-
-    if not ray.is_initialized():
-        return
-    # Serve's controller ends itself in the middle of its last call, which Ray reports as a failure.
-    noise = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise):
-            try:
-                serve.shutdown()
-            finally:
-                ray.shutdown()
-    except Exception:  # noqa: BLE001 - what does not stop by itself is killed
-        _LOG.debug("Ray did not stop in order", exc_info=True)
-    finally:
-        _LOG.debug("Ray, while it was stopped: %s", noise.getvalue())
-
-
 def _wait_until_ready(
-    settings: LocalServeSettings, ray: _RayThread, stopping: threading.Event
+    settings: LocalServeSettings, ray: RayThread, stopping: threading.Event
 ) -> dict[str, Any] | None:
     """Return what the service is ready with, or None if it is to stop."""
     deadline_s = math.inf if settings.wait_for_models else time.monotonic() + settings.ready_timeout_s
@@ -347,6 +242,7 @@ def _wait_until_ready(
         if ray.started.is_set():
             status, document = _get_json(f"{settings.url}/readyz")
             if status == HTTPStatus.OK:
+                ray.ready.set()
                 return document
             missing = str(document.get("detail", "it did not answer"))
             if document.get("type") == _NOT_READY_TYPE and not settings.wait_for_models:

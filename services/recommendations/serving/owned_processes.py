@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,17 +18,43 @@ _PATIENCE_S: Final = 2.0
 _PAUSE_S: Final = 0.1
 
 
-def kill_processes_of(folder: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process, also after its number was given to another one.
+
+    Attributes:
+        pid: Its number.
+        started_s: When it was started, by the system's clock.
+    """
+
+    pid: int
+    started_s: float
+
+
+def descendants() -> frozenset[ProcessIdentity]:
+    """The processes below this one now."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found.add(ProcessIdentity(process.pid, process.create_time()))
+    return frozenset(found)
+
+
+def kill_processes_of(folder: Path, known: Collection[ProcessIdentity] = ()) -> int:
     """Kill every process that was started for ``folder``; return how many.
 
     Told by the folder in the environment or the command line, and not by descent: HAProxy and workers whose
     parent was killed first belong to nobody any more. Looks until two looks in a row find none, since one
     that is being started is not there yet.
+
+    Args:
+        folder: Of the start.
+        known: More of them. Some of Ray's write their title over both environment and command line.
     """
     killed, empty = 0, 0
     deadline_s = time.monotonic() + _PATIENCE_S
     while empty < 2 and time.monotonic() < deadline_s:
-        found = list(_processes_of(folder))
+        found = list(_processes_of(folder, known))
         empty = 0 if found else empty + 1
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -38,12 +65,14 @@ def kill_processes_of(folder: Path) -> int:
     return killed
 
 
-def _processes_of(folder: Path) -> Iterator[psutil.Process]:
+def _processes_of(folder: Path, known: Collection[ProcessIdentity]) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            if process.status() != psutil.STATUS_ZOMBIE and _is_of(process, folder):
+            if process.status() != psutil.STATUS_ZOMBIE and (
+                ProcessIdentity(process.pid, process.create_time()) in known or _is_of(process, folder)
+            ):
                 yield process
 
 

@@ -10,16 +10,31 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO, Final
 
-from services.recommendations.serving.owned_processes import kill_processes_of
+from services.recommendations.serving.owned_processes import ProcessIdentity, kill_processes_of
 
-_PATIENCE_S = 1.0
+_PATIENCE_S: Final = 1.0
+
+
+class Reaper:
+    """The pipe to the process that ends what is left."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+
+    def tell(self, processes: Iterable[ProcessIdentity]) -> None:
+        """Name processes that it could not tell by the folder alone. Without a reaper nothing happens."""
+        lines = "".join(f"{process.pid} {process.started_s!r}\n" for process in processes)
+        with contextlib.suppress(OSError, ValueError):
+            self._pipe.write(lines.encode())
+            self._pipe.flush()
 
 
 @contextlib.contextmanager
-def reaper_of(folder: Path) -> Iterator[None]:
+def reaper_of(folder: Path) -> Iterator[Reaper]:
     """Have the processes and files of ``folder`` ended after the body, or after the death of this process."""
     # The folder is told through the pipe: in the command line it would make the reaper one of its own.
     process = subprocess.Popen(
@@ -31,7 +46,7 @@ def reaper_of(folder: Path) -> Iterator[None]:
     process.stdin.write(f"{folder}\n".encode())
     process.stdin.flush()
     try:
-        yield
+        yield Reaper(process.stdin)
     finally:
         process.stdin.close()
         # On a busy machine it may take longer; it ends by itself, and nobody has to wait for that.
@@ -40,10 +55,14 @@ def reaper_of(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Wait for the end of the input, then end what is left."""
-    folder = Path(sys.stdin.buffer.readline().decode().rstrip("\n"))
-    sys.stdin.buffer.read()
-    kill_processes_of(folder)
+    """Read until the end of the input, then end what is left."""
+    lines = iter(sys.stdin)
+    folder = Path(next(lines).rstrip("\n"))
+    known = set()
+    for line in lines:
+        pid, started_s = line.split()
+        known.add(ProcessIdentity(int(pid), float(started_s)))
+    kill_processes_of(folder, known)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -65,9 +65,7 @@ def click(client, user_id, item_id):
     return response.json()
 
 
-def test_a_new_item_is_recommended_to_whom_it_suits_and_a_removed_one_to_nobody(
-    client, log, workspace, record_property
-):
+def test_a_new_item_is_recommended_to_whom_it_suits_and_a_removed_one_to_nobody(client, log, workspace):
     catalogue = workspace.dataset.catalogue
     _, before = slate(client, "user-00")
     model = catalogue.row_of[before[0]]
@@ -106,8 +104,6 @@ def test_a_new_item_is_recommended_to_whom_it_suits_and_a_removed_one_to_nobody(
     for user_id in ("user-00", "user-01", "nobody"):
         for _ in range(5):
             assert {"new-item", before[0]}.isdisjoint(slate(client, user_id, k=150)[1])
-    record_property("seen_after_s", round(seen_after_s, 3))
-    record_property("gone_after_s", round(gone_after_s, 3))
     print(f"recommended {seen_after_s:.2f} s after it was put, gone {gone_after_s:.2f} s after its removal")
 
 

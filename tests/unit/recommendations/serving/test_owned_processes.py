@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
-from services.recommendations.serving.owned_processes import kill_processes_of
+from services.recommendations.serving.owned_processes import descendants, kill_processes_of
 from services.recommendations.serving.service_environment import FOLDER_VARIABLE, service_environment
 
 SLEEP = "import sys, time; print('there', flush=True); time.sleep(60)"
@@ -65,14 +66,18 @@ def test_settings_for_other_clusters_and_proxies_do_not_reach_the_service(monkey
 def test_what_is_left_is_ended_also_where_the_service_itself_was_killed(start, tmp_path):
     folder = tmp_path / "service"
     folder.mkdir()
-    ours = start(**{FOLDER_VARIABLE: str(folder)})
+    ours, hidden = start(**{FOLDER_VARIABLE: str(folder)}), start()
+    told = next(process for process in descendants() if process.pid == hidden.pid)
     program = (
         "import sys, time; from pathlib import Path; "
         "from services.recommendations.serving.reaper import reaper_of\n"
-        "with reaper_of(Path(sys.argv[1])): print('there', flush=True); time.sleep(60)"
+        "from services.recommendations.serving.owned_processes import ProcessIdentity\n"
+        "with reaper_of(Path(sys.argv[1])) as reaper:\n"
+        "    reaper.tell([ProcessIdentity(int(sys.argv[2]), float(sys.argv[3]))])\n"
+        "    print('there', flush=True); time.sleep(60)"
     )
     service = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "service")],
+        [sys.executable, "-c", program, str(folder), str(told.pid), repr(told.started_s)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
     )
@@ -81,7 +86,18 @@ def test_what_is_left_is_ended_also_where_the_service_itself_was_killed(start, t
     service.wait()
     service.stdout.close()
     ours.wait(10.0)
+    hidden.wait(10.0)
     deadline_s = time.monotonic() + 10.0
     while folder.exists() and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert not folder.exists()
+
+
+def test_what_hides_its_environment_is_known_by_its_number_and_start(start, tmp_path):
+    hidden, stranger = start(), start()
+    known = {process for process in descendants() if process.pid == hidden.pid}
+    assert kill_processes_of(tmp_path / "service", known) == 1
+    assert hidden.poll() is not None
+    assert stranger.poll() is None
+    wrong = {replace(process, started_s=process.started_s - 1.0) for process in descendants()}
+    assert kill_processes_of(tmp_path / "service", wrong) == 0
