@@ -24,7 +24,7 @@ from streamrec.contracts.errors import DependencyError
 
 _LOG = logging.getLogger(__name__)
 
-_ORDERLY_STOP_S: Final = 4.0
+_ORDERLY_STOP_S: Final = 6.0
 """For requests that are under way; whoever sends a signal waits no longer than ten seconds in all."""
 
 _STARTING_INTERVAL_S: Final = 1.0
