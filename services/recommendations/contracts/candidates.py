@@ -37,6 +37,11 @@ class UserState:
             May hold items that a model does not know (it ignores them) and repeated items.
         disliked: Items that the user never wants to see again, oldest first.
         skipped: Items that the user passed over, oldest first; one stands there for each time.
+        skip_ages_hours: Same length: how long ago, in whole hours, 0 or more. Empty in states that were kept
+            before skips counted: they lower nothing there.
+
+    Raises:
+        ValueError: There are ages, but not one for each skip.
     """
 
     user_id: str
@@ -44,6 +49,11 @@ class UserState:
     history: tuple[str, ...] = ()
     disliked: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    skip_ages_hours: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.skip_ages_hours and len(self.skip_ages_hours) != len(self.skipped):
+            raise ValueError(f"{len(self.skipped)} skips with {len(self.skip_ages_hours)} ages")
 
     @property
     def not_shown(self) -> tuple[str, ...]:

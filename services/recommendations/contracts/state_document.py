@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from services.recommendations.contracts.candidates import Segment, UserState
 from streamrec.contracts.canonical_json import canonical_json
+from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.json_documents import STRICT, document_json, read_document
 
 STATE_SCHEMA: Final = "recommendations.user_state.v1"
@@ -30,6 +31,7 @@ class _Document:
     history: tuple[str, ...]
     disliked: tuple[str, ...]
     skipped: tuple[str, ...]
+    skip_ages_hours: tuple[int, ...] = ()
 
 
 def state_document(user: UserState) -> dict[str, Any] | None:
@@ -38,7 +40,13 @@ def state_document(user: UserState) -> dict[str, Any] | None:
     None where they would take more than `MAXIMUM_STATE_BYTES`.
     """
     document = document_json(
-        _Document(**asdict(user.segment), history=user.history, disliked=user.disliked, skipped=user.skipped)
+        _Document(
+            **asdict(user.segment),
+            history=user.history,
+            disliked=user.disliked,
+            skipped=user.skipped,
+            skip_ages_hours=user.skip_ages_hours,
+        )
     )
     return document if len(canonical_json(document)) <= MAXIMUM_STATE_BYTES else None
 
@@ -47,26 +55,34 @@ def state_of(user_id: str, document: Mapping[str, Any]) -> UserState:
     """Read what `state_document` wrote.
 
     Raises:
-        InvalidInputError: A field is missing, unknown or of another type.
+        InvalidInputError: A field is missing, unknown or of another type, or an age is missing or negative.
     """
     read = read_document(_Document, document, path="features")
     segment = Segment(read.country, read.language, read.age_band, read.signup_channel)
-    return UserState(user_id, segment, read.history, disliked=read.disliked, skipped=read.skipped)
+    ages = read.skip_ages_hours
+    if ages and (len(ages) != len(read.skipped) or min(ages) < 0):
+        raise InvalidInputError("features.skip_ages_hours", "must be one of 0 or more for each skip, or none")
+    return UserState(
+        user_id, segment, read.history, disliked=read.disliked, skipped=read.skipped, skip_ages_hours=ages
+    )
 
 
 def state_digest(user: UserState) -> str:
     """Return the SHA-256 of what the stages knew of the user, hexadecimal.
 
-    Over the JSON object of the `UserState` in the form of RFC 8785. All values are
-    texts, and for these the standard library writes that form, in a tenth of a millisecond for the longest
-    history.
+    Over the JSON object of the `UserState` in the form of RFC 8785. All values are texts and whole numbers,
+    and for these the standard library writes that form, in a tenth of a millisecond for the longest history.
+    Where no skip has an age the object does not name the ages: states of before they were kept keep their
+    digests.
     """
-    document = {
+    document: dict[str, Any] = {
         "user_id": user.user_id,
         "segment": asdict(user.segment),
         "history": user.history,
         "disliked": user.disliked,
         "skipped": user.skipped,
     }
+    if user.skip_ages_hours:
+        document["skip_ages_hours"] = user.skip_ages_hours
     content = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from typing import Final
 
 from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.known_user import known_user
 from services.recommendations.gateway.activity_writer import ActivityWriter, WriterSettings
-from streamrec.contracts.conventions import HISTORY_LIMIT, UNKNOWN
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DependencyError, OverloadedError
-from streamrec.features.rules import unknown_user
+from streamrec.features.rules import unknown_user, utc_now
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.features.user_actions import UserAction
 from streamrec.serving.caches import TtlCache
@@ -191,16 +193,19 @@ class UserStates:
             self._under_way -= 1
 
 
-def as_state(user_id: str, features: UserFeatures | None, context: Segment) -> UserState:
-    """Join what the store knows with what the caller says; the store is believed where it knows something."""
+def as_state(
+    user_id: str, features: UserFeatures | None, context: Segment, now: datetime | None = None
+) -> UserState:
+    """Join what the store knows with what the caller says; the store is believed where it knows something.
+
+    Args:
+        user_id: Who.
+        features: The user's row; None where there is none.
+        context: What the caller says.
+        now: From when the ages of skips are counted; the machine's clock where None.
+    """
     if features is None:
         return UserState(user_id, context)
     known = {name: getattr(features, name) for name in _ATTRIBUTES}
     merged = {name: value if value != UNKNOWN else getattr(context, name) for name, value in known.items()}
-    return UserState(
-        user_id,
-        Segment(**merged),
-        features.history[-HISTORY_LIMIT:],
-        disliked=features.activity.disliked.item_ids,
-        skipped=features.activity.skipped.item_ids,
-    )
+    return known_user(user_id, Segment(**merged), features.activity, now or utc_now())

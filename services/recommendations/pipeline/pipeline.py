@@ -1,6 +1,7 @@
 """The one path that a request takes, written once, without Ray and without HTTP.
 
-    user -> cold start and retrieval, at once -> ranking -> pooled with cold start -> re-ranking -> slate
+    user -> cold start and retrieval, at once -> ranking -> pooled with cold start -> skipped items lowered
+    -> re-ranking -> slate
 
 The weight of cold start falls with every interaction of the user (`hand_over`). Without any it is 1, and the
 ranker, which needs a history, is not called; after some dozens it is 0, and cold start is not called.
@@ -33,6 +34,7 @@ from services.recommendations.contracts.stages import (
 from services.recommendations.pipeline.hand_over import HandOver, merge, pooled_scores
 from services.recommendations.pipeline.local_stages import draw_seed
 from services.recommendations.pipeline.served_items import ServedItems
+from services.recommendations.pipeline.skips import SkipDiscount
 from services.recommendations.pipeline.stage_calls import (
     StageCalls,
     StageRequest,
@@ -51,10 +53,12 @@ class PipelineSettings:
     Attributes:
         hand_over: Weight of cold start by the number of known interactions.
         candidate_count: Candidates that ranking is given.
+        skips: How far items that the user skipped are lowered, in whatever order the stages left them.
     """
 
     hand_over: HandOver = field(default_factory=HandOver)
     candidate_count: int = CANDIDATE_COUNT
+    skips: SkipDiscount = field(default_factory=SkipDiscount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +182,12 @@ class RecommendationPipeline:
         trace = _Trace(self._stages())
         items = self._items()
         if _has_seen_everything(seen, items):
-            return _popular(user, k, seen, items, trace)
+            return self._popular(user, k, seen, items, trace)
         weight = self._cold_start_weight(user, items)
         count = max(k, self._settings.candidate_count)
         cold, found = await self._find(user, count, request_id, weight, items, trace, deadline)
         if cold is None and found is None:
-            return _popular(user, k, seen, items, trace)
+            return self._popular(user, k, seen, items, trace)
         # Where cold start failed, only the candidates of retrieval are left.
         weight = weight if cold is not None else 0.0
         rung = Rung.RANKED
@@ -194,7 +198,7 @@ class RecommendationPipeline:
                 ordered = ranked if cold is None else pooled_scores(ranked.item_ids, cold, ranked, weight)
             except StageSkippedError:
                 rung = Rung.RETRIEVAL_ORDER
-        candidates = ordered
+        candidates = ordered = self._settings.skips.lowered(ordered, user)
         with suppress(StageSkippedError):  # noted in the trace; the order of the stage before stands
             ordered = await self._rerank(user, ordered, slate_length or k, trace, deadline)
         return PipelineAnswer(
@@ -218,7 +222,33 @@ class RecommendationPipeline:
     def popular(self, user: UserState, k: int) -> PipelineAnswer:
         """Return what is popular, without asking a stage: the answer when nothing else has worked."""
         trace = _Trace(self._stages(), skipped=[RETRIEVAL])
-        return _popular(user, k, frozenset(user.not_shown), self._items(), trace)
+        return self._popular(user, k, frozenset(user.not_shown), self._items(), trace)
+
+    def _popular(
+        self, user: UserState, k: int, seen: frozenset[str], items: ServedItems, trace: _Trace
+    ) -> PipelineAnswer:
+        language = user.segment.language if user.segment.language != UNKNOWN else None
+        # As many more as can be lowered out of the first k.
+        count = k + len(frozenset(user.skipped))
+        fallback = items.ladder.answer(language=language, seen=seen, count=count)
+        if not fallback.item_ids:
+            # The whole catalogue is seen: something seen is better than nothing, but not a disliked item.
+            fallback = items.ladder.answer(language=None, seen=frozenset(user.disliked), count=count)
+        order = self._settings.skips.order(fallback.item_ids, user)
+        item_ids = fallback.item_ids if order is None else tuple(fallback.item_ids[place] for place in order)
+        return PipelineAnswer(
+            item_ids=item_ids[:k],
+            scores=fallback.scores[:k],  # of the places, not of the items
+            rung=fallback.rung,
+            cold_start=False,
+            skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
+            failed=tuple(sorted(trace.failed, key=STAGES.index)),
+            model_versions=trace.versions,
+            stages_ms=trace.stages_ms,
+            traffic_revision=trace.stages.traffic_revision,
+            item_revision=items.revision,
+            stage_item_revisions=trace.item_revisions,
+        )
 
     async def _find(
         self,
@@ -295,29 +325,6 @@ class RecommendationPipeline:
 def _has_seen_everything(seen: frozenset[str], items: ServedItems) -> bool:
     known = items.known
     return len(seen) >= len(known) and all(item_id in seen for item_id in known)
-
-
-def _popular(
-    user: UserState, k: int, seen: frozenset[str], items: ServedItems, trace: _Trace
-) -> PipelineAnswer:
-    language = user.segment.language if user.segment.language != UNKNOWN else None
-    fallback = items.ladder.answer(language=language, seen=seen, count=k)
-    if not fallback.item_ids:
-        # The whole catalogue is seen: something seen is better than nothing, but not a disliked item.
-        fallback = items.ladder.answer(language=None, seen=frozenset(user.disliked), count=k)
-    return PipelineAnswer(
-        item_ids=fallback.item_ids,
-        scores=fallback.scores,
-        rung=fallback.rung,
-        cold_start=False,
-        skipped=tuple(sorted(trace.skipped, key=STAGES.index)),
-        failed=tuple(sorted(trace.failed, key=STAGES.index)),
-        model_versions=trace.versions,
-        stages_ms=trace.stages_ms,
-        traffic_revision=trace.stages.traffic_revision,
-        item_revision=items.revision,
-        stage_item_revisions=trace.item_revisions,
-    )
 
 
 def _draw_seed(user: UserState, request_id: str, trace: _Trace) -> str | None:

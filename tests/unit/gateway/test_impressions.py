@@ -75,7 +75,7 @@ def test_the_ladder_is_certain_where_nothing_was_skipped():
 
 
 def test_what_it_takes_to_draw_a_slate_again_is_kept_where_one_was_drawn():
-    user = replace(USER, disliked=("d",), skipped=("s", "s"))
+    user = replace(USER, disliked=("d",), skipped=("s", "s"), skip_ages_hours=(400, 3))
     drawn = impression_of("r", user, replace(ANSWER, seed="0" * 16, in_full=False), NOW, 1.0)
     again = from_json(to_json(drawn))
     assert state_of("u", again.features) == user
@@ -97,12 +97,23 @@ def test_a_state_that_is_too_long_is_not_kept():
         ({"history": "a"}, "features.history"),
         ({"more": 1}, "features.more"),
         ({"schema": "x"}, "features.schema"),
+        ({"skipped": ["a"], "skip_ages_hours": [1, 2]}, "features.skip_ages_hours"),
+        ({"skipped": ["a"], "skip_ages_hours": [-1]}, "features.skip_ages_hours"),
+        ({"skipped": ["a"], "skip_ages_hours": [1.5]}, "features.skip_ages_hours.0"),
     ],
 )
 def test_a_wrong_state_is_refused_by_name(change, field):
     with pytest.raises(InvalidInputError) as raised:
         state_of("u", state_document(USER) | change)
     assert raised.value.field == field
+
+
+def test_a_state_of_before_skips_had_ages_is_read_and_keeps_its_digest():
+    old = state_document(replace(USER, skipped=("s",)))
+    del old["skip_ages_hours"]
+    user = state_of("u", old)
+    assert (user.skipped, user.skip_ages_hours) == (("s",), ())
+    assert state_digest(user) == "b8d5c01bac89dc35ce0a655fd9f0743bc74ba166feec51589ebc56eb6824f4c4"
 
 
 def test_an_answer_without_a_model_names_none():
@@ -125,9 +136,13 @@ def test_all_candidates_are_kept_for_a_sample_of_the_requests():
 
 
 def test_the_state_digest_is_that_of_the_canonical_form():
-    assert (
-        state_digest(USER) == hashlib.sha256(rfc8785.dumps(json.loads(json.dumps(asdict(USER))))).hexdigest()
-    )
+    skipping = replace(USER, skipped=("s",), skip_ages_hours=(17,))
+    before_ages = asdict(USER)
+    del before_ages["skip_ages_hours"]
+    for user, document in ((skipping, asdict(skipping)), (USER, before_ages)):
+        canonical = rfc8785.dumps(json.loads(json.dumps(document)))
+        assert state_digest(user) == hashlib.sha256(canonical).hexdigest()
+    assert state_digest(replace(skipping, skip_ages_hours=(18,))) != state_digest(skipping)
     assert state_digest(replace(USER, history=("b",))) != state_digest(USER)
     assert state_digest(replace(USER, segment=Segment())) != state_digest(USER)
 
