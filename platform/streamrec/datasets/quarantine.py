@@ -100,6 +100,20 @@ class Triage:
                 self._field_names.append(field)
             self._fields[fresh] = self._field_names.index(field)
 
+    def reject_by_value(self, faults: Triage, codes: NDArray[np.int64], field: str) -> None:
+        """Reject every row with a value that ``faults`` speaks against.
+
+        Args:
+            faults: Of the distinct values.
+            codes: Shape (rows,): the position of each row's value in ``faults``.
+            field: Where the values stand.
+        """
+        if faults.accepted.all():
+            return
+        reasons = faults._reasons[codes]
+        for code in np.unique(reasons[reasons >= 0]).tolist():
+            self.reject(reasons == code, _REASONS[code], field)
+
     def repair(self, faults: Triage) -> None:
         """Note that the attributes that ``faults`` speaks against were mended, and their rows stay."""
         self._repairs.append(faults)

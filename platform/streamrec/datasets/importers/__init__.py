@@ -6,16 +6,17 @@ What may not go in: guesses. A row that an importer cannot read goes to quaranti
 from streamrec.datasets.importers.movielens import import_movielens
 from streamrec.datasets.importers.neutral import import_neutral
 from streamrec.datasets.importers.report import FileReport, ImportReport
-from streamrec.datasets.importers.table import TableSource, first_rows, import_table
+from streamrec.datasets.importers.table import TablePreview, TableSource, import_table, preview
 from streamrec.datasets.importers.table_files import TableForm
 
 __all__ = [
     "FileReport",
     "ImportReport",
     "TableForm",
+    "TablePreview",
     "TableSource",
-    "first_rows",
     "import_movielens",
     "import_neutral",
     "import_table",
+    "preview",
 ]

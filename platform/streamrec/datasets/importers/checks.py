@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW, MAXIMUM_ID_CHARACTERS, UNKNOWN
@@ -46,12 +48,23 @@ def as_objects(values: list[Any]) -> Objects:
 
 def check_ids(triage: Triage, values: Objects, field: str) -> None:
     """Reject rows whose identifier is empty, too long or holds control characters."""
-    check_utf8(triage, values, field)
-    triage.reject(per_distinct(values, is_blank), Reason.MISSING_FIELD, field)
-    triage.reject(
-        per_distinct(values, lambda text: len(text or "") > MAXIMUM_ID_CHARACTERS), Reason.ID_TOO_LONG, field
-    )
-    triage.reject(per_distinct(values, has_control_character), Reason.CONTROL_CHARACTER, field)
+    doubtful = np.flatnonzero(~_are_plain_ids(values))
+    for reason, test in _ID_TESTS:
+        wrong = np.zeros(len(values), dtype=np.bool_)
+        wrong[doubtful] = per_distinct(values[doubtful], test)
+        triage.reject(wrong, reason, field)
+
+
+def _are_plain_ids(values: Objects) -> NDArray[np.bool_]:
+    """Shape (rows,): printable ASCII without blanks and not too long, which `_ID_TESTS` need not look at."""
+    try:
+        texts = pa.array(values, pa.string())
+    except (UnicodeEncodeError, pa.ArrowException):  # a lone surrogate somewhere
+        return np.zeros(len(values), dtype=np.bool_)
+    printable = pc.and_(pc.ascii_is_printable(texts), pc.invert(pc.match_substring(texts, " ")))
+    lengths = pc.binary_length(texts)
+    fits = pc.and_(pc.greater(lengths, 0), pc.less_equal(lengths, MAXIMUM_ID_CHARACTERS))
+    return np.asarray(pc.and_(printable, fits).fill_null(False))
 
 
 def check_optional_ids(triage: Triage, values: Objects, field: str) -> None:
@@ -301,6 +314,10 @@ def _has_surrogate(text: str | None) -> bool:
     return text is not None and not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+def _is_too_long_id(text: str | None) -> bool:
+    return text is not None and len(text) > MAXIMUM_ID_CHARACTERS
+
+
 def _is_too_long_attribute(text: str | None) -> bool:
     return text is not None and len(text) > MAX_ATTRIBUTE_CHARACTERS
 
@@ -311,3 +328,12 @@ def _is_digits(text: str | None) -> bool:
 
 def _is_not_finite_word(text: str | None) -> bool:
     return text is not None and text.strip().lstrip("+-").casefold() in ("nan", "inf", "infinity")
+
+
+_ID_TESTS: Final = (
+    (Reason.INVALID_UTF8, _has_surrogate),
+    (Reason.MISSING_FIELD, is_blank),
+    (Reason.ID_TOO_LONG, _is_too_long_id),
+    (Reason.CONTROL_CHARACTER, has_control_character),
+)
+"""What may not be so in an identifier, in the order of the reasons."""

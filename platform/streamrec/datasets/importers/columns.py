@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import Any, Final, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from streamrec.contracts.errors import DataFolderError
 from streamrec.datasets.importers import checks
 from streamrec.datasets.importers.checks import Objects
-from streamrec.datasets.quarantine import MAX_RAW_CHARACTERS, Reason, Triage
+from streamrec.datasets.quarantine import MAX_RAW_CHARACTERS, QuarantinedRow, Reason, Triage
 
 BATCH_ROWS: Final = 131_072
 
@@ -70,7 +70,6 @@ NUMBER: Final = ColumnKind(
     "numbers",
     lambda kind: pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind),
 )
-NUMBER_OR_TEXT: Final = ColumnKind("numbers", lambda kind: NUMBER.accepts(kind) or _is_text(kind))
 TOPICS: Final = ColumnKind("lists of text", _is_list_of_text)
 
 
@@ -101,10 +100,10 @@ class ParquetParts:
         """Rows of all parts."""
         return sum(file.metadata.num_rows for file in self._files)
 
-    def iter_batches(self, batch_size: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of all parts."""
+    def iter_batches(self, batch_size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of all parts; of ``columns`` alone where they are said."""
         for file in self._files:
-            yield from file.iter_batches(batch_size=batch_size)
+            yield from file.iter_batches(batch_size=batch_size, columns=columns)
 
     def __enter__(self) -> Self:
         return self
@@ -117,8 +116,8 @@ class ParquetParts:
 @contextmanager
 def open_parquet(
     path: Path, required: Mapping[str, ColumnKind], optional: Mapping[str, ColumnKind]
-) -> Iterator[ParquetParts]:
-    """Yield ``path`` opened, its columns checked.
+) -> Iterator[Rows]:
+    """Yield the rows of ``path``, whose columns are checked.
 
     Raises:
         DataFolderError: The file is missing or no Parquet file, its parts do not fit together, it lacks a
@@ -142,22 +141,87 @@ def open_parquet(
                     raise DataFolderError(
                         path, name, f"has the type {schema.field(name).type}; it must hold {kind.description}"
                     )
-            yield file
+            yield Rows(path, tuple(schema.names), _read_batches(file, path), file.row_count)
     except (pa.ArrowException, OSError) as error:
         raise DataFolderError(path, None, f"not a readable Parquet file ({error})") from error
 
 
-class Batch:
-    """Some rows of a file. A column that the file lacks reads as one without any value."""
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a file as they stand there.
 
-    def __init__(self, columns: pa.RecordBatch, first_row: int) -> None:
-        self.first_row: Final = first_row
+    Attributes:
+        columns: The rows that could be cut into columns.
+        numbers: Shape (rows,): the number of each in the file.
+        malformed: Rows before the end of the block that could not be cut.
+        size: How much of the file it is.
+    """
+
+    columns: pa.RecordBatch
+    numbers: NDArray[np.int64]
+    malformed: list[QuarantinedRow]
+    size: int
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of text by its distinct values: what holds of a value is found out once.
+
+    Attributes:
+        values: The distinct ones, None for null.
+        codes: Shape (rows,): the position of each row's value.
+        column: The column itself.
+    """
+
+    values: Objects
+    codes: NDArray[np.int64]
+    column: pa.Array
+
+    def kept(self, accepted: NDArray[np.bool_]) -> pa.Array:
+        """The text of the rows of ``accepted``, which holds no row that is no UTF-8."""
+        return self.column.filter(pa.array(accepted)).cast(pa.string())
+
+
+class Batch:
+    """Some rows of a file. A column that the file lacks reads as one without any value.
+
+    Attributes:
+        row_count: How many.
+        size: How much of the file they are, in the unit of `Rows.size`.
+    """
+
+    def __init__(
+        self,
+        columns: pa.RecordBatch,
+        numbers: NDArray[np.int64],
+        source: pa.RecordBatch | None = None,
+        size: int | None = None,
+    ) -> None:
+        """``numbers`` are the rows' own in their file, ``source`` is what ``columns`` were made from."""
         self.row_count: Final = columns.num_rows
+        self.size: Final = columns.num_rows if size is None else size
         self._columns = columns
+        self._numbers = numbers
+        self._source = columns if source is None else source
+
+    def number(self, row: int) -> int:
+        """The number of ``row`` in its file, from 1."""
+        return int(self._numbers[row])
 
     def row(self, row: int) -> dict[str, Any]:
         """One row as it stands in the file, for quarantine; long values are cut."""
-        return {name: _shown(self._columns.column(name)[row]) for name in self._columns.schema.names}
+        return {name: _shown(self._source.column(name)[row]) for name in self._source.schema.names}
+
+    def coded(self, name: str) -> Texts:
+        """A column of text or whole numbers by its distinct values."""
+        column = self._column(name)
+        if column is None:
+            column = pa.nulls(self.row_count, pa.string())
+        if pa.types.is_integer(column.type) or pa.types.is_null(column.type):
+            column = column.cast(pa.string())
+        coded = column.dictionary_encode("encode")
+        codes = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        return Texts(_decoded(coded.dictionary), codes, column)
 
     def strings(self, name: str, triage: Triage) -> Objects:
         """Shape (rows,): text, None where null. Invalid UTF-8 is rejected."""
@@ -181,6 +245,9 @@ class Batch:
         if column is None:
             return np.full(self.row_count, np.nan)
         if _is_text(column.type) and not pa.types.is_null(column.type):
+            plain = _plain_numbers(column)
+            if plain is not None:
+                return plain
             texts = self.strings(name, triage)
             blank = checks.per_distinct(texts, checks.is_blank)
             written = checks.as_objects(np.where(blank, "0", texts).tolist())
@@ -205,9 +272,7 @@ class Batch:
             column = column.cast(pa.timestamp("ms"))
         unit = column.type.unit if pa.types.is_timestamp(column.type) else "s"
         if pa.types.is_uint64(column.type):
-            triage.reject(
-                np.asarray(pa.compute.greater(column, 2**62).fill_null(False)), Reason.OUT_OF_RANGE, name
-            )
+            triage.reject(np.asarray(pc.greater(column, 2**62).fill_null(False)), Reason.OUT_OF_RANGE, name)
         counts = column.cast(pa.int64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False)
         if pa.types.is_integer(column.type):
             per_second = checks.unit_per_second(counts[known].astype(np.float64))
@@ -242,7 +307,7 @@ class Batch:
         if column is None or pa.types.is_null(column.type):
             return checks.as_objects([[] for _ in range(self.row_count)])
         flat = _decoded(column.flatten())
-        ends = np.cumsum(pa.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False))
+        ends = np.cumsum(pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False))
         rows: list[list[str]] = []
         start = 0
         for end in ends.tolist():
@@ -262,26 +327,53 @@ class Batch:
         blank = checks.per_distinct(texts, checks.is_blank)
         series = pd.Series(texts, dtype=object).where(~blank, None)
         times = pd.to_datetime(series, errors="coerce", utc=True, format="ISO8601")
-        triage.reject(checks.per_distinct(texts, checks.is_far_year), Reason.OUT_OF_RANGE, name)
-        triage.reject(~blank & times.isna().to_numpy(), Reason.NOT_A_TIME, name)
         known = times.notna().to_numpy()
+        near = times.dt.year.between(checks.EARLIEST_YEAR + 1, checks.LATEST_YEAR - 1).to_numpy()
+        doubtful = np.flatnonzero(~blank & ~near)
+        far = np.zeros(self.row_count, dtype=np.bool_)
+        far[doubtful] = checks.per_distinct(texts[doubtful], checks.is_far_year)
+        triage.reject(far, Reason.OUT_OF_RANGE, name)
+        triage.reject(~blank & ~known, Reason.NOT_A_TIME, name)
         micros = times.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
         return np.where(known, micros, 0), known
 
 
-def read_batches(file: ParquetParts, path: Path) -> Iterator[Batch]:
-    """Yield the rows of an opened file in order.
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one file, to be read once.
 
-    Raises:
-        DataFolderError: A page of the file is damaged.
+    Attributes:
+        path: The file.
+        names: Its columns, as the neutral format calls them.
+        batches: The rows in order. A damaged place in the file raises a `DataFolderError` here.
+        size: How much there is to read, in rows or in bytes; see `Batch.size`.
     """
+
+    path: Path
+    names: tuple[str, ...]
+    batches: Iterator[Batch]
+    size: int
+
+
+def _read_batches(file: ParquetParts, path: Path) -> Iterator[Batch]:
     first_row = 1
     try:
-        for columns in file.iter_batches(batch_size=BATCH_ROWS):
-            yield Batch(columns, first_row)
+        for columns in file.iter_batches(BATCH_ROWS):
+            yield Batch(columns, np.arange(first_row, first_row + columns.num_rows))
             first_row += columns.num_rows
     except (pa.ArrowException, OSError) as error:
         raise DataFolderError(path, None, f"damaged near row {first_row} ({error})") from error
+
+
+def _plain_numbers(column: pa.Array) -> NDArray[np.float64] | None:
+    """Shape (rows,): a column of text as numbers, NaN where null; None where it holds anything else."""
+    try:
+        numbers = column.cast(pa.string()).cast(pa.float64())
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    known = np.asarray(numbers.is_valid())
+    values: NDArray[np.float64] = numbers.to_numpy(zero_copy_only=False)
+    return values if np.isfinite(values[known]).all() else None
 
 
 def _decoded(column: pa.Array) -> Objects:
@@ -305,4 +397,6 @@ def _shown(value: pa.Scalar) -> Any:
             return raw[:MAX_RAW_CHARACTERS].decode("utf-8", "backslashreplace")
         # A time that Python cannot express, or a list with text that is no UTF-8.
         return f"<a {value.type} that cannot be shown>"
+    if isinstance(shown, bytes):
+        shown = shown[:MAX_RAW_CHARACTERS].decode("utf-8", "backslashreplace")
     return shown[:MAX_RAW_CHARACTERS] if isinstance(shown, str | list) else shown

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from streamrec.contracts.conventions import UNKNOWN
@@ -36,7 +35,7 @@ from streamrec.datasets.importers.delimited import (
     read_delimited,
     read_header,
 )
-from streamrec.datasets.importers.repeated_rows import DuplicateRows, repeated_ids
+from streamrec.datasets.importers.repeated_rows import DuplicateRows, repeated_ids, row_hashes, value_hashes
 from streamrec.datasets.importers.report import ImportReport
 from streamrec.datasets.importers.session import ImportSession, import_session, table_of_rows
 from streamrec.datasets.quarantine import Reason, Triage
@@ -207,8 +206,8 @@ def _import_ratings(
         seconds = checks.check_seconds(triage, chunk.columns["timestamp"], "timestamp", latest_seconds)
         known = checks.per_distinct(items, lambda item_id: item_id in item_ids)
         triage.reject(~known, Reason.UNKNOWN_ITEM, "movieId")
-        rows = pd.DataFrame({"user": users, "item": items, "rating": rating, "seconds": seconds})
-        triage.reject(duplicates.check(rows, triage.accepted), Reason.DUPLICATE_ROW)
+        hashes = row_hashes(*(value_hashes(values) for values in (users, items, rating, seconds)))
+        triage.reject(duplicates.check(hashes, triage.accepted), Reason.DUPLICATE_ROW)
         _close_chunk(session, ratings, chunk, triage)
         kept = triage.accepted
         micros = pa.array(seconds[kept].astype(np.int64) * 1_000_000).cast(TIMESTAMP)

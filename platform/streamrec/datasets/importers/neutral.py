@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -33,17 +32,16 @@ from streamrec.datasets.importers.checks import Objects
 from streamrec.datasets.importers.columns import (
     ID,
     NUMBER,
-    NUMBER_OR_TEXT,
     TEXT,
     TIME,
     TOPICS,
     Batch,
     ColumnKind,
-    ParquetParts,
+    Rows,
+    Texts,
     open_parquet,
-    read_batches,
 )
-from streamrec.datasets.importers.repeated_rows import DuplicateRows, repeated_ids
+from streamrec.datasets.importers.repeated_rows import DuplicateRows, repeated_ids, row_hashes, value_hashes
 from streamrec.datasets.importers.report import ImportReport
 from streamrec.datasets.importers.session import ImportSession, import_session
 from streamrec.datasets.quarantine import Reason, Triage
@@ -88,147 +86,169 @@ def import_neutral(
     """
     if not source.is_dir():
         raise DataFolderError(source, None, f"is not a folder; pass a folder with {INTERACTIONS_FILE}")
+    latest = checks.latest_timestamp(now)
     with import_session(source, output) as session:
-        users = source / USERS_FILE
-        import_files(
-            session,
-            (source / INTERACTIONS_FILE, source / ITEMS_FILE, users if users.exists() else None),
-            progress,
-            checks.latest_timestamp(now),
-        )
+        with open_parquet(source / ITEMS_FILE, _ITEMS, {}) as items:
+            item_ids = import_items(session, items)
+        if (source / USERS_FILE).exists():
+            with open_parquet(source / USERS_FILE, _USERS, _USERS_OPTIONAL) as users:
+                import_users(session, users, latest)
+        with open_parquet(source / INTERACTIONS_FILE, _INTERACTIONS, _INTERACTIONS_OPTIONAL) as interactions:
+            import_interactions(session, interactions, item_ids, latest, progress)
     return session.report()
 
 
-def import_files(
-    session: ImportSession,
-    files: tuple[Path, Path, Path | None],
-    progress: Progress,
-    latest: datetime,
-    kinds: Mapping[str, InteractionKind] | None = None,
-) -> None:
-    """Check the Parquet ``files`` (interactions, items, users or None) in the format above and write them.
-
-    ``kinds`` are words for events beside our own, in lower case (see `interaction_kind`). None: the files
-    are in the neutral format itself, whose ratings must not be text.
+def import_items(session: ImportSession, rows: Rows) -> frozenset[str]:
+    """Check and write the catalogue; return its ids.
 
     Raises:
-        DataFolderError: A file cannot be used; names file and column.
+        DataFolderError: No item can be used.
     """
-    interactions, items, users = files
-    item_ids = _import_items(session, items)
-    if users is not None:
-        _import_users(session, users, latest)
-    _import_interactions(session, interactions, item_ids, latest, progress, kinds)
-
-
-def _import_items(session: ImportSession, path: Path) -> frozenset[str]:
     seen: set[str] = set()
     tables: list[pa.Table] = []
-    with open_parquet(path, _ITEMS, {}) as file:
-        for batch in read_batches(file, path):
-            triage = Triage(batch.row_count)
-            item_ids = batch.strings("item_id", triage)
-            checks.check_ids(triage, item_ids, "item_id")
-            titles = checks.repaired_titles(triage, batch.texts("title"), "title")
-            creators, languages = (
-                checks.repaired_names(triage, batch.texts(name), name)
-                for name in ("creator_id", "creator_language")
+    for batch in rows.batches:
+        triage = Triage(batch.row_count)
+        item_ids = batch.strings("item_id", triage)
+        checks.check_ids(triage, item_ids, "item_id")
+        titles = checks.repaired_titles(triage, batch.texts("title"), "title")
+        creators, languages = (
+            checks.repaired_names(triage, batch.texts(name), name)
+            for name in ("creator_id", "creator_language")
+        )
+        topics = batch.topics("topics", triage)
+        published_at, published = batch.optional_times("published_at", triage, checks.check_published)
+        triage.reject(repeated_ids(item_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "item_id")
+        _close_batch(session, rows.path, batch, triage)
+        kept = triage.accepted
+        tables.append(
+            pa.Table.from_arrays(
+                [
+                    _text(item_ids[kept]),
+                    _text(_filled(titles[kept], "")),
+                    _text(_filled(creators[kept], UNKNOWN)),
+                    _text(checks.as_objects([checks.language_or_unknown(x) for x in languages[kept]])),
+                    pa.array(list(topics[kept]), ITEMS_SCHEMA.field("topics").type),
+                    _instants(published_at[kept], published[kept]),
+                ],
+                schema=ITEMS_SCHEMA,
             )
-            topics = batch.topics("topics", triage)
-            published_at, published = batch.optional_times("published_at", triage, checks.check_published)
-            triage.reject(repeated_ids(item_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "item_id")
-            _close_batch(session, path, batch, triage)
-            kept = triage.accepted
-            tables.append(
-                pa.Table.from_arrays(
-                    [
-                        _text(item_ids[kept]),
-                        _text(_filled(titles[kept], "")),
-                        _text(_filled(creators[kept], UNKNOWN)),
-                        _text(checks.as_objects([checks.language_or_unknown(x) for x in languages[kept]])),
-                        pa.array(list(topics[kept]), ITEMS_SCHEMA.field("topics").type),
-                        _instants(published_at[kept], published[kept]),
-                    ],
-                    schema=ITEMS_SCHEMA,
-                )
-            )
-    session.write_items(path, pa.concat_tables(tables) if tables else ITEMS_SCHEMA.empty_table())
+        )
+    session.write_items(rows.path, pa.concat_tables(tables) if tables else ITEMS_SCHEMA.empty_table())
     return frozenset(seen)
 
 
-def _import_users(session: ImportSession, path: Path, latest: datetime) -> None:
+def import_users(session: ImportSession, rows: Rows, latest: datetime) -> None:
+    """Check and write the users; nobody signed up after ``latest``."""
     seen: set[str] = set()
     tables: list[pa.Table] = []
-    with open_parquet(path, _USERS, _USERS_OPTIONAL) as file:
-        for batch in read_batches(file, path):
-            triage = Triage(batch.row_count)
-            user_ids = batch.strings("user_id", triage)
-            checks.check_ids(triage, user_ids, "user_id")
-            segments: list[Objects] = []
-            for name in SEGMENT_COLUMNS:
-                values = checks.repaired_names(triage, batch.texts(name), name)
-                segments.append(_filled(values, UNKNOWN))
-            signed_up_at, known = batch.optional_times(
-                "signed_up_at", triage, partial(checks.check_times, latest=latest)
-            )
-            triage.reject(repeated_ids(user_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "user_id")
-            _close_batch(session, path, batch, triage)
-            kept = triage.accepted
-            columns = [_text(values[kept]) for values in (user_ids, *segments)]
-            tables.append(
-                pa.Table.from_arrays(
-                    [*columns, _instants(signed_up_at[kept], known[kept])], schema=USERS_SCHEMA
-                )
-            )
+    for batch in rows.batches:
+        triage = Triage(batch.row_count)
+        user_ids = batch.strings("user_id", triage)
+        checks.check_ids(triage, user_ids, "user_id")
+        segments: list[Objects] = []
+        for name in SEGMENT_COLUMNS:
+            values = checks.repaired_names(triage, batch.texts(name), name)
+            segments.append(_filled(values, UNKNOWN))
+        signed_up_at, known = batch.optional_times(
+            "signed_up_at", triage, partial(checks.check_times, latest=latest)
+        )
+        triage.reject(repeated_ids(user_ids, triage.accepted, seen), Reason.DUPLICATE_ID, "user_id")
+        _close_batch(session, rows.path, batch, triage)
+        kept = triage.accepted
+        columns = [_text(values[kept]) for values in (user_ids, *segments)]
+        tables.append(
+            pa.Table.from_arrays([*columns, _instants(signed_up_at[kept], known[kept])], schema=USERS_SCHEMA)
+        )
     session.write_users(pa.concat_tables(tables) if tables else USERS_SCHEMA.empty_table())
 
 
-def _import_interactions(
+def import_interactions(
     session: ImportSession,
-    path: Path,
-    item_ids: frozenset[str],
+    rows: Rows,
+    item_ids: frozenset[str] | None,
     latest: datetime,
     progress: Progress,
-    kinds: Mapping[str, InteractionKind] | None,
-) -> None:
+    kinds: Mapping[str, InteractionKind] | None = None,
+) -> frozenset[str]:
+    """Check and write the interactions; return the item ids among them that can be used.
+
+    Args:
+        session: Where the rows go.
+        rows: To be read.
+        item_ids: The catalogue; None: every item is known.
+        latest: No event is later.
+        progress: Shows what is read.
+        kinds: Words for events beside our own, in lower case (see `interaction_kind`).
+
+    Raises:
+        DataFolderError: No interaction can be used.
+    """
     duplicates = DuplicateRows()
-    optional = dict(_INTERACTIONS_OPTIONAL)
-    if kinds is not None:
-        optional["rating"] = NUMBER_OR_TEXT
-    with open_parquet(path, _INTERACTIONS, optional) as file:
-        schema = _output_schema(file)
-        progress.start("import interactions", file.row_count)
-        for batch in read_batches(file, path):
-            triage = Triage(batch.row_count)
-            users, items = batch.strings("user_id", triage), batch.strings("item_id", triage)
-            checks.check_ids(triage, users, "user_id")
-            checks.check_ids(triage, items, "item_id")
-            times, known = batch.times("timestamp", triage)
-            triage.reject(~known, Reason.MISSING_FIELD, "timestamp")
-            checks.check_times(triage, times, known, "timestamp", latest)
-            rows = pd.DataFrame({"user_id": users, "item_id": items, "timestamp": times})
-            if "rating" in schema.names:
-                rows["rating"] = batch.numbers("rating", triage)
-            if "event" in schema.names:
-                checks.check_optional_ids(triage, batch.strings("event", triage), "event")
-                rows["event"] = checks.check_kinds(triage, batch.strings("event", triage), "event", kinds)
-            unknown = ~checks.per_distinct(items, lambda item_id: item_id in item_ids)
-            triage.reject(unknown, Reason.UNKNOWN_ITEM, "item_id")
-            triage.reject(duplicates.check(rows, triage.accepted), Reason.DUPLICATE_ROW)
-            _close_batch(session, path, batch, triage)
-            kept = triage.accepted
-            columns = [_text(users[kept]), _text(items[kept]), _instants(times[kept], known[kept])]
-            columns += [pa.array(rows.loc[kept, name], schema.field(name).type) for name in schema.names[3:]]
-            session.append_interactions(pa.Table.from_arrays(columns, schema=schema))
-            progress.advance(batch.row_count, f"{session.interactions:,} kept")
-    session.interactions_done(path)
+    found: set[str] = set()
+    schema = _output_schema(rows)
+    progress.start("import interactions", rows.size)
+    for batch in rows.batches:
+        triage = Triage(batch.row_count)
+        users, items = batch.coded("user_id"), batch.coded("item_id")
+        _check_ids(triage, users, "user_id")
+        item_faults = _check_ids(triage, items, "item_id")
+        if item_ids is None:
+            found.update(items.values[item_faults.accepted].tolist())
+        times, known = batch.times("timestamp", triage)
+        triage.reject(~known, Reason.MISSING_FIELD, "timestamp")
+        checks.check_times(triage, times, known, "timestamp", latest)
+        values: dict[str, NDArray[Any]] = {}
+        if "rating" in schema.names:
+            values["rating"] = batch.numbers("rating", triage)
+        if "event" in schema.names:
+            words = batch.coded("event")
+            values["event"] = _checked_kinds(triage, words, kinds)
+        if item_ids is not None:
+            item_faults.reject(_unknown(items.values, item_ids), Reason.UNKNOWN_ITEM, "item_id")
+            triage.reject_by_value(item_faults, items.codes, "item_id")
+        hashes = [value_hashes(texts.values, distinct=True)[texts.codes] for texts in (users, items)]
+        hashes += [value_hashes(column) for column in (times, *values.values())]
+        triage.reject(duplicates.check(row_hashes(*hashes), triage.accepted), Reason.DUPLICATE_ROW)
+        _close_batch(session, rows.path, batch, triage)
+        kept = triage.accepted
+        columns = [users.kept(kept), items.kept(kept), _instants(times[kept], known[kept])]
+        columns += [
+            pa.array(column[kept], schema.field(name).type, from_pandas=True)
+            for name, column in values.items()
+        ]
+        session.append_interactions(pa.Table.from_arrays(columns, schema=schema))
+        progress.advance(batch.size, f"{session.interactions:,} kept")
+    session.interactions_done(rows.path)
     progress.finish(f"{session.interactions:,} kept")
+    return frozenset(found)
 
 
-def _output_schema(file: ParquetParts) -> pa.Schema:
+def _check_ids(triage: Triage, texts: Texts, field: str) -> Triage:
+    """Reject the rows of unusable identifiers; return what speaks against the distinct ones."""
+    faults = Triage(len(texts.values))
+    checks.check_ids(faults, texts.values, field)
+    triage.reject_by_value(faults, texts.codes, field)
+    return faults
+
+
+def _checked_kinds(triage: Triage, words: Texts, kinds: Mapping[str, InteractionKind] | None) -> Objects:
+    """Shape (rows,): the kind of each event in our word for it; None for none."""
+    faults = Triage(len(words.values))
+    checks.check_utf8(faults, words.values, "event")
+    checks.check_optional_ids(faults, words.values, "event")
+    known = checks.check_kinds(faults, words.values, "event", kinds)
+    triage.reject_by_value(faults, words.codes, "event")
+    return known[words.codes]
+
+
+def _unknown(values: Objects, item_ids: frozenset[str]) -> NDArray[np.bool_]:
+    return np.fromiter((value not in item_ids for value in values.tolist()), np.bool_, len(values))
+
+
+def _output_schema(rows: Rows) -> pa.Schema:
     schema = INTERACTIONS_SCHEMA
     for field in (RATING, EVENT):
-        if field.name in file.schema_arrow.names:
+        if field.name in rows.names:
             schema = schema.append(field)
     return schema
 
@@ -237,7 +257,7 @@ def _close_batch(session: ImportSession, path: Path, batch: Batch, triage: Triag
     def raw(row: int) -> str:
         return json.dumps(batch.row(row), default=_described, ensure_ascii=False)
 
-    rows = triage.quarantined(lambda row: batch.first_row + row, raw)
+    rows = triage.quarantined(batch.number, raw)
     session.quarantine(path, rows, rows_read=batch.row_count)
     session.repaired(path, triage.repaired())
 

@@ -6,14 +6,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from streamrec.contracts.errors import DataFolderError
+from streamrec.datasets.importers.repeated_rows import SeenHashes, value_hashes
 from streamrec.datasets.importers.report import FileReport, ImportReport, write_report
-from streamrec.datasets.quarantine import Quarantine, QuarantinedRow
+from streamrec.datasets.quarantine import Quarantine, QuarantinedRow, Reason
 from streamrec.datasets.writer import DatasetWriter, dataset_writer
+
+_ADVICE: Final = {
+    Reason.INVALID_UTF8: "text that is not UTF-8 needs --encoding",
+    Reason.NOT_A_TIME: "a time is ISO 8601 or a number of s, ms, us or ns since 1970",
+}
 
 
 class ImportSession:
@@ -27,7 +33,7 @@ class ImportSession:
         self._rows_read: dict[str, int] = {}
         self._repaired: dict[str, Counter[tuple[str, str]]] = {}
         self._items = 0
-        self._users: set[str] = set()
+        self._users = SeenHashes()
 
     def quarantine(self, source_file: Path, rows: Sequence[QuarantinedRow], rows_read: int) -> None:
         """Count a chunk of ``rows_read`` rows of ``source_file`` and keep its bad ``rows``."""
@@ -51,13 +57,13 @@ class ImportSession:
 
     def write_users(self, users: pa.Table) -> None:
         """Write the users."""
-        self._users.update(users["user_id"].to_pylist())
+        self._count_users(users)
         self._writer.write_users(users)
 
     def append_interactions(self, interactions: pa.Table) -> None:
         """Write a chunk of interactions."""
         self.interactions += interactions.num_rows
-        self._users.update(interactions["user_id"].unique().to_pylist())
+        self._count_users(interactions)
         self._writer.append_interactions(interactions)
 
     def interactions_done(self, source_file: Path) -> None:
@@ -79,6 +85,10 @@ class ImportSession:
         """Write the report beside the data."""
         write_report(self._writer.folder, self.report())
 
+    def _count_users(self, rows: pa.Table) -> None:
+        users = rows["user_id"].unique().to_numpy(zero_copy_only=False).astype(object)
+        self._users.add(value_hashes(users, distinct=True))
+
     def _file_reports(self) -> tuple[FileReport, ...]:
         reports: list[FileReport] = []
         for name, rows_read in self._rows_read.items():
@@ -97,7 +107,10 @@ class ImportSession:
         reasons = ", ".join(
             f"{reason} {n}" for reason, n in self._quarantine.counts(source_file.name).items()
         )
-        return f"none of its {rows_read} rows is usable ({reasons})"
+        advice = [
+            text for reason, text in _ADVICE.items() if self._quarantine.counts(source_file.name).get(reason)
+        ]
+        return "; ".join([f"none of its {rows_read} rows is usable ({reasons})", *advice])
 
 
 @contextmanager

@@ -1,47 +1,49 @@
 """Anybody's tables: columns are mapped to the neutral format's, then every row is checked as `neutral` does.
 
-The mapped columns lie in Parquet files in a temporary folder meanwhile, so memory is bounded by a block of
-rows and the catalogue. The ``line`` of a quarantined row counts the rows that could be cut into columns.
+One pass over each file, in batches of bounded size; memory grows by the catalogue, by 8 bytes a row (what
+tells a duplicate) and by 8 bytes a user. The number of a quarantined row counts the rows of its file, a
+header included and blank lines not; of JSON lines it is the line.
 """
 
 from __future__ import annotations
 
-import re
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute
-import pyarrow.parquet as pq
 
-from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
+from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DataFolderError
 from streamrec.contracts.events import InteractionKind
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import SEGMENT_COLUMNS
-from streamrec.datasets.importers import checks
-from streamrec.datasets.importers.neutral import import_files
+from streamrec.datasets.importers import checks, table_values
+from streamrec.datasets.importers.columns import BATCH_ROWS, Batch, Block, Rows
+from streamrec.datasets.importers.neutral import import_interactions, import_items, import_users
 from streamrec.datasets.importers.report import ImportReport
 from streamrec.datasets.importers.session import ImportSession, import_session
 from streamrec.datasets.importers.table_files import TableForm, open_table
+from streamrec.datasets.writer import ITEMS_SCHEMA
 
-_INTERACTIONS: Final = ("user_id", "item_id", "timestamp", "rating", "event")
-_ITEMS: Final = ("item_id", "title", "creator_id", "creator_language", "topics", "published_at")
-_USERS: Final = ("user_id", *SEGMENT_COLUMNS, "signed_up_at")
-_YEAR: Final = re.compile(r"[0-9]{1,4}(\.0+)?")
-_TIMES: Final = frozenset({"timestamp", "published_at", "signed_up_at"})
-_REQUIRED: Final = frozenset({"user_id", "item_id", "timestamp"})
+TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "interactions": ("user_id", "item_id", "timestamp", "rating", "event"),
+    "items": ("item_id", "title", "creator_id", "creator_language", "topics", "published_at"),
+    "users": ("user_id", *SEGMENT_COLUMNS, "signed_up_at"),
+}
+"""The fields of each table."""
 
-FIELDS: Final = frozenset((*_INTERACTIONS, *_ITEMS, *_USERS, "items.item_id", "users.user_id"))
+FIELDS: Final = frozenset(
+    (*(name for names in TABLES.values() for name in names), "items.item_id", "users.user_id")
+)
 """What a column can be mapped to; with a table's name where the id is called otherwise there."""
 
-_NUMBER: Final = r"^\s*[0-9]+(\.[0-9]*)?([eE]\+?[0-9]+)?\s*$"
-_LATEST_SECONDS: Final = 253_402_300_799.0  # 9999-12-31
+_REQUIRED: Final = frozenset({"user_id", "item_id", "timestamp"})
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,10 @@ class TableSource:
         columns: Of `FIELDS` to the names in the files; any other field goes by its own name.
         kinds: Words for events beside our own, in lower case.
         topic_separator: Between topics in text.
-        form: How text files are written.
+        form: How text files are written; ``columns`` of it are those of the interactions.
         likely: Of fields to names that are tried where ``columns`` says nothing; see `PRESETS`.
+        everything_at: The time of every interaction, for a table that has none.
+        user_columns: Names of the columns of a users file without a header.
     """
 
     interactions: Path
@@ -67,10 +71,36 @@ class TableSource:
     topic_separator: str = "|"
     form: TableForm = field(default_factory=TableForm)
     likely: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    everything_at: datetime | None = None
+    user_columns: tuple[str, ...] = ()
 
     def form_of(self, name: str) -> TableForm:
-        """The form of the table called ``name``; only interactions can come without a header."""
-        return self.form if name == "interactions" else replace(self.form, columns=())
+        """The form of the table called ``name``."""
+        names = {"interactions": self.form.columns, "users": self.user_columns}
+        return replace(self.form, columns=names.get(name, ()))
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that there are, by the name of their table."""
+        files = {"interactions": self.interactions, "items": self.items, "users": self.users}
+        return {name: path for name, path in files.items() if path is not None}
+
+
+@dataclass(frozen=True)
+class TablePreview:
+    """What is understood of the first rows of one file.
+
+    Attributes:
+        path: The file.
+        chosen: Of each field to the column that it is read from; None where the file has none for it.
+        ignored: The columns that are not read.
+        rows: The first rows, as fields of the neutral format.
+    """
+
+    path: Path
+    chosen: Mapping[str, str | None]
+    ignored: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...]
 
 
 def import_table(
@@ -81,165 +111,189 @@ def import_table(
     Raises:
         DataFolderError: A file cannot be read or lacks a mapped column, or ``output`` cannot be written.
     """
-    with (
-        import_session(source.interactions, output) as session,
-        tempfile.TemporaryDirectory(dir=output.resolve().parent, prefix=".import-") as scratch,
-    ):
-        staged = [Path(scratch) / str(place) for place in range(3)]
-        for folder in staged:
-            folder.mkdir()
-        interactions = staged[0] / source.interactions.name
-        progress.start("read the table", 0)
-        found = _stage(source, source.interactions, "interactions", interactions, session, progress)
-        items = staged[1] / (source.items.name if source.items else f"items of {source.interactions.name}")
+    latest = checks.latest_timestamp(now)
+    with import_session(source.interactions, output) as session:
+        for path in source.files.values():
+            session.quarantine(path, (), 0)  # the report lists the files in this order
+        item_ids = None
         if source.items:
-            _stage(source, source.items, "items", items, session, progress)
-        else:
-            nothing = {name: pa.nulls(len(found)) for name in _ITEMS[1:]}
-            pq.write_table(pa.table({"item_id": pa.array(sorted(found), pa.string()), **nothing}), items)
-        users = staged[2] / source.users.name if source.users else None
-        if source.users and users:
-            _stage(source, source.users, "users", users, session, progress)
-        progress.finish("read")
-        import_files(
-            session, (interactions, items, users), progress, checks.latest_timestamp(now), source.kinds
-        )
+            with _opened(source, "items", session) as rows:
+                item_ids = import_items(session, rows)
+        if source.users:
+            with _opened(source, "users", session) as rows:
+                import_users(session, rows, latest)
+        with _opened(source, "interactions", session) as rows:
+            found = import_interactions(session, rows, item_ids, latest, progress, source.kinds)
+        if item_ids is None:
+            _write_found_items(session, source.interactions, sorted(found))
     return session.report()
 
 
-def first_rows(source: TableSource, rows: int) -> dict[str, list[dict[str, Any]]]:
-    """What is understood of the first ``rows`` rows of each file, as fields of the neutral format."""
-    shown: dict[str, list[dict[str, Any]]] = {}
-    for name in ("interactions", "items", "users"):
-        path: Path | None = getattr(source, name)
-        if path is None:
-            continue
+def preview(source: TableSource, rows: int) -> dict[str, TablePreview]:
+    """What is understood of the first ``rows`` rows of each file.
+
+    Raises:
+        DataFolderError: A file cannot be read or lacks a mapped column.
+    """
+    previews: dict[str, TablePreview] = {}
+    for name, path in source.files.items():
         with open_table(path, source.form_of(name)) as table:
-            chosen = _chosen(source, path, name, table.schema)
-            batches = (_mapped(batch.slice(0, rows), chosen, source) for batch in table.batches)
-            shown[name] = [row for batch in islice(batches, 1) for row in batch.to_pylist()]
-    return shown
+            chosen = _chosen(source, path, name, table.names)
+            first = next((block for block in table.blocks(_columns(chosen)) if block.columns.num_rows), None)
+            shown = [] if first is None else _shown(first, rows, chosen, source, path)
+            ignored = tuple(column for column in table.names if column not in chosen.values())
+            previews[name] = TablePreview(path, chosen, ignored, tuple(shown))
+    return previews
 
 
-def _stage(
-    source: TableSource, path: Path, name: str, target: Path, session: ImportSession, progress: Progress
-) -> set[str]:
-    """Write the mapped columns to ``target``; return the usable item ids of the rows."""
-    found: set[str] = set()
-    rows = 0
-    writer: pq.ParquetWriter | None = None
+@contextmanager
+def _opened(source: TableSource, name: str, session: ImportSession) -> Iterator[Rows]:
+    """Yield the rows of the table called ``name``, mapped; those that could not be cut go to quarantine."""
+    path = source.files[name]
     with open_table(path, source.form_of(name)) as table:
-        chosen = _chosen(source, path, name, table.schema)
-        try:
-            for batch in table.batches:
-                mapped = _mapped(batch, chosen, source)
-                rows += batch.num_rows
-                if name == "interactions" and source.items is None:
-                    ids = mapped.column("item_id").unique().cast(pa.string()).to_pylist()
-                    found.update(item_id for item_id in ids if _usable(item_id))
-                writer = writer or pq.ParquetWriter(target, mapped.schema, compression="lz4")
-                writer.write_batch(mapped)
-                session.quarantine(path, table.malformed, len(table.malformed))
-                table.malformed.clear()
-                progress.advance(0, f"{rows:,} rows")
-        finally:
-            if writer is not None:
-                writer.close()
-    if writer is None:
-        raise DataFolderError(path, None, "the file has no rows")
-    return found
+        chosen = _chosen(source, path, name, table.names)
+        blocks = table.blocks(_columns(chosen))
+
+        def batches() -> Iterator[Batch]:
+            for block in _regrouped(blocks):
+                session.quarantine(path, block.malformed, len(block.malformed))
+                if block.columns.num_rows:
+                    mapped = _mapped(block.columns, chosen, source, path)
+                    yield Batch(mapped, block.numbers, block.columns, block.size)
+
+        yield Rows(path, tuple(chosen), batches(), table.size)
 
 
-def _usable(item_id: str | None) -> bool:
-    return (
-        item_id is not None
-        and not checks.is_blank(item_id)
-        and len(item_id) <= MAXIMUM_ID_CHARACTERS
-        and not checks.has_control_character(item_id)
+def _shown(
+    block: Block, rows: int, chosen: Mapping[str, str | None], source: TableSource, path: Path
+) -> list[dict[str, Any]]:
+    mapped = _mapped(block.columns.slice(0, rows), chosen, source, path)
+    names = mapped.schema.names
+    batch = Batch(mapped, block.numbers[:rows])
+    return [dict(zip(names, batch.row(row).values(), strict=True)) for row in range(mapped.num_rows)]
+
+
+def _regrouped(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same rows in blocks of `BATCH_ROWS`, whatever their length in bytes; types may change between."""
+    waiting: list[Block] = []
+    rows = 0
+    for block in blocks:
+        if waiting and not waiting[0].columns.schema.equals(block.columns.schema):
+            yield _joined(waiting)
+            waiting, rows = [], 0
+        waiting.append(block)
+        rows += block.columns.num_rows
+        if rows < BATCH_ROWS:
+            continue
+        joined = _joined(waiting)
+        whole = rows - rows % BATCH_ROWS
+        for start in range(0, whole, BATCH_ROWS):
+            first = start == 0
+            yield Block(
+                joined.columns.slice(start, BATCH_ROWS),
+                joined.numbers[start : start + BATCH_ROWS],
+                joined.malformed if first else [],
+                joined.size if first else 0,
+            )
+        waiting, rows = [Block(joined.columns.slice(whole), joined.numbers[whole:], [], 0)], rows - whole
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    return Block(
+        pa.concat_batches([block.columns for block in blocks]),
+        np.concatenate([block.numbers for block in blocks]),
+        [row for block in blocks for row in block.malformed],
+        sum(block.size for block in blocks),
     )
 
 
-def _chosen(source: TableSource, path: Path, name: str, schema: pa.Schema) -> dict[str, str | None]:
-    """The file's column of each field of the table called ``name``."""
-    fields = {"interactions": _INTERACTIONS, "items": _ITEMS, "users": _USERS}[name]
+def _write_found_items(session: ImportSession, path: Path, item_ids: list[str]) -> None:
+    """Write a catalogue that knows the ids alone."""
+    count = len(item_ids)
+    columns = {
+        "item_id": pa.array(item_ids, pa.string()),
+        "title": pa.repeat("", count),
+        "creator_id": pa.repeat(UNKNOWN, count),
+        "creator_language": pa.repeat(UNKNOWN, count),
+        "topics": pa.array([[]] * count, ITEMS_SCHEMA.field("topics").type),
+        "published_at": pa.nulls(count, ITEMS_SCHEMA.field("published_at").type),
+    }
+    session.quarantine(path.with_name(f"items of {path.name}"), (), count)
+    session.write_items(path, pa.table(columns, schema=ITEMS_SCHEMA))
+
+
+def _columns(chosen: Mapping[str, str | None]) -> list[str]:
+    return list(dict.fromkeys(column for column in chosen.values() if column is not None))
+
+
+def _chosen(source: TableSource, path: Path, name: str, names: tuple[str, ...]) -> dict[str, str | None]:
+    """The file's column of each field of the table called ``name``; None for a field that it lacks."""
     chosen: dict[str, str | None] = {}
-    for known in fields:
-        likely = (*source.likely.get(f"{name}.{known}", ()), *source.likely.get(known, ()))
-        guess = next((guess for guess in likely if guess in schema.names), known)
-        column = source.columns.get(f"{name}.{known}") or source.columns.get(known, guess)
-        if column in schema.names:
-            chosen[known] = column
-        elif name != "interactions" and known in schema.names:
-            chosen[known] = known
-        elif known in _REQUIRED or known in source.columns:
-            have = ", ".join(schema.names)[:200]
-            raise DataFolderError(path, column, f"the column is missing; the file has {have}; see --map")
+    for known in TABLES[name]:
+        if known == "timestamp" and source.everything_at is not None:
+            chosen[known] = None
+            continue
+        wanted = _column(source, name, known, names)
+        if wanted in names:
+            chosen[known] = wanted
+        elif known in _REQUIRED or known in source.columns or f"{name}.{known}" in source.columns:
+            raise DataFolderError(path, wanted, _missing(known, names))
         elif name == "items":
             chosen[known] = None
+    for known, column in chosen.items():
+        if column is not None and names.count(column) > 1:
+            raise DataFolderError(path, column, "the file has the column twice; rename one of them")
+        other = next((one for one in chosen if one != known and chosen[one] == column), None)
+        if column is not None and other is not None:
+            raise DataFolderError(path, column, f"is mapped to {known} and to {other}; see --map")
     return chosen
 
 
-def _mapped(batch: pa.RecordBatch, chosen: Mapping[str, str | None], source: TableSource) -> pa.RecordBatch:
+def _column(source: TableSource, name: str, known: str, names: tuple[str, ...]) -> str:
+    """What the field ``known`` is called in a file: as was said, as is likely, or by its own name."""
+    likely = (*source.likely.get(f"{name}.{known}", ()), *source.likely.get(known, ()))
+    own = next((guess for guess in likely if guess in names), known)
+    said = source.columns.get(f"{name}.{known}")
+    if said is None:
+        said = source.columns.get(known, own)
+        # An id is mapped for the interactions first; the other tables may call it by its own name.
+        if name != "interactions" and said not in names and own in names:
+            return own
+    return said
+
+
+def _missing(known: str, names: tuple[str, ...]) -> str:
+    have = ", ".join(names)[:200]
+    also = "; for a table without times pass --time" if known == "timestamp" else ""
+    return (
+        f"the column is missing; the file has {have}; say which is the {known} by --map {known}=COLUMN{also}"
+    )
+
+
+def _mapped(
+    batch: pa.RecordBatch, chosen: Mapping[str, str | None], source: TableSource, path: Path
+) -> pa.RecordBatch:
+    convert: dict[str, Callable[[pa.Array], pa.Array]] = {
+        "user_id": table_values.identifiers,
+        "item_id": table_values.identifiers,
+        "timestamp": table_values.times,
+        "signed_up_at": table_values.times,
+        "published_at": table_values.publications,
+        "rating": table_values.ratings,
+        "topics": partial(table_values.topics, separator=source.topic_separator),
+    }
     arrays: dict[str, pa.Array] = {}
-    for known, column in chosen.items():
-        values = pa.nulls(batch.num_rows) if column is None else batch.column(column)
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
-        if known == "published_at":
-            values = _publications(values)
-        elif known in _TIMES:
-            values = _times(values)
-        elif known == "topics":
-            values = _topics(values, source.topic_separator)
-        elif known == "rating":
-            values = values if _is_number(values.type) else values.cast(pa.string())
-        elif not pa.types.is_binary(values.type):
-            whole = pa.types.is_floating(values.type)
-            values = values.cast(pa.string()) if not whole else _whole(values)
-        arrays[known] = values
+    for known, name in chosen.items():
+        if name is None:
+            everything_at = source.everything_at if known == "timestamp" else None
+            arrays[known] = pa.array([everything_at] * batch.num_rows, None if everything_at else pa.null())
+            continue
+        try:
+            arrays[known] = convert.get(known, table_values.texts)(batch.column(name))
+        except table_values.UnfitColumnError as error:
+            raise DataFolderError(path, name, f"{error}; see --map") from error
     return pa.RecordBatch.from_pydict(arrays)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _whole(values: pa.Array) -> pa.Array:
-    text: pa.Array = pa.compute.replace_substring_regex(values.cast(pa.string()), r"\.0$", "")
-    return text
-
-
-def _publications(values: pa.Array) -> pa.Array:
-    """As `_times`, but a number of one to four digits is a year, and not an hour of 1970."""
-    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        return values
-    texts = [None if text is None else text.strip() for text in values.cast(pa.string()).to_pylist()]
-    dates = [
-        text if text is None or not _YEAR.fullmatch(text) else f"{int(float(text)):04d}-01-01"
-        for text in texts
-    ]
-    return _times(pa.array(dates, pa.string()))
-
-
-def _times(values: pa.Array) -> pa.Array:
-    """ISO 8601 text; a number is s, ms, us or ns since 1970 by its size."""
-    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        return values
-    text = values.cast(pa.string())
-    compute: Callable[..., Any] = pa.compute.if_else
-    numeric = pa.compute.match_substring_regex(text, _NUMBER).fill_null(False)
-    numbers = compute(numeric, text, None)
-    seconds = pa.compute.utf8_trim_whitespace(numbers).cast(pa.float64())
-    for _ in range(3):
-        seconds = compute(pa.compute.greater(seconds, 1e11), pa.compute.divide(seconds, 1_000.0), seconds)
-    fits = pa.compute.and_(numeric, pa.compute.less(seconds, _LATEST_SECONDS)).fill_null(False)
-    micros = pa.compute.round(pa.compute.multiply(compute(fits, seconds, 0.0), 1e6)).cast(pa.int64())
-    iso = micros.cast(pa.timestamp("us")).cast(pa.string())
-    return compute(fits, iso, text)
-
-
-def _topics(values: pa.Array, separator: str) -> pa.Array:
-    if pa.types.is_list(values.type) or pa.types.is_null(values.type):
-        return values
-    split: pa.Array = pa.compute.split_pattern(values.cast(pa.string()), separator)
-    return split
