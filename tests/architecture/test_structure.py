@@ -26,9 +26,13 @@ VENDOR_HOMES = {
         "platform/streamrec/features/feast_store.py",
         "feature_repo",
     },
-    "faiss": {"services/recommendations/item_index/index.py"},
+    "faiss": {
+        "platform/streamrec/registry/checker_program.py",  # reads what is not trusted, in its own process
+        "services/recommendations/item_index/index.py",
+    },
     "filelock": {"platform/streamrec/files/locks.py"},
     "fcntl": {"platform/streamrec/files/locks.py"},  # shared locks alone; the others are filelock's
+    "onnx": {"platform/streamrec/registry/checker_program.py"},
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
     "prometheus_client": {
         "platform/streamrec/monitoring/model_metrics.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from streamrec.command_line.workspace import Workspace
-from streamrec.contracts.errors import DataFolderError, NotFoundError
+from streamrec.contracts.errors import DataFolderError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,9 @@ FEATURE_REPO_VARIABLE: Final = "STREAMREC_FEATURE_REPO"
 
 ONLINE_STORE_VARIABLE: Final = "STREAMREC_ONLINE_STORE"
 """``redis://host:port/database`` to serve features from Redis."""
+
+ARTIFACT_CACHE_VARIABLE: Final = "STREAMREC_ARTIFACT_CACHE_BYTES"
+"""How many bytes the cache of artifacts on this machine may hold."""
 
 _MOVIELENS_FILES = ("ratings.csv", "ratings.dat", "rating.csv")
 
@@ -91,10 +95,19 @@ def load_data_folder(folder: Path) -> Dataset:
 
 
 def registry_settings(workspace: Workspace) -> RegistrySettings:
-    """Where the workspace's model registry lives."""
+    """Where the workspace's model registry lives.
+
+    Raises:
+        InvalidInputError: ``STREAMREC_ARTIFACT_CACHE_BYTES`` is set to what is no positive number.
+    """
     from streamrec.registry.mlflow_registry import RegistrySettings
 
-    return RegistrySettings.embedded(workspace.registry)
+    bound = os.environ.get(ARTIFACT_CACHE_VARIABLE)
+    if bound is None:
+        return RegistrySettings.embedded(workspace.registry)
+    if not re.fullmatch("[1-9][0-9]{0,17}", bound):
+        raise InvalidInputError(ARTIFACT_CACHE_VARIABLE, f"must be a positive number of bytes, not {bound!r}")
+    return RegistrySettings.embedded(workspace.registry, int(bound))
 
 
 def open_registry(workspace: Workspace) -> ModelRegistry:

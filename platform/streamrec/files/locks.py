@@ -97,6 +97,12 @@ def wait_for_lock(descriptor: int) -> None:
     lock_descriptor(descriptor, poll_interval=_POLL_INTERVAL_S)
 
 
+def wait_for_shared_lock(descriptor: int) -> None:
+    """Lock an open file or folder beside others until it is closed; wait for one that holds it alone."""
+    while not _try_shared(descriptor):
+        time.sleep(_POLL_INTERVAL_S)
+
+
 def _try_shared(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,3 +118,7 @@ class MemoryModelRegistry:
                 path.write_bytes(data)
 
         return self._cache.fetch(version.artifact_digest, download)
+
+    def keep_only(self, versions: Collection[ModelVersion]) -> None:
+        """Let the files of all other versions be evicted; see `ModelRegistry.keep_only`."""
+        self._cache.keep_only({version.artifact_digest for version in versions})

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError, NotFoundError
 from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature, ModelSpec, validate_model_name
 from streamrec.files.locks import only_holder
-from streamrec.registry.artifact_cache import ArtifactCache
+from streamrec.registry.artifact_cache import DEFAULT_MAXIMUM_BYTES, ArtifactCache
 from streamrec.registry.embedded_mlflow import (
     ARTIFACT_PATH,
     ARTIFACT_SCHEME,
@@ -85,11 +85,19 @@ class RegistrySettings:
     cache_folder: Path
     """Fetched artifacts by digest; may be shared by all processes of a machine."""
 
+    cache_maximum_bytes: int = DEFAULT_MAXIMUM_BYTES
+    """What the cache may hold: beyond it, what was not used for the longest time goes."""
+
     @classmethod
-    def embedded(cls, folder: Path) -> RegistrySettings:
+    def embedded(cls, folder: Path, cache_maximum_bytes: int = DEFAULT_MAXIMUM_BYTES) -> RegistrySettings:
         """Return the settings of a registry that lies in one folder."""
         folder = folder.resolve()
-        return cls(f"{SQLITE_PREFIX}{folder / 'mlflow.db'}", folder / "artifacts", folder / "cache")
+        return cls(
+            f"{SQLITE_PREFIX}{folder / 'mlflow.db'}",
+            folder / "artifacts",
+            folder / "cache",
+            cache_maximum_bytes,
+        )
 
 
 class MlflowModelRegistry:
@@ -107,7 +115,7 @@ class MlflowModelRegistry:
         if settings.tracking_uri.startswith(SQLITE_PREFIX) and settings.artifact_root is None:
             raise InvalidInputError("artifact_root", "must be a folder when the registry is a SQLite file")
         self._settings = settings
-        self._cache = ArtifactCache(settings.cache_folder)
+        self._cache = ArtifactCache(settings.cache_folder, settings.cache_maximum_bytes)
         self._lock = Lock()
         self._client: MlflowClient | None = None
 
@@ -241,6 +249,10 @@ class MlflowModelRegistry:
                         shutil.move(child, folder / child.name)
 
         return self._cache.fetch(version.artifact_digest, download)
+
+    def keep_only(self, versions: Collection[ModelVersion]) -> None:
+        """Let the files of all other versions be evicted; see `ModelRegistry.keep_only`."""
+        self._cache.keep_only({version.artifact_digest for version in versions})
 
     @contextmanager
     def _connected(self, doing: str) -> Iterator[MlflowClient]:

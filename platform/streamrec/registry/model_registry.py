@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,9 +78,14 @@ class ModelRegistry(Protocol):
     def fetch(self, version: ModelVersion) -> Path:
         """Return a local, read-only folder with the artifact, verified against its manifest.
 
-        Folders are cached by digest and verified at every call.
+        Folders are cached by digest and verified at every call. It stays until the process ends, or
+        `keep_only` lets go of it.
 
         Raises:
             ArtifactError: A byte, a name or the number of files differs from the manifest.
         """
+        ...
+
+    def keep_only(self, versions: Collection[ModelVersion]) -> None:
+        """Let the fetched files of all other versions be evicted from this machine when room is needed."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -35,6 +35,10 @@ class ArtifactSource(Protocol):
 
     def fetch(self, version: ModelVersion) -> Path:
         """Return a verified, read-only folder. Raises `ArtifactError` or `DependencyError`."""
+        ...
+
+    def keep_only(self, versions: Collection[ModelVersion]) -> None:
+        """Let the fetched files of all other versions be evicted from this machine."""
         ...
 
 
@@ -98,6 +102,7 @@ class LoadedVersions(Generic[T]):
         self._retire_after_s, self._clock = retire_after_s, clock
         self._keeping = Lock()
         self._loaded: Mapping[ModelRef, LoadedModel[T]] = {}
+        self._artifacts: dict[ModelRef, tuple[ModelVersion, ...]] = {}
         self._unwanted_since_s: dict[ModelRef, float] = {}
         self._failures: dict[ModelRef, _Failure] = {}
 
@@ -135,10 +140,11 @@ class LoadedVersions(Generic[T]):
         with self._keeping:
             for gone in self._failures.keys() - set(wanted):
                 del self._failures[gone]
-            for ref in wanted:
-                if ref not in self._loaded and self._is_due(ref):
-                    self._try_to_load(ref)
-            self._retire(wanted)
+            due = [ref for ref in wanted if ref not in self._loaded and self._is_due(ref)]
+            for ref in due:
+                self._try_to_load(ref)
+            if self._retire(wanted) or due:
+                self._source.keep_only([version for used in self._artifacts.values() for version in used])
             return all(ref in self._loaded for ref in wanted)
 
     def _is_due(self, ref: ModelRef) -> bool:
@@ -148,7 +154,8 @@ class LoadedVersions(Generic[T]):
     def _try_to_load(self, ref: ModelRef) -> None:
         try:
             version = self._source.get(ref)
-            model = self._load(fetch_with_dependencies(self._source, version))
+            fetched = fetch_with_dependencies(self._source, version)
+            model = self._load(fetched)
             self._warm_up(model)
         except Exception as error:  # noqa: BLE001 - whatever a loader raises, the other versions answer on
             before = self._failures.get(ref)
@@ -159,10 +166,12 @@ class LoadedVersions(Generic[T]):
                 _LOG.warning("%s cannot be loaded", ref, exc_info=True)
             return
         self._failures.pop(ref, None)
+        self._artifacts[ref] = tuple(_versions(fetched))
         self._loaded = {**self._loaded, ref: LoadedModel(version, model)}
         _LOG.info("%s is loaded", ref)
 
-    def _retire(self, wanted: Collection[ModelRef]) -> None:
+    def _retire(self, wanted: Collection[ModelRef]) -> bool:
+        """Whether anything was let go of."""
         now_s = self._clock()
         for ref in self._loaded:
             if ref in wanted:
@@ -175,8 +184,16 @@ class LoadedVersions(Generic[T]):
         if over:
             self._loaded = {ref: loaded for ref, loaded in self._loaded.items() if ref not in over}
             for ref in over:
-                del self._unwanted_since_s[ref]
+                del self._unwanted_since_s[ref], self._artifacts[ref]
                 _LOG.info("%s is no longer loaded", ref)
+        return bool(over)
+
+
+def _versions(fetched: FetchedModel) -> Iterator[ModelVersion]:
+    """The version and all that it depends on."""
+    yield fetched.version
+    for dependency in fetched.dependencies.values():
+        yield from _versions(dependency)
 
 
 def fetch_with_dependencies(source: ArtifactSource, version: ModelVersion, _depth: int = 0) -> FetchedModel:

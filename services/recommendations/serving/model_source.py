@@ -6,7 +6,7 @@ No replica imports MLflow for what this machine has fetched already: that would 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -72,6 +72,7 @@ class ModelSource:
         artifacts = self._artifacts()
         for stage, number in versions.items():
             fetch_with_dependencies(artifacts, artifacts.get(ModelRef(MODEL_NAMES[stage], number)))
+        artifacts.keep_only(())  # from here on the replicas hold what they use
 
     def _artifacts(self) -> _PromotedArtifacts:
         return _PromotedArtifacts(
@@ -105,3 +106,7 @@ class _PromotedArtifacts:
     def fetch(self, version: ModelVersion) -> Path:
         """Fetch from the cache, verified, or from the registry."""
         return self.registry.fetch(version)
+
+    def keep_only(self, versions: Collection[ModelVersion]) -> None:
+        """Let the files of all other versions be evicted from the cache."""
+        self.registry.keep_only(versions)
