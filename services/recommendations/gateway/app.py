@@ -184,7 +184,7 @@ def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLim
         if gateway is None:
             kind = problems.NOT_READY if startup.blocked else problems.STARTING
             return not_ready(kind)
-        return _json(gateway.readiness().model_dump())
+        return _json(_readiness_document(gateway.readiness()))
 
     @app.get("/metrics", summary="Metrics in the Prometheus text format", response_class=Response)
     async def metrics() -> Response:
@@ -244,6 +244,14 @@ def _answer_document(served: ServedAnswer) -> dict[str, Any]:
         "latency_ms": round(served.latency_ms, 3),
         "stages_ms": {stage: round(spent_ms, 3) for stage, spent_ms in answer.stages_ms.items()},
     }
+
+
+def _readiness_document(readiness: Readiness) -> dict[str, Any]:
+    """`Readiness` for outside: what parts of the service say of their files names no folder."""
+    document = readiness.model_dump()
+    document["item_log_problem"] = problems.without_folders(readiness.item_log_problem)
+    document["problems"] = [problems.without_folders(problem) for problem in readiness.problems]
+    return document
 
 
 def _described(model: type[BaseModel]) -> dict[str, Any]:

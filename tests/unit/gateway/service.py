@@ -47,6 +47,7 @@ class Service:
         self.erased = set()
         self.item_log = MemoryItemLog()
         self.set_aside = ()
+        self.problems = []
         self.startup = Startup(self.compose)
         self.app = create_app(self.startup, maximum_in_flight=maximum_in_flight)
 
@@ -90,6 +91,7 @@ class Service:
                 catalogue_items=len(self.items.current().known),
                 item_revision=self.items.current().revision,
                 item_log_problem=self.items.problem,
+                problems=self.problems,
             ),
             close,
         )

@@ -11,6 +11,7 @@ from services.recommendations.contracts.rungs import Rung
 from services.recommendations.gateway.schemas import MAXIMUM_REQUEST_BYTES, RecommendationAnswer
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.contracts.events import Propensity
+from streamrec.items.memory_item_log import MemoryItemLog
 from tests.unit.gateway.service import Service, event, problem
 
 
@@ -303,6 +304,19 @@ def test_what_is_missing_is_said_without_the_folders_of_the_server(stages, store
     service = Service(stages, store, not_ready=NotReadyError(inside))
     method = "GET" if path == "/readyz" else "POST"
     assert problem(service.call((method, path, {})), 503)["detail"] == (outside or inside)
+
+
+class DamagedItemLog(MemoryItemLog):
+    problem = "the item log in /srv/var/items is gone"
+
+
+def test_what_is_wrong_while_it_is_ready_is_said_without_the_folders_of_the_server(stages, store):
+    service = Service(stages, store)
+    service.item_log = DamagedItemLog()
+    service.problems = ["ranking-1: cannot load /srv/var/cache/ranking@3/weights.npz", "retrieval-1: too old"]
+    ready = service.call(("GET", "/readyz", {})).json()
+    assert ready["item_log_problem"] == "the item log in items is gone"
+    assert ready["problems"] == ["ranking-1: cannot load weights.npz", "retrieval-1: too old"]
 
 
 def test_ready_says_with_what(service):
