@@ -218,6 +218,14 @@ def test_a_batch_of_the_most_events_fits_in_plain_and_compressed(client):
     assert packed.json()["verdicts"] == ["duplicate"] * 500
 
 
+def test_replicas_are_as_nice_as_the_service_and_no_nicer(service):
+    """By default Ray starts them at niceness 15: beside any other process they starve."""
+    replicas = [pid for pid, command in service.session() if "ServeReplica" in command]
+    assert len(replicas) >= len(STAGES) + 1
+    own = os.getpriority(os.PRIO_PROCESS, service.process.pid)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in replicas} == {own}
+
+
 def test_pages_are_served(client):
     assert "/v1/recommendations" in client.get("/docs").text
     assert client.get("/openapi.json").json()["paths"]
