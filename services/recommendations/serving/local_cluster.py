@@ -20,7 +20,6 @@ import json
 import logging
 import math
 import shutil
-import signal
 import socket
 import sys
 import tempfile
@@ -33,7 +32,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from services.recommendations.gateway.settings import GatewayParts
@@ -46,6 +44,7 @@ from services.recommendations.serving.model_source import ModelSource
 from services.recommendations.serving.ray_thread import RayThread, end_at_once_where_ray_was_killed
 from services.recommendations.serving.reaper import reaper_of
 from services.recommendations.serving.service_environment import service_environment
+from services.recommendations.serving.stop_signals import StopSignals
 from streamrec.contracts.errors import DependencyError, NotReadyError
 
 _LOG = logging.getLogger(__name__)
@@ -117,7 +116,7 @@ def running_service(
         NotReadyError: A model, the catalogue or the features are missing; says which and what to do.
         DependencyError: The port is taken, or the service did not become ready in time.
     """
-    with _running(settings, models, parts, threading.Event()) as service:
+    with _running(settings, models, parts, threading.Event(), lambda: None) as service:
         assert service is not None  # noqa: S101 - nobody can set the event
         yield service
 
@@ -133,27 +132,19 @@ def serve_forever(
     Raises:
         NotReadyError, DependencyError: As in `running_service`.
     """
-    stopping = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()  # a second Ctrl-C changes nothing: it must not leave processes behind
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with _running(settings, models, parts, stopping) as service:
-            if service is not None:
-                on_ready(service)
-            while not stopping.wait(1.0):
-                pass
-            _LOG.info("stopping")
-    except BaseException:
-        end_at_once_where_ray_was_killed(1)
-        raise
-    else:
-        end_at_once_where_ray_was_killed(0)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with StopSignals() as signals:
+        try:
+            with _running(settings, models, parts, signals.asked, signals.listen) as service:
+                if service is not None:
+                    on_ready(service)
+                while not signals.asked.wait(1.0):
+                    pass
+                _LOG.info("stopping")
+        except BaseException:
+            end_at_once_where_ray_was_killed(1)
+            raise
+        else:
+            end_at_once_where_ray_was_killed(0)
 
 
 @contextlib.contextmanager
@@ -162,8 +153,12 @@ def _running(
     models: ModelSource,
     parts: GatewayParts,
     stopping: threading.Event,
+    listen: Callable[[], None],
 ) -> Iterator[RunningService | None]:
-    """Yield the service, or None if it was to stop before it was ready."""
+    """Yield the service, or None if it was to stop before it was ready.
+
+    ``listen`` is called again and again until it is: Ray may have taken the signals.
+    """
     started_s = time.monotonic()
     if not settings.wait_for_models:
         # Asked before Ray is started: who forgot to promote should hear so in a second, not in twenty.
@@ -175,7 +170,7 @@ def _running(
         with reaper_of(folder) as reaper, service_environment(folder, haproxy=settings.haproxy):
             ray = RayThread(lambda: _start(settings, models, parts, folder), reaper)
             try:
-                ready = _wait_until_ready(settings, ray, stopping)
+                ready = _wait_until_ready(settings, ray, stopping, listen)
                 if ready is None:
                     yield None
                 else:
@@ -231,7 +226,10 @@ def _start(settings: LocalServeSettings, models: ModelSource, parts: GatewayPart
 
 
 def _wait_until_ready(
-    settings: LocalServeSettings, ray: RayThread, stopping: threading.Event
+    settings: LocalServeSettings,
+    ray: RayThread,
+    stopping: threading.Event,
+    listen: Callable[[], None],
 ) -> dict[str, Any] | None:
     """Return what the service is ready with, or None if it is to stop."""
     deadline_s = math.inf if settings.wait_for_models else time.monotonic() + settings.ready_timeout_s
@@ -239,6 +237,7 @@ def _wait_until_ready(
     while time.monotonic() < deadline_s:
         if ray.failure is not None:
             raise ray.failure
+        listen()
         if ray.started.is_set():
             status, document = _get_json(f"{settings.url}/readyz")
             if status == HTTPStatus.OK:
