@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from services.cli import data, events, features, items, keys, models
 from services.cli.demo import command as demo
 from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installed_spokes, mounted_command
+from streamrec.command_line.library_folders import library_folders
 from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.exit_statuses import ExitStatus, exit_status_of_error
 
@@ -152,7 +153,8 @@ def main() -> None:
     # Threads that wait for each other sleep: where other processes want the cores too, spinning ones
     # hold them up and are held up. OpenMP reads this when the first library that uses it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app()
+    with library_folders() as folders:
+        app(obj=folders)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
-from streamrec.contracts.models import CHAMPION, ModelRef, validate_model_name
+from streamrec.contracts.models import ModelRef, validate_model_name
 
 if TYPE_CHECKING:
     from streamrec.registry.model_registry import ModelRegistry, ModelVersion
@@ -66,12 +68,13 @@ def card(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Print the model card of a version; where none is named, of the champion, else of the newest."""
-    from streamrec.command_line.composition import open_registry
+    from streamrec.command_line.composition import champion_versions, open_registry
     from streamrec.command_line.tables import stdout_console
     from streamrec.training.model_card import CARD_DATA_FILE, CARD_TEXT_FILE
 
-    registry = open_registry(Workspace(workspace))
-    version = find_version(registry, model)
+    place = Workspace(workspace)
+    registry = open_registry(place)
+    version = find_version(registry, model, partial(champion_versions, place))
     path = registry.fetch(version) / (CARD_DATA_FILE if as_json else CARD_TEXT_FILE)
     if not path.is_file():
         raise NotFoundError(
@@ -185,8 +188,15 @@ def _say(changed: TrafficChanged) -> None:
         typer.echo("the registry did not answer: its aliases say otherwise until the next change", err=True)
 
 
-def find_version(registry: ModelRegistry, model: str) -> ModelVersion:
+def find_version(
+    registry: ModelRegistry, model: str, champions: Callable[[], Mapping[str, ModelRef]]
+) -> ModelVersion:
     """Resolve ``NAME@VERSION`` to that version, and ``NAME`` to the champion or, without one, to the newest.
+
+    Args:
+        registry: What is registered.
+        model: As a person wrote it.
+        champions: What serves, by slot; asked where no version is named. The registry's aliases mirror it.
 
     Raises:
         InvalidInputError: It is neither.
@@ -197,7 +207,8 @@ def find_version(registry: ModelRegistry, model: str) -> ModelVersion:
         versions = registry.versions(validate_model_name(name))
         if not versions:
             raise NotFoundError(f"no version of {name!r} is registered; 'streamrec models list' shows all")
-        return next((version for version in versions if CHAMPION in version.aliases), versions[0])
+        serving = set(champions().values())
+        return next((version for version in versions if version.ref in serving), versions[0])
     if not (number.isascii() and number.isdigit()):
         raise InvalidInputError("model", f"{model!r} must be NAME or NAME@VERSION with a whole number")
     return registry.get(ModelRef(name, int(number)))

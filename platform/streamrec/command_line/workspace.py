@@ -8,12 +8,23 @@ from typing import Annotated
 
 import typer
 
+from streamrec.command_line.library_folders import LibraryFolders
+
+
+def _libraries_write_into(context: typer.Context, root: Path) -> Path:
+    """Have the libraries of this process write into its workspace, before a command imports them."""
+    if isinstance(context.obj, LibraryFolders):
+        context.obj.use(Workspace(root).library_caches)
+    return root
+
+
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
         "--workspace",
         envvar="STREAMREC_WORKSPACE",
         file_okay=False,
+        callback=_libraries_write_into,
         help="Folder that holds data, features, models and events.",
     ),
 ]
@@ -79,6 +90,11 @@ class Workspace:
     def training(self) -> Path:
         """Scratch folders of training runs."""
         return self.root / "training"
+
+    @property
+    def library_caches(self) -> Path:
+        """What libraries compiled or remember; may be removed at any time."""
+        return self.root / "library_caches"
 
     @property
     def events(self) -> Path:

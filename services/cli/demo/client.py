@@ -97,6 +97,7 @@ class RecommendationClient:
                 item_ids=tuple(str(item["item_id"]) for item in reply["items"]),
                 rung=str(reply["rung"]),
                 degraded=bool(reply["degraded"]),
+                in_full=bool(reply["in_full"]),
                 cold_start=bool(reply["cold_start"]),
                 stages_ms=_stages_ms(reply, latency_ms),
                 model_versions={str(name): int(v) for name, v in reply["model_versions"].items()},

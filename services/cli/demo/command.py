@@ -103,7 +103,11 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         ("errors", f"{served['errors']:,}"),
         ("degraded", _percent(served["degraded_share"])),
         ("by cold start", _percent(served["cold_start_share"])),
-        ("served equals offline", f"{agreement['identical']} of {agreement['compared']} slates"),
+        (
+            "served equals offline",
+            f"{agreement['identical']} of {agreement['compared']} slates"
+            + (f"; {agreement['cut_off']} were cut off by the clock" if agreement["cut_off"] else ""),
+        ),
         ("creator-language exposure Gini", figure_text(summary["exposure_gini"])),
         (
             f"same {exposure['same_users']} users: relevance order, served",

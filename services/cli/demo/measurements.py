@@ -34,6 +34,7 @@ class RequestRecord:
         item_ids: The slate, first position first.
         rung: Step of the fallback ladder.
         degraded: Whether the answer says that a stage was skipped.
+        in_full: Whether no stage cut its work off to be in time.
         cold_start: Whether candidates came from the cold-start model.
         stages_ms: Time in each stage, by the server's clock.
         model_versions: Version by stage, of the stages that answered.
@@ -47,6 +48,7 @@ class RequestRecord:
     item_ids: tuple[str, ...] = ()
     rung: str = ""
     degraded: bool = False
+    in_full: bool = True
     cold_start: bool = False
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     model_versions: Mapping[str, int] = field(default_factory=dict)

@@ -27,8 +27,10 @@ class Agreement:
 
     Attributes:
         users: Users asked for.
-        compared: Of them, users with a whole answer. One that failed or says that it is degraded is no
-            answer of the whole pipeline; it is counted here by its absence.
+        compared: Of them, users with a whole answer. One that failed, says that it is degraded or was cut off
+            for time is no answer of the whole pipeline; it is counted here by its absence.
+        cut_off: Of the others, those whose slate a stage cut off to be in time: what it was then depends on
+            how busy the machine was. One that failed or is degraded is not among them.
         identical: Compared users with the same items in the same order.
         overlap: Mean share of the offline slate's items that were served; None where nothing was compared.
     """
@@ -37,6 +39,7 @@ class Agreement:
     compared: int
     identical: int
     overlap: float | None
+    cut_off: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As `summary.json` has it; ``share`` is of the compared users."""
@@ -46,6 +49,7 @@ class Agreement:
             "compared": self.compared,
             "identical": self.identical,
             "overlap": self.overlap,
+            "cut_off": self.cut_off,
         }
 
 
@@ -69,18 +73,23 @@ def compare_with_offline(
     can differ is the way through it: another process, JSON, feature store and deadlines.
     """
     progress.start("served against offline", len(users))
-    identical = 0
+    identical = cut_off = 0
     overlaps: list[float] = []
     for user in users:
         answer = client.recommend(user.user_id, known_user=True, k=k, context={})
-        if answer.request_id is not None and not answer.record.degraded:
+        if answer.request_id is None or answer.record.degraded:
+            pass  # counted by its absence
+        elif not answer.record.in_full:
+            cut_off += 1
+        else:
             expected = pipeline.recommend(user, k, answer.request_id).item_ids
             identical += answer.record.item_ids == expected
             overlaps.append(len(set(answer.record.item_ids) & set(expected)) / max(1, len(expected)))
         progress.advance()
-    progress.finish(f"{identical} of {len(overlaps)} slates identical")
+    apart = f"; {cut_off} were cut off by the clock" if cut_off else ""
+    progress.finish(f"{identical} of {len(overlaps)} slates identical{apart}")
     overlap = float(np.mean(overlaps)) if overlaps else None
-    return Agreement(len(users), len(overlaps), identical, overlap)
+    return Agreement(len(users), len(overlaps), identical, overlap, cut_off)
 
 
 def relevance_order_slates(

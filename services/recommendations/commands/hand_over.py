@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,22 +14,31 @@ from services.recommendations.commands.training_options import (
     SeedOption,
     chosen_settings,
 )
+from streamrec.command_line.training_data import (
+    DataOption,
+    ImportedOption,
+    UntilOption,
+    read_training_data,
+)
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 
 def hand_over(
-    data: Annotated[Path, typer.Option("--data", help="Data folder in the neutral format.")],
+    data: DataOption = None,
+    imported: ImportedOption = None,
+    until: UntilOption = None,
     users: Annotated[int, typer.Option("--users", min=1, help="Most users to measure on.")] = 500,
     seed: SeedOption = DEFAULT_SEED,
     effort: EffortOption = Effort.FULL,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Train what is missing; print NDCG@10 of validation items by kappa and history length."""
-    from streamrec.command_line.composition import load_data_folder, open_registry, with_items_of_log
+    from streamrec.command_line.composition import open_registry
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.tables import stdout_console, table
 
-    dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
+    read = read_training_data(Workspace(workspace), data=data, imported=imported, until=until)
+    dataset = read.dataset
     # After the data: a wrong folder is refused before torch and PyMC are loaded.
     from services.recommendations.jobs.hand_over import hand_over_curve
     from services.recommendations.jobs.training import SERVED_STAGES, TrainingJob
@@ -37,8 +46,9 @@ def hand_over(
 
     place = Workspace(workspace)
     registry, console = open_registry(place), stdout_console()
+    console.print(f"Measuring on {read.summary()}", markup=False, highlight=False, soft_wrap=True)
     with shown_progress(console) as progress:
-        settings = chosen_settings(place, effort, "cpu")
+        settings = replace(chosen_settings(place, effort, "cpu"), events_until=read.events_until)
         job = TrainingJob(dataset, registry, place.training, seed, progress, settings)
         models = load_models(registry, {stage: job.version(stage) for stage in SERVED_STAGES})
         progress.start("hand-over: asking the stages", min(users, len(job.split.evaluated)))

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamrec.command_line.training_data import (
+    DataOption,
+    ImportedOption,
+    UntilOption,
+    read_training_data,
+)
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -27,9 +33,9 @@ def index() -> None:
 
 @app.command("tune")
 def tune(
-    data: Annotated[
-        Path, typer.Option("--data", help="Data folder in the neutral format: its users are the queries.")
-    ],
+    data: DataOption = None,
+    imported: ImportedOption = None,
+    until: UntilOption = None,
     replicate_to: Annotated[
         int | None,
         typer.Option(
@@ -65,17 +71,13 @@ def tune(
 ) -> None:
     """Measure index kinds on the champion's vectors; the next training builds the fastest good one.
 
+    The queries are the users of the workspace's data and event log, or of --data alone.
     Good is: the lower bound of its mean recall of the exact 500 reaches the minimum. The choice is written to
     the workspace; 'streamrec recommendations train retrieval' reads it from there.
     """
     from services.recommendations.commands.composition import index_choice_file
     from services.recommendations.commands.index_plot import write_tuning_plot
-    from streamrec.command_line.composition import (
-        champion_version,
-        load_data_folder,
-        open_registry,
-        with_items_of_log,
-    )
+    from streamrec.command_line.composition import champion_version, open_registry
     from streamrec.command_line.files import write_json
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish, write_result
@@ -84,7 +86,7 @@ def tune(
 
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise InvalidInputError("--plot", f"{plot} must end in .png or .svg")
-    dataset = with_items_of_log(Workspace(workspace), load_data_folder(data))
+    read = read_training_data(Workspace(workspace), data=data, imported=imported, until=until)
     # After the data: a wrong folder is refused before FAISS and MLflow are loaded.
     from services.recommendations.contracts.stages import RETRIEVAL, SLOTS
     from services.recommendations.evaluation.judgements import tuning_result
@@ -97,10 +99,11 @@ def tune(
     version = champion_version(place, registry, SLOTS[RETRIEVAL])
     retriever = TwoTowerRetriever.load(registry.fetch(version))
     console = stdout_console()
+    console.print(f"Users of {read.summary()}", markup=False, highlight=False, soft_wrap=True)
     with shown_progress(console) as progress:
         report = tune_retriever(
             retriever,
-            dataset,
+            read.dataset,
             TuningLimits(minimum_recall, maximum_memory_bytes=maximum_memory_mib * _MEBIBYTE),
             query_count=queries,
             item_count=replicate_to,

@@ -238,6 +238,7 @@ def _answer_document(served: ServedAnswer) -> dict[str, Any]:
         "rung": answer.rung.value,
         "degraded": answer.degraded,
         "skipped": list(answer.skipped),
+        "in_full": answer.in_full,
         "cold_start": answer.cold_start,
         "model_versions": dict(answer.model_versions),
         "price_revision": answer.price_revision,

@@ -118,6 +118,7 @@ class RecommendationAnswer(_Outgoing):
     rung: Annotated[Rung, Field(description="Step of the fallback ladder.")]
     degraded: Annotated[bool, Field(description="Whether a stage that should have taken part did not.")]
     skipped: Annotated[list[str], Field(description="Those stages.")]
+    in_full: Annotated[bool, Field(description="False where a stage cut its work off to be in time.")]
     cold_start: bool
     model_versions: Annotated[dict[str, int], Field(description="Registered version by stage.")]
     price_revision: Annotated[

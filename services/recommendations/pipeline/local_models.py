@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from services.recommendations.cold_start.model import ColdStartModel
 from services.recommendations.contracts.candidates import Reranker
@@ -15,6 +16,8 @@ from services.recommendations.reranking.relevance_order import RelevanceOrder
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
 
+_AN_HOUR_MS: Final = 3_600_000.0
+
 
 def load_models(registry: ModelRegistry, versions: Mapping[str, ModelVersion]) -> LocalModels:
     """Fetch, verify and load one version of each stage.
@@ -23,7 +26,9 @@ def load_models(registry: ModelRegistry, versions: Mapping[str, ModelVersion]) -
         registry: Where the artifacts are.
         versions: By stage name, all four.
     """
-    reranking = DiversityReranker.load(registry.fetch(versions[RERANKING]))
+    # What is computed offline must not depend on how busy the machine is.
+    untimed = {"latency_budget_ms": _AN_HOUR_MS, "fallback_mode": False}
+    reranking = DiversityReranker.load(registry.fetch(versions[RERANKING]), **untimed)
     return _load(registry, versions, reranking)
 
 

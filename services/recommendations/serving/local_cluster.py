@@ -19,6 +19,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import shutil
 import socket
 import sys
@@ -54,6 +55,11 @@ _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """The service is on this machine: a proxy of the environment has no part in it."""
 _IMPORTED_BY_US: Final = threading.Event()
 """Set once Ray has been imported with our settings: it reads most of them once a process."""
+
+_LONGEST_TEMPORARY_BYTES: Final = 107 - len(
+    "/streamrec-12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+)
+"""The longest socket is Ray's; a socket's path has at most 107 bytes."""
 
 _NOT_READY_TYPE: Final = "urn:streamrec:problem:not-ready"
 
@@ -164,7 +170,7 @@ def _running(
         # Asked before Ray is started: who forgot to promote should hear so in a second, not in twenty.
         models.check()
     _check_port(settings.host, settings.port)
-    folder = Path(tempfile.mkdtemp(prefix="streamrec-"))
+    folder = _own_folder()
     try:
         # The reaper is started in the environment of before: it is no process of the service.
         with reaper_of(folder) as reaper, service_environment(folder, haproxy=settings.haproxy):
@@ -264,6 +270,23 @@ def _get_json(url: str) -> tuple[int, dict[str, Any]]:
         return error.code, document if isinstance(document, dict) else {}
     except (OSError, ValueError):
         return 0, {}
+
+
+def _own_folder() -> Path:
+    """Make a folder of this start alone, where the names of its sockets fit into the system's limit.
+
+    Raises:
+        DependencyError: Every folder for temporary files has too long a name, or cannot be written.
+    """
+    usual = Path(tempfile.gettempdir())
+    for place in (usual, Path("/tmp")):  # noqa: S108 - a folder of our own is made in it
+        if len(os.fsencode(place)) <= _LONGEST_TEMPORARY_BYTES and os.access(place, os.W_OK | os.X_OK):
+            return Path(tempfile.mkdtemp(prefix="streamrec-", dir=place))
+    raise DependencyError(
+        f"the folder for temporary files, {usual}, has a name of {len(os.fsencode(usual))} bytes: too long "
+        f"for the sockets that the service makes in it, and /tmp cannot be written; name a folder of at most "
+        f"{_LONGEST_TEMPORARY_BYTES} bytes in TMPDIR"
+    )
 
 
 def _check_port(host: str, port: int) -> None:

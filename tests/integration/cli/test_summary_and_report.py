@@ -171,6 +171,7 @@ def test_the_arithmetic_of_a_small_run(summary):
         "compared": 2,
         "identical": 1,
         "overlap": 0.75,
+        "cut_off": 0,
     }
     assert summary["traffic"]["requests_per_second"] == 2.5
     assert summary["traffic"]["known_users_acted_share"] == pytest.approx(1 / 3, abs=1e-6)

@@ -10,10 +10,11 @@ from services.cli.main import app
 from services.cli.models import find_version
 from streamrec.command_line import composition
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
-from streamrec.contracts.models import CHAMPION, ModelSignature, ModelSpec, TensorSpec
+from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature, ModelSpec, TensorSpec
 from streamrec.registry.memory_registry import MemoryModelRegistry
 
 NAME = "recommendations-ranking"
+SLOT = "recommendations.ranking"
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def registry(tmp_path, monkeypatch):
         version = registry.register(spec, artifact)
     registry.set_alias(version.ref, CHAMPION)
     monkeypatch.setattr(composition, "open_registry", lambda _workspace: registry)
+    monkeypatch.setattr(composition, "champion_versions", lambda _workspace: {SLOT: version.ref})
     return registry
 
 
@@ -67,7 +69,7 @@ def test_a_version_without_a_card_says_what_to_do():
 )
 def test_names_that_are_nothing_are_refused(registry, model, error):
     with pytest.raises(error):
-        find_version(registry, model)
+        find_version(registry, model, dict)
 
 
 def test_versions_of_every_model_are_listed(registry, tmp_path):
@@ -87,14 +89,17 @@ def test_an_empty_registry_is_said_to_be_empty(tmp_path, monkeypatch):
     assert "no version is registered" in run("list").stdout
 
 
-def test_without_a_champion_it_is_the_newest(registry, tmp_path):
-    artifact = tmp_path / "teacher"
-    artifact.mkdir()
-    (artifact / "settings.json").write_text("{}")
-    champion = registry.resolve(NAME)
-    spec = ModelSpec(f"{NAME}-teacher", champion.signature, "data", "settings")
-    registry.register(spec, artifact)
-    assert find_version(registry, f"{NAME}-teacher").ref.version == 1
-    registry.set_alias(champion.ref, CHAMPION)
-    registry.register(ModelSpec(NAME, champion.signature, "newer", "settings"), artifact)
-    assert find_version(registry, NAME).ref == champion.ref
+def test_the_champion_is_what_the_traffic_document_says_and_without_one_it_is_the_newest(registry):
+    old, new = ModelRef(NAME, 1), ModelRef(NAME, 2)
+    assert find_version(registry, NAME, lambda: {SLOT: old}).ref == old  # an alias that lags says otherwise
+    registry.set_alias(old, CHAMPION)
+    assert find_version(registry, NAME, lambda: {SLOT: new}).ref == new
+    assert find_version(registry, NAME, lambda: {SLOT: ModelRef("another", 1)}).ref == new
+    assert find_version(registry, NAME, dict).ref == new
+
+
+def test_nobody_asks_what_serves_where_a_version_is_named(registry):
+    def unanswered():
+        raise AssertionError
+
+    assert find_version(registry, f"{NAME}@1", unanswered).ref.version == 1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from services.cli.main import app
 from streamrec.command_line.composition import erasure_files
 from streamrec.command_line.training_data import read_training_data
 from streamrec.command_line.workspace import Workspace
@@ -111,3 +114,33 @@ def test_a_folder_alone_and_the_truth_do_not_go_together(place, options):
 def test_without_an_import_the_error_says_how_to_get_one(tmp_path):
     with pytest.raises(DataFolderError, match="streamrec data import"):
         read(Workspace(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["train retrieval", "evaluate", "hand-over", "index tune"])
+def test_every_command_that_trains_or_measures_reads_the_truth_of_the_workspace(
+    tmp_path, monkeypatch, command
+):
+    class ReadError(Exception):
+        pass
+
+    asked = []
+
+    def read(workspace, **options):
+        asked.append((workspace.root, options))
+        raise ReadError
+
+    module = {"train retrieval": "train", "hand-over": "hand_over", "index tune": "index"}.get(
+        command, command
+    )
+    monkeypatch.setattr(f"services.recommendations.commands.{module}.read_training_data", read)
+    arguments = ["recommendations", *command.split(), "--workspace", str(tmp_path)]
+    for options, expected in (
+        ([], {"data": None, "imported": None, "until": None}),
+        (
+            ["--imported", "mine", "--until", "2026-01-02"],
+            {"data": None, "imported": Path("mine"), "until": "2026-01-02"},
+        ),
+        (["--data", "alone"], {"data": Path("alone"), "imported": None, "until": None}),
+    ):
+        assert isinstance(CliRunner().invoke(app, [*arguments, *options]).exception, ReadError)
+        assert asked.pop() == (tmp_path, expected)
