@@ -13,6 +13,7 @@ from scipy import sparse
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
+from streamrec.training.lasting_interest import lasting_interactions
 
 HeldOut = Literal["test", "validation"]
 
@@ -137,8 +138,8 @@ def evaluable(split: Split, on: HeldOut) -> NDArray[np.bool_]:
 
 
 def user_sequences(dataset: Dataset) -> UserHistories:
-    """Every user's whole sequence of positive interactions, nothing held out."""
-    interactions = dataset.positive_interactions
+    """Every user's whole sequence of positive interactions that were not taken back, nothing held out."""
+    interactions = lasting_interactions(dataset)
     user_ids, users = np.unique(interactions["user_id"].to_numpy(dtype=str), return_inverse=True)
     row_of = dataset.catalogue.row_of
     items = np.fromiter((row_of[item] for item in interactions["item_id"]), np.int32, len(interactions))

@@ -25,6 +25,7 @@ from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatal
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.training.histories import segments_by_user
 from services.recommendations.training.input import RANKING_TEACHER
+from services.recommendations.training.rejections import Rejections
 from streamrec.features.store import ItemTable
 from streamrec.training.baselines import BASELINES
 from streamrec.training.evaluation import CatalogueRanker
@@ -125,5 +126,7 @@ class EvaluatedModels:
             "two_tower": lambda: RetrieverAsCatalogueRanker(self.retriever, catalogue, self.segments),
             "ranker": lambda: RankerAsCatalogueRanker(self.ranker, self.segments),
             "student": lambda: RankerAsCatalogueRanker(self.student, self.segments),
-            "pipeline": lambda: PipelineAsCatalogueRanker(self.pipeline, self.segments),
+            "pipeline": lambda: PipelineAsCatalogueRanker(
+                self.pipeline, self.segments, rejections=Rejections.of(self.job.dataset)
+            ),
         }

@@ -19,6 +19,7 @@ from services.recommendations.pipeline.pipeline import (
 )
 from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import PlainCalls
+from services.recommendations.training.rejections import NO_REJECTIONS, Rejections
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.features.store import ItemTable
 from streamrec.items.state import ItemState
@@ -95,12 +96,14 @@ class PipelineAsCatalogueRanker:
         request_id: Of every request, so that a posterior draw depends on the user alone.
         slate_length: The slate that is evaluated is one of this length, as served by default; what follows it
             in the list stands in the order of relevance.
+        rejections: What users disliked and skipped.
     """
 
     pipeline: OfflinePipeline
     segments: Mapping[str, Segment]
     request_id: str = "evaluation"
     slate_length: int = 10
+    rejections: Rejections = NO_REJECTIONS
 
     def top_items(self, users: NDArray[np.int32], histories: UserHistories, count: int) -> NDArray[np.int32]:
         """Rank for some users; see `CatalogueRanker.top_items`. Beyond the candidates stands -1."""
@@ -111,7 +114,7 @@ class PipelineAsCatalogueRanker:
         for position, user in enumerate(users.tolist()):
             user_id = histories.user_ids[user]
             history = tuple(catalogue.item_ids[row] for row in histories.of(user).tolist())
-            state = UserState(user_id, self.segments.get(user_id, Segment()), history)
+            state = self.rejections.state(user_id, self.segments.get(user_id, Segment()), history)
             seen = frozenset(history)
             answer = self.pipeline.recommend(state, count, self.request_id, slate_length=self.slate_length)
             rows = [row_of[item_id] for item_id in answer.item_ids if item_id not in seen]

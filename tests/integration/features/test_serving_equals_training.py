@@ -39,8 +39,8 @@ def place(tmp_path_factory):
         [
             an_outcome(
                 unit=("user-01", "user-02", "new-1", "new-2")[number % 4],
-                item_id=f"item-{140 + number % 7:03d}",
-                kind=("click", "dislike", "play")[number % 3],
+                item_id=f"item-{140 + number % 3:03d}",
+                kind=("click", "dislike", "play", "skip", "click")[number % 5],
                 event_id=f"event-{number}",
                 occurred_at=FIRST + timedelta(minutes=number),
                 received_at=FIRST + timedelta(minutes=number, seconds=1),
@@ -58,9 +58,13 @@ def test_online_state_and_training_state_are_the_same_for_every_user(place):
     store = open_feature_store(place)
     trained_on = {state.user_id: state for state in user_states(dataset, user_sequences(dataset))}
     assert {"new-1", "new-2", "user-59"} <= trained_on.keys()
+    # The ages of skips in training are those at the end of the data.
+    end = dataset.interactions["timestamp"].max().to_pydatetime()
     for user_id, trained in trained_on.items():
-        served = as_state(user_id, store.user_features(user_id), Segment())
-        assert (served.history, served.segment) == (trained.history, trained.segment)
+        assert as_state(user_id, store.user_features(user_id), Segment(), end) == trained
+    assert any(set(state.skip_ages_hours) for state in trained_on.values())
+    positive = dataset.positive_interactions
+    assert len(user_sequences(dataset).items) < len(positive)  # some of it was taken back
 
 
 def test_a_point_in_time_frame_now_holds_what_is_served_now(place):
