@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from services.recommendations.contracts.stages import COLD_START, RANKING
+from streamrec.datasets.dataset import load_dataset
 from tests.integration.serving.asking import ids, recommend, undegraded
 from tests.integration.serving.conftest import ServeProcess, Workspace, serve, trained, workspace
 
@@ -47,7 +48,7 @@ def demo_workspace(request, tmp_path_factory) -> Workspace:
         return small
     folder = tmp_path_factory.mktemp("demo") / "workspace"
     shutil.copytree(Path(named), folder)
-    return Workspace(folder, request.getfixturevalue("trained").dataset)
+    return Workspace(folder, load_dataset(folder / "data" / "imported"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,18 +51,35 @@ def kill_processes_of(folder: Path, known: Collection[ProcessIdentity] = ()) -> 
         folder: Of the start.
         known: More of them. Some of Ray's write their title over both environment and command line.
     """
-    killed, empty = 0, 0
+    # These first: looking through all processes of a busy machine takes seconds.
+    killed = _kill([process for one in known if (process := _process_of(one)) is not None])
+    empty = 0
     deadline_s = time.monotonic() + _PATIENCE_S
     while empty < 2 and time.monotonic() < deadline_s:
         found = list(_processes_of(folder, known))
         empty = 0 if found else empty + 1
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(found, timeout=1.0)
-        killed += len(found)
+        killed += _kill(found)
         time.sleep(_PAUSE_S)
     return killed
+
+
+def _kill(processes: Sequence[psutil.Process]) -> int:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=1.0)
+    return len(processes)
+
+
+def _process_of(identity: ProcessIdentity) -> psutil.Process | None:
+    """The process, where it is still there, has not ended, and is not this one, which is told of itself."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(identity.pid)
+        if process == psutil.Process() or process.create_time() != identity.started_s:
+            return None
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
 
 
 def _processes_of(folder: Path, known: Collection[ProcessIdentity]) -> Iterator[psutil.Process]:

@@ -6,9 +6,14 @@ import sys
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 
-from services.recommendations.serving.owned_processes import descendants, kill_processes_of
+from services.recommendations.serving.owned_processes import (
+    ProcessIdentity,
+    descendants,
+    kill_processes_of,
+)
 from services.recommendations.serving.service_environment import FOLDER_VARIABLE, service_environment
 
 SLEEP = "import sys, time; print('there', flush=True); time.sleep(60)"
@@ -101,3 +106,12 @@ def test_what_hides_its_environment_is_known_by_its_number_and_start(start, tmp_
     assert stranger.poll() is None
     wrong = {replace(process, started_s=process.started_s - 1.0) for process in descendants()}
     assert kill_processes_of(tmp_path / "service", wrong) == 0
+
+
+def test_what_is_known_is_ended_before_anything_is_looked_for(start, tmp_path, monkeypatch):
+    known = {ProcessIdentity(os.getpid(), psutil.Process().create_time())}
+    hidden = start()
+    known |= {process for process in descendants() if process.pid == hidden.pid}
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter(()))
+    assert kill_processes_of(tmp_path / "service", known) == 1, "and not this process itself"
+    assert hidden.poll() is not None
