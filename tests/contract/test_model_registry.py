@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, NotFoundError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
-from streamrec.registry.manifest import MANIFEST_FILE
+from streamrec.registry.artifact_cache import ArtifactCache
+from streamrec.registry.manifest import MANIFEST_FILE, write_manifest
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from streamrec.registry.mlflow_registry import MlflowModelRegistry, RegistrySettings
 from streamrec.registry.model_registry import ModelRegistry
@@ -177,6 +179,29 @@ def test_fetch_returns_the_same_bytes_read_only(registry, artifact, name):
         assert (folder / path).stat().st_mode & 0o222 == 0
     assert registry.fetch(version) == folder
     assert folder.name == version.artifact_digest
+
+
+def test_what_is_fetched_stays_until_it_is_let_go_of(registry, artifact, name, tmp_path):
+    version = registry.register(spec(name), artifact)
+    folder = registry.fetch(version)
+
+    def fetch_another():
+        source = tmp_path / "another"
+        source.mkdir(exist_ok=True)
+        (source / "model.json").write_text("[0]")
+        digest = write_manifest(source)
+        cache = ArtifactCache(folder.parent, maximum_bytes=1)
+        cache.fetch(digest, lambda target: shutil.copytree(source, target, dirs_exist_ok=True))
+        cache.keep_only(())
+        shutil.rmtree(folder.parent / digest)
+
+    registry.keep_only([version])
+    fetch_another()
+    assert folder.is_dir()
+    registry.keep_only([])
+    fetch_another()
+    assert not folder.exists()
+    assert registry.fetch(version) == folder
 
 
 @pytest.mark.parametrize("damage", ["flip", "add", "rename", "truncate", "hidden-folder"])

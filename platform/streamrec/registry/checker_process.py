@@ -53,7 +53,7 @@ def problem_in_own_process(kind: str, file: BinaryIO, size_bytes: int) -> str | 
     cpu_s = _BASE_CPU_S + size_bytes // _CPU_BYTES_PER_S
     memory_bytes = _BASE_MEMORY_BYTES + _MEMORY_BYTES_PER_BYTE * size_bytes
     os.lseek(file.fileno(), 0, os.SEEK_SET)  # the process knows nothing of what was read ahead here
-    command = [sys.executable, "-I", str(_PROGRAM), kind, str(memory_bytes), str(cpu_s)]
+    command = [sys.executable, "-I", "-B", str(_PROGRAM), kind, str(memory_bytes), str(cpu_s)]
     with tempfile.TemporaryFile() as answer:
         try:
             ended = subprocess.run(  # noqa: S603 - our own program, and numbers

@@ -18,7 +18,9 @@ from streamrec.registry.safetensors_format import safetensors_problem
 MLMODEL_FILE: Final = "MLmodel"
 """MLflow's description of a model; written by the registry adapter, never by training."""
 
-_MAXIMUM_JSON_BYTES: Final = 256 * 1024 * 1024
+_MAXIMUM_JSON_BYTES: Final = 64 * 1024 * 1024
+"""Read, it can take twenty times as much memory; long tables belong into npz."""
+
 _MAXIMUM_JSON_DEPTH: Final = 64
 _MAXIMUM_PROSE_BYTES: Final = 1024 * 1024
 _MAXIMUM_ONNX_BYTES: Final = 2**31 - 1

@@ -18,6 +18,7 @@ MANIFEST_FILE: Final = "manifest.json"
 
 _FORMAT: Final = 1
 _MAXIMUM_FILES: Final = 10_000
+_MAXIMUM_DEPTH: Final = 16
 _MAXIMUM_MANIFEST_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -64,12 +65,12 @@ def scan(folder: Path) -> Manifest:
 
     Raises:
         ArtifactError: The folder is missing or empty, or holds a link, a device, a hidden file or folder,
-            an empty folder, or a name that is not plain text.
+            an empty folder, folders nested too deeply, or a name that is not plain text.
     """
     if not folder.is_dir() or folder.is_symlink():
         raise ArtifactError(f"{folder}: not a folder")
     entries: list[ManifestEntry] = []
-    for path in _files(folder, folder):
+    for path in _files(folder, 0):
         relative = path.relative_to(folder).as_posix()
         if relative == MANIFEST_FILE:
             continue
@@ -116,10 +117,12 @@ def verify_manifest(folder: Path, expected_digest: str) -> Manifest:
     return found
 
 
-def _files(folder: Path, top: Path) -> Iterator[Path]:
+def _files(folder: Path, depth: int) -> Iterator[Path]:
     with os.scandir(folder) as listing:
         children = sorted(listing, key=lambda child: child.name)
-    if not children and folder != top:
+    if depth > _MAXIMUM_DEPTH:
+        raise ArtifactError(f"{folder}: more than {_MAXIMUM_DEPTH} folders deep")
+    if not children and depth > 0:
         raise ArtifactError(f"{folder}: an empty folder has no place in an artifact")
     for child in children:
         path = Path(child.path)
@@ -129,7 +132,7 @@ def _files(folder: Path, top: Path) -> Iterator[Path]:
             raise ArtifactError(f"{folder}: the file name {child.name!r} is refused")
         mode = child.stat(follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
-            yield from _files(path, top)
+            yield from _files(path, depth + 1)
         elif stat.S_ISREG(mode):
             yield path
         else:

@@ -11,7 +11,7 @@ from threading import RLock
 
 from streamrec.contracts.errors import NotFoundError
 from streamrec.contracts.models import CHAMPION, ModelRef, ModelSpec, validate_model_name
-from streamrec.registry.artifact_cache import ArtifactCache
+from streamrec.registry.artifact_cache import DEFAULT_MAXIMUM_BYTES, ArtifactCache
 from streamrec.registry.manifest import write_manifest
 from streamrec.registry.model_registry import ModelVersion
 from streamrec.registry.version_document import new_document, parse_document, stage_artifact, validate_alias
@@ -30,8 +30,14 @@ class _Model:
 class MemoryModelRegistry:
     """Keeps versions and artifacts in memory; `fetch` writes to ``cache_folder``. Thread-safe."""
 
-    def __init__(self, cache_folder: Path, clock: Callable[[], datetime] = _now) -> None:
-        self._cache = ArtifactCache(cache_folder)
+    def __init__(
+        self,
+        cache_folder: Path,
+        clock: Callable[[], datetime] = _now,
+        *,
+        cache_maximum_bytes: int = DEFAULT_MAXIMUM_BYTES,
+    ) -> None:
+        self._cache = ArtifactCache(cache_folder, cache_maximum_bytes)
         self._clock = clock
         self._lock = RLock()
         self._models: dict[str, _Model] = {}

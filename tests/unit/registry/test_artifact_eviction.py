@@ -8,9 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.errors import ArtifactError, InvalidInputError
+from streamrec.files.locks import wait_for_shared_lock
+from streamrec.registry import artifact_cache
 from streamrec.registry.artifact_cache import ArtifactCache
-from streamrec.registry.manifest import write_manifest
+from streamrec.registry.manifest import verify_manifest, write_manifest
 
 HOUR_S = 3600
 SIZE_BYTES = 4000
@@ -71,6 +73,16 @@ def test_a_use_without_a_download_counts(artifacts):
     cache.keep_only(())
     artifacts.fetch(cache, "c")
     assert artifacts.cached() == "ac"
+
+
+def test_a_download_is_new_however_old_its_original_is(artifacts):
+    artifacts.use("a", hours_ago=1)
+    os.utime(artifacts.sources["b"][0], (0, 0))
+    cache = artifacts.open()
+    artifacts.fetch(cache, "b")
+    cache.keep_only(())
+    artifacts.fetch(cache, "c")
+    assert artifacts.cached() == "bc"
 
 
 def test_what_fits_stays(artifacts):
@@ -148,6 +160,45 @@ def test_a_damaged_folder_that_another_holds_is_replaced_and_the_new_one_kept(ar
     assert mended == folder
     assert artifacts.fetch(holder, "a") == folder
     assert artifacts.cached() == "a"
+
+
+def test_what_another_mended_meanwhile_is_not_set_aside(artifacts, monkeypatch):
+    first, second = artifacts.open(), artifacts.open()
+    folder = artifacts.fetch(first, "a")
+    (folder / "weights.npz").chmod(0o644)
+    (folder / "weights.npz").write_bytes(b"damaged")
+    mended = []
+
+    def slow(checked, digest):
+        try:
+            return verify_manifest(checked, digest)
+        except ArtifactError:
+            if not mended:
+                mended.append(None)
+                artifacts.fetch(first, "a")
+                mended[0] = folder.stat().st_ino
+            raise
+
+    monkeypatch.setattr(artifact_cache, "verify_manifest", slow)
+    artifacts.fetch(second, "a")
+    assert mended == [folder.stat().st_ino]
+
+
+def test_a_folder_that_is_evicted_before_it_can_be_locked_is_fetched_again(artifacts, monkeypatch, caplog):
+    artifacts.use("a", hours_ago=1)
+    folder = artifacts.folder / artifacts.sources["a"][1]
+    waits = []
+
+    def late(descriptor):
+        waits.append(descriptor)
+        if len(waits) == 1:
+            shutil.rmtree(folder)
+        wait_for_shared_lock(descriptor)
+
+    monkeypatch.setattr(artifact_cache, "wait_for_shared_lock", late)
+    assert (artifacts.fetch(artifacts.open(), "a") / "weights.npz").is_file()
+    assert "damaged" not in caplog.text
+    assert len(waits) == 2
 
 
 @pytest.mark.parametrize("bound", [0, -1])

@@ -115,3 +115,14 @@ def test_an_empty_or_missing_folder_is_no_artifact(tmp_path):
         scan(tmp_path)
     with pytest.raises(ArtifactError, match="not a folder"):
         scan(tmp_path / "missing")
+
+
+def test_folders_within_folders_end_somewhere(tmp_path):
+    deepest = tmp_path.joinpath(*["f"] * 16)
+    deepest.mkdir(parents=True)
+    (deepest / "model.json").write_text("{}")
+    assert len(scan(tmp_path).entries) == 1
+    (deepest / "f").mkdir()
+    (deepest / "f" / "model.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="more than 16 folders deep"):
+        scan(tmp_path)

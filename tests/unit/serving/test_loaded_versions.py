@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 
@@ -181,3 +182,46 @@ def test_two_at_once_load_once(registry, register):
     for thread in threads:
         thread.join()
     assert loads == [ref]
+
+
+@pytest.fixture
+def evicted(registry, tmp_path):
+    """Fetches another artifact into a cache that has room for none, and says which versions it took."""
+    numbers = itertools.count()
+
+    def run():
+        room_for_none = MemoryModelRegistry(tmp_path / "cache", cache_maximum_bytes=1)
+        folder = tmp_path / "filler"
+        folder.mkdir(exist_ok=True)
+        (folder / "model.json").write_text(f"[{next(numbers)}]")
+        room_for_none.fetch(room_for_none.register(ModelSpec("filler", SIGNATURE, "d", "s"), folder))
+        return {
+            str(version.ref)
+            for name in registry.names()
+            for version in registry.versions(name)
+            if not (tmp_path / "cache" / version.artifact_digest).exists()
+        }
+
+    return run
+
+
+def test_the_files_of_what_is_loaded_and_of_what_it_needs_stay_on_the_machine(
+    versions, register, evicted, clock
+):
+    space = register("space", name="retrieval")
+    first = register("one", name="cold-start", depends_on={"retrieval": space})
+    second = register("two")
+    assert versions.keep([first, second])
+    assert evicted() == set()
+    clock.now_s = 10.0
+    versions.keep([second])
+    assert evicted() == set()  # requests that began under it are answered by it
+    clock.now_s = 41.0
+    versions.keep([second])
+    assert evicted() == {str(first), str(space)}
+
+
+def test_the_files_of_what_cannot_be_loaded_may_go(versions, register, evicted):
+    good, bad = register("one"), register("cannot answer")
+    assert not versions.keep([good, bad])
+    assert evicted() == {str(bad)}
