@@ -6,11 +6,11 @@ import codecs
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.import_summary import JsonOption, OutputOption, import_summary
+from services.cli.import_summary import JsonOption, import_summary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamrec.datasets.importers.table_presets import TablePreset
 
 _SHOWN_ROWS = 3
+_SHOWN_CHARACTERS = 200
 
 
 def import_foreign_table(
@@ -29,7 +30,9 @@ def import_foreign_table(
             help="CSV, TSV, JSON lines or Parquet (also a folder of parts), plain or compressed; not changed."
         ),
     ],
-    output: OutputOption,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Data folder to write; an earlier one is replaced.")
+    ] = None,
     items: Annotated[Path | None, typer.Option("--items", help="Table of items; else those used.")] = None,
     users: Annotated[Path | None, typer.Option("--users", help="Table of users.")] = None,
     columns: Annotated[
@@ -90,6 +93,8 @@ def import_foreign_table(
     if dry_run:
         _show(console, source, importers.preview(source, _SHOWN_ROWS))
         return
+    if output is None:
+        raise typer.BadParameter("pass --output FOLDER, or --dry-run to look first")
     with shown_progress(console) as progress:
         report = importers.import_table(source, output, progress)
     console.print(import_summary(report))
@@ -167,7 +172,7 @@ def _show(console: Console, source: TableSource, previews: dict[str, TablePrevie
     for name, preview in previews.items():
         heads = ("field", "read from column", *(f"row {number + 1}" for number in range(len(preview.rows))))
         rows = (
-            (field, column or "-", *("-" if row[field] is None else str(row[field]) for row in preview.rows))
+            (field, column or "-", *(_cell(row[field]) for row in preview.rows))
             for field, column in preview.chosen.items()
         )
         console.print(table(f"{name}: {preview.path}", heads, rows))
@@ -178,3 +183,9 @@ def _show(console: Console, source: TableSource, previews: dict[str, TablePrevie
     if source.items is None:
         console.print("Without --items the catalogue is every item of the interactions.")
     console.print("A time without an offset is taken as UTC. Nothing was written.")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)[:_SHOWN_CHARACTERS]

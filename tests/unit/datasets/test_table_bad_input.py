@@ -230,8 +230,8 @@ def test_batches_do_not_depend_on_how_the_file_is_cut(tmp_path: Path, monkeypatc
 
 
 def command(path: Path, *options: str) -> Any:
-    arguments = ["data", "import", "table", str(path), "--output", str(path.parent / "out"), *options]
-    return CliRunner().invoke(app, arguments)
+    output = () if "--dry-run" in options else ("--output", str(path.parent / "out"))
+    return CliRunner().invoke(app, ["data", "import", "table", str(path), *output, *options])
 
 
 def test_maps_add_up_and_a_field_named_twice_is_refused(tmp_path: Path):
@@ -259,12 +259,18 @@ def test_a_dry_run_says_which_column_is_which_and_what_is_not_read(tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_of_items_shows_their_topics(tmp_path: Path):
+    items = written(tmp_path, "items.csv", "item_id,topics\na,Drama|War\n")
+    done = command(written(tmp_path, "in.csv", HEADER + GOOD), "--items", str(items), "--dry-run")
+    assert "Drama, War" in done.output
+
+
 def test_hashes_are_counted_once_and_the_first_of_equal_ones_is_new():
     random = np.random.default_rng(5)
     seen, expected = SeenHashes(), set()
     for _ in range(30):
         values = random.integers(0, 400, 50)
-        verdicts = seen.add(values.astype(np.uint64)).tolist()
+        verdicts = seen.add(values.astype(np.uint64) << np.uint64(55)).tolist()
         for value, repeated in zip(values.tolist(), verdicts, strict=True):
             assert repeated == (value in expected)
             expected.add(value)

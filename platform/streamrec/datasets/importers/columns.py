@@ -87,7 +87,9 @@ class ParquetParts:
             hidden = ("_", ".")
             paths = sorted(part for part in path.glob("*.parquet") if not part.name.startswith(hidden))
             if not paths:
-                raise DataFolderError(path, None, "the folder holds no part file (*.parquet)")
+                raise DataFolderError(
+                    path, None, "the folder holds no part file (*.parquet); join parts of another form"
+                )
         self._files = [pq.ParquetFile(part) for part in paths]
         self.schema_arrow: Final = self._files[0].schema_arrow
         for part, file in zip(paths, self._files, strict=True):
@@ -394,9 +396,15 @@ def _shown(value: pa.Scalar) -> Any:
     except (UnicodeDecodeError, ValueError, OverflowError):
         if _is_text(value.type):
             raw: bytes = value.as_buffer().to_pybytes()
-            return raw[:MAX_RAW_CHARACTERS].decode("utf-8", "backslashreplace")
+            return _text_of(raw)
         # A time that Python cannot express, or a list with text that is no UTF-8.
         return f"<a {value.type} that cannot be shown>"
     if isinstance(shown, bytes):
-        shown = shown[:MAX_RAW_CHARACTERS].decode("utf-8", "backslashreplace")
+        return _text_of(shown)
+    if isinstance(shown, list):
+        shown = [_text_of(value) if isinstance(value, bytes) else value for value in shown]
     return shown[:MAX_RAW_CHARACTERS] if isinstance(shown, str | list) else shown
+
+
+def _text_of(raw: bytes) -> str:
+    return raw[:MAX_RAW_CHARACTERS].decode("utf-8", "backslashreplace")

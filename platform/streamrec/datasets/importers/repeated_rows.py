@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
+_PARTS: Final = 64
+_PART_STARTS: Final = np.arange(1, _PARTS, dtype=np.uint64) << np.uint64(58)
+"""The lowest hash of each part but the first: 6 bits choose one of `_PARTS`."""
 
 
 def repeated_ids(
@@ -47,18 +50,18 @@ def row_hashes(*columns: Hashes) -> Hashes:
 
 
 class SeenHashes:
-    """A set of 64-bit hashes that tells what is new to it.
+    """A set of 64-bit hashes that tells what is new to it, in 8 bytes each.
 
     Two different things share a hash with a probability of about n^2 / 2^65: 2e-5 for 25 million. The hashes
-    lie in sorted arrays whose sizes grow geometrically (a log-structured merge), so a lookup touches a
-    logarithmic number of them; no hash lies in two.
+    lie in `_PARTS` parts by their first bits, so that merging copies a part and not all of them; a part is a
+    few sorted arrays whose sizes grow geometrically (a log-structured merge), and no hash lies in two.
     """
 
     def __init__(self) -> None:
-        self._runs: list[Hashes] = []
+        self._parts: list[list[Hashes]] = [[] for _ in range(_PARTS)]
 
     def __len__(self) -> int:
-        return sum(map(len, self._runs))
+        return sum(len(run) for runs in self._parts for run in runs)
 
     def add(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Shape (rows,): whether each was there already, or stands earlier in ``hashes``."""
@@ -66,22 +69,26 @@ class SeenHashes:
         ordered = hashes[order]
         repeated = np.zeros(len(hashes), dtype=np.bool_)
         repeated[1:] = ordered[1:] == ordered[:-1]
-        for run in self._runs:
-            position = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
-            repeated |= run[position] == ordered
-        self._remember(ordered[~repeated])
+        bounds = [0, *np.searchsorted(ordered, _PART_STARTS).tolist(), len(ordered)]
+        for runs, start, end in zip(self._parts, bounds[:-1], bounds[1:], strict=True):
+            part, known = ordered[start:end], repeated[start:end]
+            for run in runs:
+                position = np.minimum(np.searchsorted(run, part), len(run) - 1)
+                known |= run[position] == part
+            _remember(runs, part[~known])
         result = np.empty_like(repeated)
         result[order] = repeated
         return result
 
-    def _remember(self, new: Hashes) -> None:
-        if not len(new):
-            return
-        self._runs.append(new)
-        while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
-            merged = np.concatenate([self._runs.pop(), self._runs.pop()])
-            merged.sort()
-            self._runs.append(merged)
+
+def _remember(runs: list[Hashes], new: Hashes) -> None:
+    if not len(new):
+        return
+    runs.append(new)
+    while len(runs) > 1 and len(runs[-2]) <= 2 * len(runs[-1]):
+        merged = np.concatenate([runs.pop(), runs.pop()])
+        merged.sort()
+        runs.append(merged)
 
 
 class DuplicateRows:

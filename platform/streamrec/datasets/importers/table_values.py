@@ -20,6 +20,7 @@ _NUMBER: Final = r"^\s*-?[0-9]+(\.[0-9]*)?([eE]\+?[0-9]+)?\s*$"
 _WHOLE_WITH_POINT: Final = r"^([0-9]+)\.0+$"
 _LARGEST_WHOLE_DIGITS: Final = 18  # of which every number fits 64 bits
 _EXACT: Final = float(2**53)
+_NO_TOPICS: Final = b"(no genres listed)"  # in files of MovieLens
 _UNITS: Final = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (1e20, 0.001))
 """Of numbers up to so much, the microseconds in one: they are s, ms, us or ns since 1970."""
 
@@ -131,7 +132,9 @@ def topics(values: pa.Array, separator: str) -> pa.Array:
             ]
             return pa.array(flat, pa.list_(pa.string()))
         return values
-    return pc.split_pattern(texts(values), separator)
+    written = texts(values)
+    none = pc.equal(written.cast(pa.binary()), _NO_TOPICS).fill_null(False)
+    return pc.split_pattern(pc.if_else(none, None, written), separator)
 
 
 def _plain(values: pa.Array) -> tuple[pa.Array, pa.DataType]:
