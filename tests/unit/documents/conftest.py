@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.documents.document_kind import DocumentKind
+from streamrec.documents.file_store import FileDocumentStore
+from streamrec.documents.follower import DocumentFollower
 from streamrec.documents.keys import MemoryKeyRing
+from streamrec.documents.memory_store import MemoryDocumentStore
 from streamrec.documents.signed_form import sign
 
 SCHEMA = "streamrec.example.v1"
@@ -38,3 +43,23 @@ def signed(keys):
         return sign(document, key or keys.signing_key())
 
     return make
+
+
+@pytest.fixture(params=["memory", "file"])
+def source(request, tmp_path):
+    """Where the document lies, and a way to put anything there."""
+    if request.param == "memory":
+        store = MemoryDocumentStore()
+        return SimpleNamespace(store=store, put=store.overwrite)
+    path = tmp_path / "document.json"
+    return SimpleNamespace(store=FileDocumentStore(path), put=path.write_bytes)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return FileDocumentStore(tmp_path / "copies" / "document.json")
+
+
+@pytest.fixture
+def follower(source, kind, keys):
+    return DocumentFollower(source.store, kind, keys)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from services.recommendations.gateway.activity_writer import WriterSettings
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.faults import Faults
@@ -15,7 +16,7 @@ from services.recommendations.gateway.live_items import LiveItems
 from services.recommendations.gateway.readiness import Gateway, Startup
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
-from services.recommendations.gateway.user_states import UserStates
+from services.recommendations.gateway.user_states import UserStates, UserStateSettings
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
 from services.recommendations.pipeline.served_items import ServedItems
@@ -41,7 +42,8 @@ class BreakableLog(MemoryEventLog):
 class Service:
     """The application over stand-in stages and a log in memory."""
 
-    def __init__(self, stages, store, *, not_ready=None, maximum_in_flight=64):
+    def __init__(self, stages, store, *, not_ready=None, maximum_in_flight=64, drain_s=10.0):
+        self.drain_s = drain_s
         self.stages, self.store, self.not_ready = stages, store, not_ready
         self.log = BreakableLog()
         self.erased = set()
@@ -56,7 +58,7 @@ class Service:
             raise self.not_ready
         table = self.store.item_table()
         log = AsyncEventLog(self.log)
-        users = UserStates(self.store)
+        users = UserStates(self.store, UserStateSettings(writer=WriterSettings(drain_s=self.drain_s)))
         self.items = LiveItems(ServedItems.from_item_table(table), self.item_log)
         pipeline = RecommendationPipeline(
             self.stages.as_stages,

@@ -173,7 +173,8 @@ def test_nothing_else_is_guessed_to_be_a_time(service, moment):
 @pytest.mark.parametrize(
     "error", [RuntimeError("at /secret"), KeyError("row"), DependencyError("at /secret")]
 )
-def test_a_store_that_raises_anything_does_not_undo_what_is_on_disk(service, store, error):
+def test_a_store_that_raises_anything_does_not_undo_what_is_on_disk(stages, store, error):
+    service = Service(stages, store, drain_s=0.1)  # the end waits for a store that never takes them
     store.error = error
     assert service.events(event()).json()["verdicts"] == ["accepted"]
     assert len(service.log.snapshot().outcomes) == 1
