@@ -30,7 +30,8 @@ SCHEMA: Final = pa.schema(
         ("raw", pa.string()),
     ]
 )
-"""``line`` counts from 1: the line of a text file, its header included, or the row of a Parquet file.
+"""``line`` counts from 1: the line of a text file, its header included, or the row of a Parquet file; for
+a table of anybody's, the row of the file, its header included and blank lines not.
 ``field`` is null where the whole row is at fault."""
 
 

@@ -198,6 +198,30 @@ def test_a_type_without_a_meaning_is_named_with_its_column(tmp_path: Path, colum
     assert caught.value.column == column
 
 
+def with_topics(folder: Path, topics: list[Any]) -> ImportReport:
+    path = written(folder, "in.csv", HEADER + GOOD)
+    pq.write_table(pa.table({"item_id": ["a"], "topics": [topics]}), folder / "items.parquet")
+    return imported(path, items=folder / "items.parquet")
+
+
+@pytest.mark.parametrize("topics", [[7, 8], [["7"], ["8"]], ["7", "8"]])
+def test_topics_may_be_numbers_or_nested(tmp_path: Path, topics: list[Any]):
+    with_topics(tmp_path, topics)
+    assert load_dataset(tmp_path / "out").catalogue.topics == (("7", "8"),)
+
+
+def test_topics_that_are_objects_are_refused_by_name(tmp_path: Path):
+    with pytest.raises(DataFolderError, match="must hold text or lists of text") as caught:
+        with_topics(tmp_path, [{"id": 7}])
+    assert caught.value.column == "topics"
+
+
+def test_a_row_that_is_longer_than_a_block_is_named(tmp_path: Path):
+    path = written(tmp_path, "in.csv", HEADER + GOOD + "x" * 5_000_000 + ",a,1700000000,1\n" + GOOD)
+    with pytest.raises(DataFolderError, match="a row is longer than 2 MiB"):
+        imported(path)
+
+
 def test_a_folder_of_parts_is_one_table(tmp_path: Path):
     folder = tmp_path / "in"
     folder.mkdir()

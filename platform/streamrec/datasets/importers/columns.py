@@ -210,9 +210,12 @@ class Batch:
         """The number of ``row`` in its file, from 1."""
         return int(self._numbers[row])
 
-    def row(self, row: int) -> dict[str, Any]:
-        """One row as it stands in the file, for quarantine; long values are cut."""
-        return {name: _shown(self._source.column(name)[row]) for name in self._source.schema.names}
+    def shown(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Some rows as they stand in the file, for quarantine; long values are cut."""
+        chosen = self._source.take(pa.array(rows))
+        names = chosen.schema.names
+        columns = [[_shown(value) for value in chosen.column(name)] for name in names]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def coded(self, name: str) -> Texts:
         """A column of text or whole numbers by its distinct values."""

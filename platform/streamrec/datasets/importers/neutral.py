@@ -254,8 +254,11 @@ def _output_schema(rows: Rows) -> pa.Schema:
 
 
 def _close_batch(session: ImportSession, path: Path, batch: Batch, triage: Triage) -> None:
+    rejected = triage.rejected_rows
+    shown = dict(zip(rejected.tolist(), batch.shown(rejected), strict=True))
+
     def raw(row: int) -> str:
-        return json.dumps(batch.row(row), default=_described, ensure_ascii=False)
+        return json.dumps(shown[row], default=_described, ensure_ascii=False)
 
     rows = triage.quarantined(batch.number, raw)
     session.quarantine(path, rows, rows_read=batch.row_count)

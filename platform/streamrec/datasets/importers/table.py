@@ -168,9 +168,7 @@ def _shown(
     block: Block, rows: int, chosen: Mapping[str, str | None], source: TableSource, path: Path
 ) -> list[dict[str, Any]]:
     mapped = _mapped(block.columns.slice(0, rows), chosen, source, path)
-    names = mapped.schema.names
-    batch = Batch(mapped, block.numbers[:rows])
-    return [dict(zip(names, batch.row(row).values(), strict=True)) for row in range(mapped.num_rows)]
+    return Batch(mapped, block.numbers[:rows]).shown(np.arange(mapped.num_rows))
 
 
 def _regrouped(blocks: Iterator[Block]) -> Iterator[Block]:

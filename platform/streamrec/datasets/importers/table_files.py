@@ -19,8 +19,10 @@ from streamrec.datasets.importers.columns import BATCH_ROWS, Block, ParquetParts
 from streamrec.datasets.importers.json_lines import json_blocks
 from streamrec.datasets.quarantine import QuarantinedRow, Reason
 
-BLOCK_BYTES: Final = 8 * 2**20
-"""Of text that is read at once; no row can be longer."""
+BLOCK_BYTES: Final = 2 * 2**20
+"""Of text that is read at once; no row can be much longer. pyarrow reads up to 32 blocks of CSV ahead."""
+
+_JSON_BLOCK_BYTES: Final = 8 * 2**20
 
 _COMPRESSED: Final = frozenset({".gz", ".gzip", ".bz2", ".zst", ".lz4"})
 _MAGIC: Final = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
@@ -94,7 +96,7 @@ def open_table(path: Path, form: TableForm) -> Iterator[OpenedTable]:
             if start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
                 raise DataFolderError(path, None, "holds one JSON array; write one object a line instead")
             with _stream(path) as (file, stream):
-                names, blocks = json_blocks(stream, file.tell, form.encoding, BLOCK_BYTES)
+                names, blocks = json_blocks(stream, file.tell, form.encoding, _JSON_BLOCK_BYTES)
                 yield OpenedTable(names, path.stat().st_size, blocks)
             return
         delimiter = form.delimiter or _DELIMITERS.get(suffix)

@@ -120,7 +120,11 @@ def publications(values: pa.Array) -> pa.Array:
 
 
 def topics(values: pa.Array, separator: str) -> pa.Array:
-    """Lists of text; nested lists become one."""
+    """Lists of text; nested lists become one.
+
+    Raises:
+        UnfitColumnError: The lists hold neither text nor what can be written as such.
+    """
     if pa.types.is_null(values.type):
         return values
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
@@ -131,7 +135,14 @@ def topics(values: pa.Array, separator: str) -> pa.Array:
                 for row in values.to_pylist()
             ]
             return pa.array(flat, pa.list_(pa.string()))
-        return values
+        if _is_text(inner):
+            return values
+        try:
+            return values.cast(pa.list_(pa.string()))
+        except pa.ArrowException as error:
+            raise UnfitColumnError(
+                f"has the type {values.type}; it must hold text or lists of text"
+            ) from error
     written = texts(values)
     none = pc.equal(written.cast(pa.binary()), _NO_TOPICS).fill_null(False)
     return pc.split_pattern(pc.if_else(none, None, written), separator)
