@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _SHOWN_ROWS = 3
 _SHOWN_CHARACTERS = 200
+_CHECKED_ROWS = 1_000
 
 
 def import_foreign_table(
@@ -91,7 +93,8 @@ def import_foreign_table(
     )
     console = stdout_console()
     if dry_run:
-        _show(console, source, importers.preview(source, _SHOWN_ROWS))
+        _show(console, importers.preview(source, _SHOWN_ROWS))
+        _show_unusable(console, source)
         return
     if output is None:
         raise typer.BadParameter("pass --output FOLDER, or --dry-run to look first")
@@ -166,7 +169,7 @@ def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def _show(console: Console, source: TableSource, previews: dict[str, TablePreview]) -> None:
+def _show(console: Console, previews: dict[str, TablePreview]) -> None:
     from streamrec.command_line.tables import table
 
     for name, preview in previews.items():
@@ -180,9 +183,36 @@ def _show(console: Console, source: TableSource, previews: dict[str, TablePrevie
             console.print("There are no rows.")
         if preview.ignored:
             console.print(f"Not read: {', '.join(preview.ignored)}", markup=False)
-    if source.items is None:
+    if "items" not in previews:
         console.print("Without --items the catalogue is every item of the interactions.")
     console.print("A time without an offset is taken as UTC. Nothing was written.")
+
+
+def _show_unusable(console: Console, source: TableSource) -> None:
+    """Import the first rows into a folder that is removed again, and show what could not be used of them."""
+    import pyarrow.parquet as pq
+
+    from streamrec.command_line.tables import table
+    from streamrec.contracts.progress import SilentProgress
+    from streamrec.datasets import importers
+    from streamrec.datasets.quarantine import QUARANTINE_FILE
+
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "sample"
+        report = importers.import_table(source, output, SilentProgress(), most_rows=_CHECKED_ROWS)
+        quarantined = pq.read_table(output / QUARANTINE_FILE).to_pylist()
+    file = report.files[0]
+    console.print(f"Of the first {file.rows_read:,} interactions {file.rows_kept:,} can be used.")
+    first: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in quarantined:
+        first.setdefault((row["source_file"], row["reason"], row["field"] or "-"), row)
+    if first:
+        heads = ("reason", "field", "file", "first such row", "as it stands")
+        rows = (
+            (reason.replace("_", " "), field, name, str(row["line"]), row["raw"][:_SHOWN_CHARACTERS])
+            for (name, reason, field), row in first.items()
+        )
+        console.print(table("What could not be used", heads, rows))
 
 
 def _cell(value: Any) -> str:

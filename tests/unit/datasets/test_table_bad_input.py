@@ -283,6 +283,25 @@ def test_a_dry_run_says_which_column_is_which_and_what_is_not_read(tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_shows_the_first_row_that_cannot_be_used_for_each_reason(tmp_path: Path):
+    path = written(tmp_path, "in.csv", HEADER + GOOD + "v,a,05/06/2024,1\nw,a,07/08/2024,1\nx,a\n" + GOOD)
+    done = command(path, "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "Of the first 5 interactions 1 can be used" in done.output
+    words = [line.split() for line in done.output.splitlines()]
+    assert ["not", "a", "time", "timestamp", "in.csv", "3"] in [line[:6] for line in words]
+    assert not any("07/08/2024" in line for line in done.output.partition("What could")[2].splitlines())
+    assert [left.name for left in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_an_import_of_the_first_rows_stops_there(tmp_path: Path):
+    path = written(
+        tmp_path, "in.csv", HEADER + "short\n" + "".join(f"u{n},a,1,1\n" for n in range(9)) + "x\n"
+    )
+    report = import_table(TableSource(path), tmp_path / "out", SilentProgress(), NOW, most_rows=4)
+    assert (report.interactions, report.files[0].rows_read) == (4, 5)
+
+
 def test_a_dry_run_of_items_shows_their_topics(tmp_path: Path):
     items = written(tmp_path, "items.csv", "item_id,topics\na,Drama|War\n")
     done = command(written(tmp_path, "in.csv", HEADER + GOOD), "--items", str(items), "--dry-run")

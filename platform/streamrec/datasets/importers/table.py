@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,9 +105,16 @@ class TablePreview:
 
 
 def import_table(
-    source: TableSource, output: Path, progress: Progress, now: datetime | None = None
+    source: TableSource,
+    output: Path,
+    progress: Progress,
+    now: datetime | None = None,
+    *,
+    most_rows: int | None = None,
 ) -> ImportReport:
     """Check the tables of ``source`` and write them as a data folder at ``output``.
+
+    ``most_rows`` are the interactions after which to stop, at most a batch of them; None: all.
 
     Raises:
         DataFolderError: A file cannot be read or lacks a mapped column, or ``output`` cannot be written.
@@ -122,7 +130,7 @@ def import_table(
         if source.users:
             with _opened(source, "users", session) as rows:
                 import_users(session, rows, latest)
-        with _opened(source, "interactions", session) as rows:
+        with _opened(source, "interactions", session, most_rows) as rows:
             found = import_interactions(session, rows, item_ids, latest, progress, source.kinds)
         if item_ids is None:
             _write_found_items(session, source.interactions, sorted(found))
@@ -147,12 +155,16 @@ def preview(source: TableSource, rows: int) -> dict[str, TablePreview]:
 
 
 @contextmanager
-def _opened(source: TableSource, name: str, session: ImportSession) -> Iterator[Rows]:
+def _opened(
+    source: TableSource, name: str, session: ImportSession, most_rows: int | None = None
+) -> Iterator[Rows]:
     """Yield the rows of the table called ``name``, mapped; those that could not be cut go to quarantine."""
     path = source.files[name]
     with open_table(path, source.form_of(name)) as table:
         chosen = _chosen(source, path, name, table.names)
         blocks = table.blocks(_columns(chosen))
+        if most_rows is not None:
+            blocks = (_first_rows(block, most_rows) for block in islice(_regrouped(blocks), 1))
 
         def batches() -> Iterator[Batch]:
             for block in _regrouped(blocks):
@@ -196,6 +208,14 @@ def _regrouped(blocks: Iterator[Block]) -> Iterator[Block]:
         waiting, rows = [Block(joined.columns.slice(whole), joined.numbers[whole:], [], 0)], rows - whole
     if waiting:
         yield _joined(waiting)
+
+
+def _first_rows(block: Block, rows: int) -> Block:
+    if block.columns.num_rows <= rows:
+        return block
+    numbers = block.numbers[:rows]
+    malformed = [row for row in block.malformed if row.line < numbers[-1]]
+    return Block(block.columns.slice(0, rows), numbers, malformed, block.size)
 
 
 def _joined(blocks: list[Block]) -> Block:
