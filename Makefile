@@ -6,8 +6,6 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 # A folder of real data for the demo: MovieLens (ratings.csv) or the neutral format. Empty: a simulated world.
 DATA ?=
-# Those that start a Ray cluster run alone: one cluster keeps all cores busy.
-OTHER_TESTS := tests/contract tests/integration tests/simulation
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit scenarios check format schemas bench constraints clean
@@ -37,8 +35,7 @@ demo: $(VENV)/.running ## From data to served recommendations, with a report in 
 test: $(VENV)/.developing ## Every test; unit tests first
 	@rm -rf var/tests
 	$(BIN)/pytest --numprocesses auto --junit-xml var/tests/unit.xml tests/unit tests/architecture
-	$(BIN)/pytest --numprocesses auto --dist loadfile --junit-xml var/tests/other.xml -m 'not ray' $(OTHER_TESTS)
-	$(BIN)/pytest --junit-xml var/tests/ray.xml -m ray $(OTHER_TESTS)
+	$(BIN)/python tests/run_long_parts.py var/tests
 	@$(BIN)/python tests/count_tests.py var/tests
 
 unit: $(VENV)/.developing ## The fast tests alone, on all cores
