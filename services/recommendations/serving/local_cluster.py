@@ -56,10 +56,13 @@ _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _IMPORTED_BY_US: Final = threading.Event()
 """Set once Ray has been imported with our settings: it reads most of them once a process."""
 
-_LONGEST_TEMPORARY_BYTES: Final = 107 - len(
-    "/streamrec-12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+_NODE_ID_BYTES: Final = 28
+
+_LONGEST_TEMPORARY_BYTES: Final = min(
+    107 - len("/streamrec-12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"),
+    97 - len("/streamrec-12345678//metrics.sock") - 2 * _NODE_ID_BYTES,
 )
-"""The longest socket is Ray's; a socket's path has at most 107 bytes."""
+"""A socket of Ray's may have 107 bytes, one of HAProxy's 97; those lie in a folder named by a node's id."""
 
 _NOT_READY_TYPE: Final = "urn:streamrec:problem:not-ready"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ def test_a_temporary_folder_with_a_long_name_is_passed_over(tmp_path, monkeypatc
         assert list(long.iterdir()) == []
     finally:
         folder.rmdir()
+
+
+def test_the_sockets_of_haproxy_fit_too(monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as longer:
+        monkeypatch.setattr("tempfile.tempdir", longer)
+        folder = _own_folder()
+    node = "0" * 56  # Ray's name of a node
+    folder.rmdir()
+    assert len(str(folder / node / "metrics.sock")) <= 97
 
 
 def test_without_a_folder_that_fits_it_says_so_in_one_sentence(tmp_path, monkeypatch):
