@@ -74,6 +74,7 @@ class Service:
             "items": [{"item_id": f"i{rank}", "position": rank, "score": 1.0} for rank in range(body["k"])],
             "rung": "ranked",
             "degraded": False,
+            "in_full": True,
             "skipped": [],
             "cold_start": body["user_id"].startswith("new"),
             "model_versions": {"retrieval": 1},

@@ -73,6 +73,7 @@ class World:
         class Source:
             get = staticmethod(versions.get)
             fetch = self.registry.fetch
+            keep_only = self.registry.keep_only
 
         replica = ModelReplica(
             f"spoke.{name}",
