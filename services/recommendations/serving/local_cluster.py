@@ -42,11 +42,12 @@ from services.recommendations.serving.application import (
     build_application,
 )
 from services.recommendations.serving.model_source import ModelSource
-from services.recommendations.serving.ray_thread import RayThread, end_at_once_where_ray_was_killed
+from services.recommendations.serving.ray_thread import RayThread, end_at_once
 from services.recommendations.serving.reaper import reaper_of
 from services.recommendations.serving.service_environment import service_environment
 from services.recommendations.serving.stop_signals import StopSignals
-from streamrec.contracts.errors import DependencyError, NotReadyError
+from streamrec.contracts.errors import DependencyError, NotReadyError, StreamRecError
+from streamrec.contracts.exit_statuses import ExitStatus, exit_status_of_error
 
 _LOG = logging.getLogger(__name__)
 
@@ -142,6 +143,7 @@ def serve_forever(
         NotReadyError, DependencyError: As in `running_service`.
     """
     with StopSignals() as signals:
+        status: int = ExitStatus.UNFORESEEN
         try:
             with _running(settings, models, parts, signals.asked, signals.listen) as service:
                 if service is not None:
@@ -149,11 +151,13 @@ def serve_forever(
                 while not signals.asked.wait(1.0):
                     pass
                 _LOG.info("stopping")
-        except BaseException:
-            end_at_once_where_ray_was_killed(1)
+            status = 0
+        except StreamRecError as error:
+            status = exit_status_of_error(error)
             raise
-        else:
-            end_at_once_where_ray_was_killed(0)
+        finally:
+            if "ray" in sys.modules:
+                end_at_once(status)
 
 
 @contextlib.contextmanager

@@ -31,10 +31,12 @@ class ProcessIdentity:
     started_s: float
 
 
-def descendants() -> frozenset[ProcessIdentity]:
-    """The processes below this one now."""
+def descendants(besides: int | None = None) -> frozenset[ProcessIdentity]:
+    """The processes below this one now, without the one with the number ``besides``."""
     found = set()
     for process in psutil.Process().children(recursive=True):
+        if process.pid == besides:
+            continue
         with contextlib.suppress(psutil.Error):
             found.add(ProcessIdentity(process.pid, process.create_time()))
     return frozenset(found)

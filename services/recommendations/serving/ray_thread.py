@@ -32,9 +32,6 @@ _STARTING_INTERVAL_S: Final = 1.0
 _PROCESSES_INTERVAL_S: Final = 5.0
 """Replicas come and go with the load, each a process."""
 
-_KILLED: Final = threading.Event()
-"""Set where Ray had to be killed: its library then waits in vain when this process ends."""
-
 _REASON_CHARACTERS: Final = 500
 
 
@@ -72,7 +69,6 @@ class RayThread:
         kill_processes_of(folder, self._known)
         if not in_order:
             _LOG.warning("Ray did not stop within %.0f s and was killed", _ORDERLY_STOP_S)
-            _KILLED.set()
 
     def _run(self) -> None:
         try:
@@ -92,7 +88,7 @@ class RayThread:
             _stop_in_order()
 
     def _look_at_processes(self) -> None:
-        new = descendants() - self._known
+        new = descendants(besides=self._reaper.pid) - self._known
         self._known |= new
         self._reaper.tell(new)
 
@@ -102,11 +98,21 @@ class RayThread:
             self.failure = DependencyError(f"the deployments could not be started: {problem}")
 
 
-def end_at_once_where_ray_was_killed(status: int) -> None:
-    """End this process with ``status`` as soon as it is through, where Ray's own end would wait in vain."""
-    if _KILLED.is_set():
-        # Runs before what Ray has registered: the last one to be registered comes first.
-        atexit.register(os._exit, status)
+def end_at_once(status: int) -> None:
+    """End this process with ``status`` as soon as it is through, without the libraries' own ends.
+
+    Ray's would wait in vain where Ray was killed, and taking the interpreter apart takes seconds on a busy
+    machine. The service itself has put away all that is to be kept by then.
+    """
+    # Runs before what the libraries have registered: the last one to be registered comes first.
+    atexit.register(_end, status)
+
+
+def _end(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _deployment_problem() -> str | None:

@@ -20,9 +20,14 @@ _PATIENCE_S: Final = 1.0
 
 
 class Reaper:
-    """The pipe to the process that ends what is left."""
+    """The pipe to the process that ends what is left.
 
-    def __init__(self, pipe: IO[bytes]) -> None:
+    Attributes:
+        pid: Of that process.
+    """
+
+    def __init__(self, pid: int, pipe: IO[bytes]) -> None:
+        self.pid = pid
         self._pipe = pipe
 
     def tell(self, processes: Iterable[ProcessIdentity]) -> None:
@@ -46,7 +51,7 @@ def reaper_of(folder: Path) -> Iterator[Reaper]:
     process.stdin.write(f"{folder}\n".encode())
     process.stdin.flush()
     try:
-        yield Reaper(process.stdin)
+        yield Reaper(process.pid, process.stdin)
     finally:
         process.stdin.close()
         # On a busy machine it may take longer; it ends by itself, and nobody has to wait for that.

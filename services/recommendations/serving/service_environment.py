@@ -62,6 +62,10 @@ def _values(folder: Path, *, haproxy: bool) -> dict[str, str]:
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        # Ray takes the parent of a process that uses it for the end of its cluster. Without this, a service
+        # whose parent is the first process of the system (as under systemd) is ended with status 1 in the
+        # middle of its stop, as soon as it cannot reach Ray's processes. Those below get their true one.
+        "RAY_RAYLET_PID": str(os.getpid()),
         # Ray's default, 15, lets replicas starve beside any other process.
         "RAY_worker_niceness": "0",
         # One thread a replica: five of them share the cores.

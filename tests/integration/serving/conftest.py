@@ -142,9 +142,13 @@ def workspace(trained, tmp_path_factory) -> Workspace:
 
 
 class ServeProcess:
-    """A service in a process and session of its own."""
+    """A service in a process and session of its own.
 
-    def __init__(self, workspace: Workspace, *arguments: str) -> None:
+    ``orphaned``: as a child of the system's first process, as under systemd; `process` is then a shell that
+    has ended, and no status can be had.
+    """
+
+    def __init__(self, workspace: Workspace, *arguments: str, orphaned: bool = False) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -153,9 +157,10 @@ class ServeProcess:
         environment = dict(
             os.environ, PYTHONPATH=os.pathsep.join([str(REPOSITORY / "platform"), str(REPOSITORY)])
         )
+        command = [sys.executable, str(PROGRAM), str(workspace.folder), str(self.port), *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), str(workspace.folder), str(self.port), *arguments],
+                ["sh", "-c", '"$@" &', "sh", *command] if orphaned else command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -174,7 +179,9 @@ class ServeProcess:
         deadline_s = time.monotonic() + patience_s
         response = None
         while time.monotonic() < deadline_s:
-            assert self.process.poll() is None, f"the service ended: {self.log.read_text()[-3000:]}"
+            assert self.process.poll() is None or self.session(), (
+                f"the service ended: {self.log.read_text()[-3000:]}"
+            )
             response = self.get(path)
             if response is not None and response.status_code == status:
                 return response
@@ -222,8 +229,8 @@ def serve():
     """Starts services and leaves none behind."""
     started = []
 
-    def start(workspace: Workspace, *arguments: str) -> ServeProcess:
-        started.append(ServeProcess(workspace, *arguments))
+    def start(workspace: Workspace, *arguments: str, orphaned: bool = False) -> ServeProcess:
+        started.append(ServeProcess(workspace, *arguments, orphaned=orphaned))
         return started[-1]
 
     yield start

@@ -54,7 +54,24 @@ def test_sigterm_to_the_service_alone_is_heard_by_it_and_not_by_ray(workspace, s
     running.wait_for("/readyz", 200)
     os.kill(running.process.pid, signal.SIGTERM)
     assert running.is_gone_within(10.0), running.session()
-    assert "SIGTERM" not in running.log.read_text()
+    assert running.process.returncode == 0
+    said = running.log.read_text()
+    assert "SIGTERM" not in said
+    assert said.rstrip().endswith("stopped")
+
+
+def test_a_service_without_a_parent_stops_in_order_also_where_ray_hangs_and_is_killed(workspace, serve):
+    """Ray's library takes that parent for the end of its cluster, and ends the process where it may."""
+    running = serve(workspace, orphaned=True)
+    running.wait_for("/readyz", 200)
+    [raylet] = [pid for pid, command in running.session() if command.split()[0].endswith("/raylet")]
+    [service] = [pid for pid, command in running.session() if "serve_process.py" in command]
+    os.kill(raylet, signal.SIGSTOP)
+    os.kill(service, signal.SIGTERM)
+    assert running.is_gone_within(10.0), running.session()
+    said = running.log.read_text()
+    assert "was killed" in said
+    assert said.rstrip().endswith("stopped")
 
 
 def register_again(source, target, stage, folder):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from services.recommendations.serving.owned_processes import (
     descendants,
     kill_processes_of,
 )
+from services.recommendations.serving.ray_thread import RayThread
+from services.recommendations.serving.reaper import Reaper
 from services.recommendations.serving.service_environment import FOLDER_VARIABLE, service_environment
 
 SLEEP = "import sys, time; print('there', flush=True); time.sleep(60)"
@@ -115,3 +118,13 @@ def test_what_is_known_is_ended_before_anything_is_looked_for(start, tmp_path, m
     monkeypatch.setattr(psutil, "process_iter", lambda: iter(()))
     assert kill_processes_of(tmp_path / "service", known) == 1, "and not this process itself"
     assert hidden.poll() is not None
+
+
+def test_a_stop_leaves_the_reaper_to_its_work(start, tmp_path):
+    def fail():
+        raise OSError("no Ray here")
+
+    standing_in, hidden = start(), start()
+    RayThread(fail, Reaper(standing_in.pid, io.BytesIO())).stop(tmp_path / "service")
+    assert hidden.poll() is not None
+    assert standing_in.poll() is None
