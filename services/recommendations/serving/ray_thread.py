@@ -62,11 +62,16 @@ class RayThread:
     def stop(self, folder: Path) -> None:
         """Stop in good order if that is a matter of seconds; then kill whatever is left."""
         self._look_at_processes()
-        self._stop_asked.set()
-        # It waits for processes that may be gone already: a signal to the whole group reaches those first.
-        self._thread.join(_ORDERLY_STOP_S)
-        in_order = not self._thread.is_alive()
-        kill_processes_of(folder, self._known)
+        # Serve's controller ends itself in the middle of its last call, which Ray reports as a failure. Held
+        # back here and not by the other thread, which may never come to give the streams back.
+        noise = io.StringIO()
+        with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise):
+            self._stop_asked.set()
+            # It waits for processes that may be gone: a signal to the whole group reaches those first.
+            self._thread.join(_ORDERLY_STOP_S)
+            in_order = not self._thread.is_alive()
+            kill_processes_of(folder, self._known)
+        _LOG.debug("Ray, while it was stopped: %s", noise.getvalue())
         if not in_order:
             _LOG.warning("Ray did not stop within %.0f s and was killed", _ORDERLY_STOP_S)
 
@@ -85,6 +90,7 @@ class RayThread:
             self.failure = error
         finally:
             self.started.set()
+            self._stop_asked.wait()
             _stop_in_order()
 
     def _look_at_processes(self) -> None:
@@ -139,15 +145,10 @@ def _stop_in_order() -> None:
 
     if not ray.is_initialized():
         return
-    # Serve's controller ends itself in the middle of its last call, which Ray reports as a failure.
-    noise = io.StringIO()
     try:
-        with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise):
-            try:
-                serve.shutdown()
-            finally:
-                ray.shutdown()
+        try:
+            serve.shutdown()
+        finally:
+            ray.shutdown()
     except Exception:  # noqa: BLE001 - what does not stop by itself is killed
         _LOG.debug("Ray did not stop in order", exc_info=True)
-    finally:
-        _LOG.debug("Ray, while it was stopped: %s", noise.getvalue())

@@ -4,12 +4,14 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import psutil
 import pytest
 
+from services.recommendations.serving import ray_thread
 from services.recommendations.serving.owned_processes import (
     ProcessIdentity,
     descendants,
@@ -128,3 +130,19 @@ def test_a_stop_leaves_the_reaper_to_its_work(start, tmp_path):
     RayThread(fail, Reaper(standing_in.pid, io.BytesIO())).stop(tmp_path / "service")
     assert hidden.poll() is not None
     assert standing_in.poll() is None
+
+
+def test_who_is_told_that_ray_had_to_be_killed_can_still_be_heard(start, tmp_path, monkeypatch, capsys):
+    held = threading.Event()
+
+    def hang():
+        print("noise", flush=True)
+        held.wait(30.0)
+
+    monkeypatch.setattr(ray_thread, "_stop_in_order", hang)
+    monkeypatch.setattr(ray_thread, "_ORDERLY_STOP_S", 0.05)
+    standing_in = start()
+    RayThread(lambda: None, Reaper(standing_in.pid, io.BytesIO())).stop(tmp_path / "service")
+    print("stopped")
+    held.set()
+    assert capsys.readouterr().out == "stopped\n"
