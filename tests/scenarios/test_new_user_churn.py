@@ -1,7 +1,7 @@
 """The churn target of new users at full size: 20,000 in every arm, the default world, seeds not tuned on.
 
-Half an hour on one core and seed; `tests/simulation/test_new_user_churn.py` is the short form. The table of the
-arms stays in var/scenarios.
+Half an hour on one core and seed; `tests/simulation/test_new_user_churn.py` is the short form. The table of
+the arms stays in var/scenarios.
 """
 
 from __future__ import annotations
