@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import pytest
 # What tests train is too small for a second thread, and two that wait for each other on a busy machine take
 # many times as long. Set before anything imports OpenMP; the processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell without job control starts what runs in its background deaf to Ctrl-C, and so would be all that tests
+# start and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
 
