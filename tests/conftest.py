@@ -13,8 +13,8 @@ import pytest
 # many times as long. Set before anything imports OpenMP; the processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# A shell without job control starts what runs in its background deaf to Ctrl-C, and so would be all that tests
-# start and then interrupt.
+# A shell without job control starts what runs in its background deaf to Ctrl-C, and so would be all that
+# tests start and then interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
