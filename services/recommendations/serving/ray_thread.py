@@ -27,6 +27,10 @@ _LOG = logging.getLogger(__name__)
 _ORDERLY_STOP_S: Final = 6.0
 """For requests that are under way; whoever sends a signal waits no longer than ten seconds in all."""
 
+_PROCESSES_STOP_S: Final = 7.0
+_SERVICE_STOP_S: Final = 9.0
+"""When others kill what is left: Ray may hang in a call that lets no thread of this process run."""
+
 _STARTING_INTERVAL_S: Final = 1.0
 
 _PROCESSES_INTERVAL_S: Final = 5.0
@@ -61,6 +65,7 @@ class RayThread:
 
     def stop(self, folder: Path) -> None:
         """Stop in good order if that is a matter of seconds; then kill whatever is left."""
+        self._reaper.expect_stop(_PROCESSES_STOP_S, _SERVICE_STOP_S)
         self._look_at_processes()
         # Serve's controller ends itself in the middle of its last call, which Ray reports as a failure. Held
         # back here and not by the other thread, which may never come to give the streams back.

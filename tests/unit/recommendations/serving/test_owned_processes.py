@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -101,6 +102,27 @@ def test_what_is_left_is_ended_also_where_the_service_itself_was_killed(start, t
     while folder.exists() and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert not folder.exists()
+
+
+def test_a_service_that_hangs_in_its_stop_is_ended_in_time(start, tmp_path):
+    ours = start(**{FOLDER_VARIABLE: str(tmp_path / "service")})
+    program = (
+        "import os, signal; from pathlib import Path\n"
+        "from services.recommendations.serving.reaper import reaper_of\n"
+        "with reaper_of(Path(os.environ['OWN_FOLDER'])) as reaper:\n"
+        "    reaper.expect_stop(processes_s=0.1, service_s=0.2)\n"
+        "    signal.pause()"
+    )
+    service = subprocess.Popen(
+        [sys.executable, "-c", program],
+        # Not in its arguments: by those it would be a process of the start itself.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OWN_FOLDER": str(tmp_path / "service")},
+    )
+    try:
+        assert ours.wait(30.0) == -signal.SIGKILL
+        assert service.wait(30.0) == -signal.SIGKILL
+    finally:
+        service.kill()
 
 
 def test_what_hides_its_environment_is_known_by_its_number_and_start(start, tmp_path):
