@@ -194,7 +194,7 @@ def _running(
                         time.monotonic() - started_s,
                     )
             finally:
-                ray.stop(folder)
+                ray.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -44,6 +44,11 @@ def descendants(besides: int | None = None) -> frozenset[ProcessIdentity]:
     return frozenset(found)
 
 
+def kill_known(known: Collection[ProcessIdentity]) -> int:
+    """Kill these processes and look for no others, which on a busy machine takes seconds; return how many."""
+    return _kill([process for one in known if (process := _process_of(one)) is not None])
+
+
 def kill_processes_of(folder: Path, known: Collection[ProcessIdentity] = ()) -> int:
     """Kill every process that was started for ``folder``; return how many.
 
@@ -55,8 +60,7 @@ def kill_processes_of(folder: Path, known: Collection[ProcessIdentity] = ()) -> 
         folder: Of the start.
         known: More of them. Some of Ray's write their title over both environment and command line.
     """
-    # These first: looking through all processes of a busy machine takes seconds.
-    killed = _kill([process for one in known if (process := _process_of(one)) is not None])
+    killed = kill_known(known)
     empty = 0
     deadline_s = time.monotonic() + _PATIENCE_S
     while empty < 2 and time.monotonic() < deadline_s:

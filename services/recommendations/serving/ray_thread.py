@@ -10,15 +10,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from services.recommendations.serving.application import APPLICATION_NAME
-from services.recommendations.serving.owned_processes import (
-    ProcessIdentity,
-    descendants,
-    kill_processes_of,
-)
+from services.recommendations.serving.owned_processes import ProcessIdentity, descendants, kill_known
 from services.recommendations.serving.reaper import Reaper
 from streamrec.contracts.errors import DependencyError
 
@@ -63,7 +58,7 @@ class RayThread:
         self._thread = threading.Thread(target=self._run, name="ray", daemon=True)
         self._thread.start()
 
-    def stop(self, folder: Path) -> None:
+    def stop(self) -> None:
         """Stop in good order if that is a matter of seconds; then kill whatever is left."""
         self._reaper.expect_stop(_PROCESSES_STOP_S, _SERVICE_STOP_S)
         self._look_at_processes()
@@ -75,7 +70,7 @@ class RayThread:
             # It waits for processes that may be gone: a signal to the whole group reaches those first.
             self._thread.join(_ORDERLY_STOP_S)
             in_order = not self._thread.is_alive()
-            kill_processes_of(folder, self._known)
+            kill_known(self._known)  # the reaper looks for others
         _LOG.debug("Ray, while it was stopped: %s", noise.getvalue())
         if not in_order:
             _LOG.warning("Ray did not stop within %.0f s and was killed", _ORDERLY_STOP_S)

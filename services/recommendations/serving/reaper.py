@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from services.recommendations.serving.owned_processes import ProcessIdentity, kill_processes_of
+from services.recommendations.serving.owned_processes import ProcessIdentity, kill_known, kill_processes_of
 
 _STOPS: Final = "stops"
 _PATIENCE_S: Final = 0.2
@@ -84,7 +84,7 @@ def main() -> None:
     for line in lines:
         words = line.split()
         if words[0] == _STOPS:
-            limits = (folder, known, int(words[1]), float(words[2]), float(words[3]))
+            limits = (known, int(words[1]), float(words[2]), float(words[3]))
             threading.Thread(target=_limit, args=limits, daemon=True).start()
         else:
             known.add(ProcessIdentity(int(words[0]), float(words[1])))
@@ -92,13 +92,11 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _limit(
-    folder: Path, known: set[ProcessIdentity], service: int, processes_s: float, service_s: float
-) -> None:
+def _limit(known: set[ProcessIdentity], service: int, processes_s: float, service_s: float) -> None:
     """Kill what a stop has not ended in time. A stop in time ends this process, and the thread with it."""
     asked_s = time.monotonic()
     time.sleep(processes_s)
-    kill_processes_of(folder, frozenset(known))
+    kill_known(frozenset(known))
     time.sleep(max(0.0, asked_s + service_s - time.monotonic()))
     if os.getppid() == service:  # else it has ended, and its number may be another's
         os.kill(service, signal.SIGKILL)

@@ -144,17 +144,17 @@ def test_what_is_known_is_ended_before_anything_is_looked_for(start, tmp_path, m
     assert hidden.poll() is not None
 
 
-def test_a_stop_leaves_the_reaper_to_its_work(start, tmp_path):
+def test_a_stop_leaves_the_reaper_to_its_work(start):
     def fail():
         raise OSError("no Ray here")
 
     standing_in, hidden = start(), start()
-    RayThread(fail, Reaper(standing_in.pid, io.BytesIO())).stop(tmp_path / "service")
+    RayThread(fail, Reaper(standing_in.pid, io.BytesIO())).stop()
     assert hidden.poll() is not None
     assert standing_in.poll() is None
 
 
-def test_who_is_told_that_ray_had_to_be_killed_can_still_be_heard(start, tmp_path, monkeypatch, capsys):
+def test_who_is_told_that_ray_had_to_be_killed_can_still_be_heard(start, monkeypatch, capsys):
     held = threading.Event()
 
     def hang():
@@ -164,7 +164,7 @@ def test_who_is_told_that_ray_had_to_be_killed_can_still_be_heard(start, tmp_pat
     monkeypatch.setattr(ray_thread, "_stop_in_order", hang)
     monkeypatch.setattr(ray_thread, "_ORDERLY_STOP_S", 0.05)
     standing_in = start()
-    RayThread(lambda: None, Reaper(standing_in.pid, io.BytesIO())).stop(tmp_path / "service")
+    RayThread(lambda: None, Reaper(standing_in.pid, io.BytesIO())).stop()
     print("stopped")
     held.set()
     assert capsys.readouterr().out == "stopped\n"
