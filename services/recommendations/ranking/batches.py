@@ -58,8 +58,8 @@ def steps(
     """Group windows of like length into steps of about ``batch_interactions`` targets, in random order.
 
     Yields:
-        Rows of the users, shape (b,); inputs and targets, both of shape (b, length), item rows with `PADDING`
-        on the right.
+        Which windows, shape (b,); inputs and targets, both of shape (b, length), item rows with `PADDING` on
+        the right.
     """
     if windows.starts.size == 0:
         return
@@ -69,7 +69,7 @@ def steps(
     groups = np.split(order, np.flatnonzero(np.diff(before // batch_interactions)) + 1)
     for place in rng.permutation(len(groups)):
         group = groups[place]
-        yield windows.users[group], *padded(sequences.items, windows.starts[group], windows.lengths[group])
+        yield group, *padded(sequences.items, windows.starts[group], windows.lengths[group])
 
 
 def padded(
@@ -104,8 +104,9 @@ def draw_examples(
     Within a batch they are sorted by the length of their history.
 
     Yields:
-        Rows of the users, shape (b,); the items before each, shape (b, history_length), newest first with
-        `PADDING` where there are no more; the items themselves, shape (b,).
+        Places of the interactions in `UserHistories.items`, shape (b,); the items before each, shape
+        (b, history_length), newest first with `PADDING` where there are no more; the items themselves, shape
+        (b,).
     """
     starts = sequences.offsets[:-1][sequences.users]
     order = rng.permutation(sequences.items.size)
@@ -115,4 +116,4 @@ def draw_examples(
         positions = chosen[:, None] - 1 - np.arange(history_length)
         before = sequences.items[np.maximum(positions, 0)]
         history = np.where(positions >= starts[chosen, None], before, PADDING).astype(np.int64)
-        yield sequences.users[chosen].astype(np.int64), history, sequences.items[chosen].astype(np.int64)
+        yield chosen, history, sequences.items[chosen].astype(np.int64)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from services.recommendations.ranking.settings import CombinationSettings
+from services.recommendations.training.known_rejections import NO_KNOWN_REJECTIONS, KnownRejections
 from streamrec.training.splits import UserHistories
 
 LOGITS: Final = ("pooled_logit", "ordered_logit")
@@ -71,7 +72,8 @@ class Choice:
         user: Row of the user.
         history: Shape (h,), item rows before the held-out item, oldest first.
         candidates: Shape (1 + negatives,), item rows; the held-out item first.
-        log_counts: Shape (1 + negatives,), float32: log of how many items each of them stands for.
+        log_counts: Shape (1 + negatives,), float32: log of how many items each of them stands for; a
+            rejected one for as many more as its weight.
     """
 
     user: int
@@ -110,6 +112,7 @@ def choices(
     strengths: Callable[[int, NDArray[np.int64]], NDArray[np.float32]],
     settings: CombinationSettings,
     rng: np.random.Generator,
+    rejections: KnownRejections = NO_KNOWN_REJECTIONS,
 ) -> Iterator[Choice]:
     """Yield the held-out items, at most ``settings.maximum_examples``, with their negatives.
 
@@ -121,6 +124,7 @@ def choices(
         strengths: From a user's row and a history to the network's score of every item, shape (n,).
         settings: See `CombinationSettings`.
         rng: Source of the sample.
+        rejections: What users had rejected before each item of ``sequences``.
     """
     users = np.repeat(np.arange(len(counts)), counts)
     back = np.concatenate([np.arange(1, count + 1) for count in counts]) if counts.size else counts
@@ -144,7 +148,12 @@ def choices(
             sample = rng.choice(others, settings.negative_count - hardest.size, replace=False)
         log_counts = np.zeros(1 + hardest.size + sample.size, dtype=np.float32)
         log_counts[1 + hardest.size :] = np.log(others.size / max(1, sample.size)) if sample.size else 0.0
-        yield Choice(user, history, np.concatenate(([target], hardest, sample)), log_counts)
+        candidates = np.concatenate(([target], hardest, sample))
+        rejected = rejections.before(sequences.offsets[[user + 1]] - steps_back)
+        for item, log_weight in zip(rejected.items[0], rejected.log_weights[0], strict=True):
+            place = candidates == item
+            log_counts[place] = np.logaddexp(log_counts[place], log_weight)
+        yield Choice(user, history, candidates, log_counts)
 
 
 def _strata(

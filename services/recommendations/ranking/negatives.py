@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -75,6 +75,18 @@ def first_positions(inputs: NDArray[np.int64], items: NDArray[np.int64]) -> NDAr
     return first[:, place]
 
 
+class RejectedVectors(NamedTuple):
+    """Items that the users of t targets had rejected before.
+
+    Attributes:
+        vectors: Shape (t, r, d).
+        log_weights: Shape (t, r): log of how many times more each counts; minus infinity where there is none.
+    """
+
+    vectors: Tensor
+    log_weights: Tensor
+
+
 def sampled_softmax_loss(
     users: Tensor,
     targets: Tensor,
@@ -82,6 +94,7 @@ def sampled_softmax_loss(
     log_expected_counts: Tensor,
     not_negative: Tensor,
     temperature: float,
+    rejected: RejectedVectors | None = None,
 ) -> Tensor:
     """Mean cross entropy of the targets over the catalogue, estimated from shared negatives.
 
@@ -96,9 +109,14 @@ def sampled_softmax_loss(
         log_expected_counts: Shape (m,), log q of the negatives.
         not_negative: Shape (t, m), true where a negative does not count: the target itself, or a seen item.
         temperature: Of the softmax.
+        rejected: What each target's user had rejected: it stands in the normaliser once more for each of its
+            weight.
     """
     positive = (users * targets).sum(dim=1) / temperature
     negative = torch.addmm(-log_expected_counts, users, negatives.T, alpha=1.0 / temperature)
     negative = negative.masked_fill(not_negative, -torch.inf)
     logits = torch.cat([positive[:, None], negative], dim=1)
+    if rejected is not None:
+        more = torch.einsum("td,trd->tr", users, rejected.vectors) / temperature + rejected.log_weights
+        logits = torch.cat([logits, more], dim=1)
     return functional.cross_entropy(logits, torch.zeros(len(users), dtype=torch.int64, device=users.device))

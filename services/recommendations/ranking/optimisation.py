@@ -26,9 +26,15 @@ from services.recommendations.ranking.checkpoints import (
     random_state,
     restore_random_state,
 )
-from services.recommendations.ranking.negatives import NegativeSampler, first_positions, sampled_softmax_loss
+from services.recommendations.ranking.negatives import (
+    NegativeSampler,
+    RejectedVectors,
+    first_positions,
+    sampled_softmax_loss,
+)
 from services.recommendations.ranking.network import PADDING, SequenceNetwork
 from services.recommendations.ranking.settings import OptimisationSettings, PhaseSettings
+from services.recommendations.training.known_rejections import NO_KNOWN_REJECTIONS, KnownRejections
 from streamrec.contracts.errors import PermanentError
 from streamrec.contracts.progress import Progress
 from streamrec.training.splits import UserHistories
@@ -101,6 +107,7 @@ class NetworkTraining:
         rng: np.random.Generator,
         progress: Progress,
         checkpoints: Checkpoints | None = None,
+        rejections: KnownRejections = NO_KNOWN_REJECTIONS,
     ) -> None:
         """Prepare, and read the checkpoint of an interrupted run where there is one.
 
@@ -114,6 +121,7 @@ class NetworkTraining:
             rng: Source of order, windows and negatives. Dropout draws from torch's global generator.
             progress: One step per interaction looked at.
             checkpoints: Where to write one after each epoch; nowhere when None.
+            rejections: What users had rejected before each interaction of ``train``.
         """
         self._network = network
         self._device = network.identity.device
@@ -125,6 +133,7 @@ class NetworkTraining:
         self._rng = rng
         self._progress = progress
         self._checkpoints = checkpoints
+        self._rejections = rejections
         self._interrupted = checkpoints.load() if checkpoints is not None else None
         state = self._interrupted.state if self._interrupted is not None else {}
         self.curve = [EpochFigures(**point) for point in state.get("curve", ())]
@@ -277,21 +286,31 @@ class NetworkTraining:
     def _pool_losses(self) -> Iterator[tuple[Tensor, int]]:
         """One epoch of single interactions in random order: no step is about a few users alone."""
         phase, network = self._settings.pools, self._network
-        for users, history, targets in draw_examples(
+        for examples, history, targets in draw_examples(
             self._train, self._history_length, phase.batch_interactions, self._rng
         ):
             negatives = self._sampler.draw(self._rng)
             chunks = _by_length(history)
             unseen = np.concatenate([first_positions(chunk, negatives) == chunk.shape[1] for chunk in chunks])
             not_negative = ~unseen | (negatives[None, :] == targets[:, None])
-            target_vectors, negative_vectors, *chunk_vectors = self._vectors(targets, negatives, *chunks)
-            segments = torch.split(self._on_device(self._segments[users]), [len(chunk) for chunk in chunks])
+            rejected = self._rejections.before(examples)
+            target_vectors, negative_vectors, rejected_vectors, *chunk_vectors = self._vectors(
+                targets, negatives, rejected.items, *chunks
+            )
+            segments = torch.split(
+                self._on_device(self._segments[self._train.users[examples]]), [len(chunk) for chunk in chunks]
+            )
             user_vectors = [
                 network.encoder.pooled(vectors, self._kept(chunk), rows)
                 for vectors, chunk, rows in zip(chunk_vectors, chunks, segments, strict=True)
             ]
             loss = self._loss(
-                torch.cat(user_vectors), target_vectors, negative_vectors, negatives, not_negative
+                torch.cat(user_vectors),
+                target_vectors,
+                negative_vectors,
+                negatives,
+                not_negative,
+                RejectedVectors(rejected_vectors, self._on_device(rejected.log_weights)),
             )
             yield loss, len(targets)
 
@@ -305,7 +324,7 @@ class NetworkTraining:
         """One epoch of windows, every position of which is predicted from those before."""
         phase, network = self._settings.joint, self._network
         windows = draw_windows(self._train, self._history_length, self._rng)
-        for users, inputs, targets in steps(self._train, windows, phase.batch_interactions, self._rng):
+        for chosen, inputs, targets in steps(self._train, windows, phase.batch_interactions, self._rng):
             real = targets != PADDING
             wanted = targets[real]
             negatives = self._sampler.draw(self._rng)
@@ -313,9 +332,14 @@ class NetworkTraining:
             position = np.arange(inputs.shape[1])
             not_negative = (first[:, None, :] <= position[None, :, None])[real]
             not_negative |= negatives[None, :] == wanted[:, None]
-            history_vectors, target_vectors, negative_vectors = self._vectors(inputs, wanted, negatives)
+            places = windows.starts[chosen, None] + 1 + position
+            rejected = self._rejections.before(places[real])
+            history_vectors, target_vectors, negative_vectors, rejected_vectors = self._vectors(
+                inputs, wanted, negatives, rejected.items
+            )
             history_vectors = functional.dropout(history_vectors, self._settings.vector_dropout)
-            user_vectors = network.encoder.ordered(history_vectors, self._on_device(self._segments[users]))
+            segments = self._on_device(self._segments[windows.users[chosen]])
+            user_vectors = network.encoder.ordered(history_vectors, segments)
             # By position and not by mask: on a GPU a mask would wait for its count.
             positions = self._on_device(np.flatnonzero(real))
             loss = self._loss(
@@ -324,6 +348,7 @@ class NetworkTraining:
                 negative_vectors,
                 negatives,
                 not_negative,
+                RejectedVectors(rejected_vectors, self._on_device(rejected.log_weights)),
             )
             yield loss, len(wanted)
 
@@ -337,7 +362,7 @@ class NetworkTraining:
         vectors = self._network.item_vectors(self._on_device(rows))
         parts = np.split(places, np.cumsum([part.size for part in flat])[:-1])
         return tuple(
-            vectors.index_select(0, self._on_device(place)).view(*part.shape, -1)
+            vectors.index_select(0, self._on_device(place)).view(*part.shape, vectors.shape[1])
             for place, part in zip(parts, items, strict=True)
         )
 
@@ -348,6 +373,7 @@ class NetworkTraining:
         negative_vectors: Tensor,
         negatives: NDArray[np.int64],
         not_negative: NDArray[np.bool_],
+        rejected: RejectedVectors,
     ) -> Tensor:
         return sampled_softmax_loss(
             users,
@@ -356,6 +382,7 @@ class NetworkTraining:
             self._on_device(self._sampler.log_expected_counts[negatives]),
             self._on_device(not_negative),
             self._network.temperature,
+            rejected if rejected.vectors.numel() else None,
         )
 
     def _on_device(self, array: NDArray[Any]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from services.recommendations.training.known_rejections import RejectionSettings
 from streamrec.contracts.errors import InvalidInputError
 
 
@@ -80,6 +81,7 @@ class OptimisationSettings:
         vector_dropout: Share of the values of the history's item vectors dropped in a step of the second
             phase.
         validation_users: Most users measured after an epoch.
+        rejections: How much dislikes and skips count.
     """
 
     pools: PhaseSettings = PhaseSettings(
@@ -104,6 +106,7 @@ class OptimisationSettings:
     history_dropout: float = 0.2
     vector_dropout: float = 0.25
     validation_users: int = 1000
+    rejections: RejectionSettings = field(default_factory=RejectionSettings)
 
 
 @dataclass(frozen=True, slots=True)

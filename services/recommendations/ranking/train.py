@@ -50,6 +50,7 @@ from services.recommendations.training.input import (
     TrainingInput,
     settings_fingerprint,
 )
+from services.recommendations.training.known_rejections import KnownRejections
 from services.recommendations.training.reproducible import reproducible_operations
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.models import ModelSpec
@@ -165,6 +166,7 @@ def _fit(
         rng=rng,
         progress=training.progress,
         checkpoints=checkpoints,
+        rejections=KnownRejections.of(training.dataset, rest, settings.optimisation.rejections),
     )
     learning.fit_pools()
     learning.fit_jointly()
@@ -206,6 +208,7 @@ def _weigh(
     sizes = np.zeros(expected, dtype=np.int64)
     user_segments = [segments.get(user_id, Segment()) for user_id in train_sequences.user_ids]
     every = np.arange(len(model.item_ids))
+    rejections = KnownRejections.of(training.dataset, train_sequences, settings.optimisation.rejections)
 
     def strengths(user: int, history: NDArray[np.int64]) -> NDArray[np.float32]:
         logits = model.logits(history, user_segments[user], every)
@@ -213,7 +216,7 @@ def _weigh(
 
     training.progress.start("ranker: candidate features", expected)
     made = 0
-    for choice in choices(train_sequences, held_out, strengths, settings.combination, rng):
+    for choice in choices(train_sequences, held_out, strengths, settings.combination, rng, rejections):
         segment, size = user_segments[choice.user], len(choice.candidates)
         inputs[made, :size, : len(LOGITS)] = model.logits(choice.history, segment, choice.candidates)
         inputs[made, :size, len(LOGITS) :] = model.tables.features(choice.history, segment, choice.candidates)

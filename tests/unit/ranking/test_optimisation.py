@@ -52,22 +52,25 @@ def test_every_item_but_the_first_is_a_target_exactly_once():
 def test_each_target_follows_its_input():
     data = sequences(list(range(25)), list(range(40, 47)))
     rng = np.random.default_rng(1)
-    for users, inputs, targets in steps(data, draw_windows(data, 5, rng), batch_interactions=7, rng=rng):
+    windows = draw_windows(data, 5, rng)
+    for chosen, inputs, targets in steps(data, windows, batch_interactions=7, rng=rng):
         assert inputs.shape == targets.shape
         assert inputs.shape[1] <= 5
         real = targets != PADDING
         assert (targets[real] == inputs[real] + 1).all()
         assert ((inputs == PADDING) == ~real).all()
-        assert (users == (inputs[:, 0] >= 40)).all()
+        assert (windows.users[chosen] == (inputs[:, 0] >= 40)).all()
+        assert (data.items[windows.starts[chosen]] == inputs[:, 0]).all()
 
 
 def test_every_item_is_an_example_once_with_what_came_before_it():
     data = sequences([0, 1, 2, 3, 4], [7], [5, 6])
     seen = []
-    for users, history, items in draw_examples(data, 3, 4, np.random.default_rng(2)):
+    for places, history, items in draw_examples(data, 3, 4, np.random.default_rng(2)):
         lengths = (history != PADDING).sum(axis=1)
         assert (np.diff(lengths) >= 0).all()
-        for user, before, item in zip(users, history, items, strict=True):
+        assert (data.items[places] == items).all()
+        for user, before, item in zip(data.users[places], history, items, strict=True):
             sequence = data.of(int(user)).tolist()
             expected = sequence[: sequence.index(item)][::-1][:3]
             assert before.tolist() == expected + [PADDING] * (3 - len(expected))
