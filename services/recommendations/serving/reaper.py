@@ -81,23 +81,29 @@ def main() -> None:
     lines = iter(sys.stdin)
     folder = Path(next(lines).rstrip("\n"))
     known: set[ProcessIdentity] = set()
+    over = threading.Event()
     for line in lines:
         words = line.split()
         if words[0] == _STOPS:
-            limits = (known, int(words[1]), float(words[2]), float(words[3]))
+            limits = (over, known, int(words[1]), float(words[2]), float(words[3]))
             threading.Thread(target=_limit, args=limits, daemon=True).start()
         else:
             known.add(ProcessIdentity(int(words[0]), float(words[1])))
+    over.set()
     kill_processes_of(folder, known)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _limit(known: set[ProcessIdentity], service: int, processes_s: float, service_s: float) -> None:
-    """Kill what a stop has not ended in time. A stop in time ends this process, and the thread with it."""
+def _limit(
+    over: threading.Event, known: set[ProcessIdentity], service: int, processes_s: float, service_s: float
+) -> None:
+    """Kill what a stop has not ended in time. Once it is over, whoever had the service may live on."""
     asked_s = time.monotonic()
-    time.sleep(processes_s)
+    if over.wait(processes_s):
+        return
     kill_known(frozenset(known))
-    time.sleep(max(0.0, asked_s + service_s - time.monotonic()))
+    if over.wait(max(0.0, asked_s + service_s - time.monotonic())):
+        return
     if os.getppid() == service:  # else it has ended, and its number may be another's
         os.kill(service, signal.SIGKILL)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from services.recommendations.serving import ray_thread
+from services.recommendations.serving import ray_thread, reaper
 from services.recommendations.serving.owned_processes import (
     ProcessIdentity,
     descendants,
@@ -123,6 +123,18 @@ def test_a_service_that_hangs_in_its_stop_is_ended_in_time(start, tmp_path):
         assert service.wait(30.0) == -signal.SIGKILL
     finally:
         service.kill()
+
+
+def test_a_stop_in_time_has_no_limit_any_more(start):
+    hidden = start()
+    known = {process for process in descendants() if process.pid == hidden.pid}
+    over = threading.Event()
+    over.set()
+    reaper._limit(over, known, 0, 0.0, 0.0)
+    assert hidden.poll() is None
+    over.clear()
+    reaper._limit(over, known, 0, 0.0, 0.0)
+    assert hidden.poll() is not None
 
 
 def test_what_hides_its_environment_is_known_by_its_number_and_start(start, tmp_path):
