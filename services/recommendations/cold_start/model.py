@@ -153,9 +153,12 @@ class ColdStartModel:
 
     def known_rows(self, history: Iterable[str]) -> NDArray[np.int64]:
         """Rows of the distinct known items among the newest `HISTORY_LIMIT` of a history, ascending."""
+        return self._rows(tuple(history)[-HISTORY_LIMIT:])
+
+    def _rows(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
+        """Rows of the distinct known items, ascending."""
         row_of = self.index.row_of
-        newest = tuple(history)[-HISTORY_LIMIT:]
-        return np.array(sorted({row_of[item] for item in newest if item in row_of}), dtype=np.int64)
+        return np.array(sorted({row_of[item] for item in item_ids if item in row_of}), dtype=np.int64)
 
     def posterior(self, user: UserState) -> Posterior:
         """What is known of the user. Each distinct item counts once: to play it again tells nothing new."""
@@ -177,7 +180,7 @@ class ColdStartModel:
         return ratio
 
     def retrieve(self, user: UserState, count: int, rng: np.random.Generator) -> Candidates:
-        """Return at most ``count`` items neither seen nor disliked, by one posterior draw from ``rng``.
+        """Return at most ``count`` items that may be shown, by one posterior draw from ``rng``.
 
         The draw is searched in the index; the items found and the most popular ones in the user's
         language make a pool, which is scored as `Blend` says.
@@ -185,7 +188,7 @@ class ColdStartModel:
         seen = self.known_rows(user.history)
         posterior = self._posterior(user, seen).explored(self.blend.exploration, rng)
         group = self.popularity.group(user.segment.language)
-        pool = self._pool(posterior, group, count, np.union1d(seen, self.known_rows(user.disliked)))
+        pool = self._pool(posterior, group, count, np.union1d(seen, self._rows(user.refused)))
         scores = self.popularity.log_shares[group, pool]
         scores = scores + np.float32(self.blend.weight_after(len(seen))) * self.taste(posterior, pool)
         best = np.argsort(-scores, kind="stable")[:count]

@@ -39,6 +39,7 @@ class UserState:
         skipped: Items that the user passed over, oldest first; one stands there for each time.
         skip_ages_hours: Same length: how long ago, in whole hours, 0 or more. Empty in states that were kept
             before skips counted: they lower nothing there.
+        shown: Items of the pages before this one, in the order shown; no sign of what the user wants.
 
     Raises:
         ValueError: There are ages, but not one for each skip.
@@ -50,6 +51,7 @@ class UserState:
     disliked: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     skip_ages_hours: tuple[int, ...] = ()
+    shown: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.skip_ages_hours and len(self.skip_ages_hours) != len(self.skipped):
@@ -57,8 +59,13 @@ class UserState:
 
     @property
     def not_shown(self) -> tuple[str, ...]:
-        """Items that no answer may hold: seen and disliked ones."""
-        return self.history + self.disliked if self.disliked else self.history
+        """Items that no answer may hold: seen ones, disliked ones and those of the pages before."""
+        return self.history + self.refused if self.refused else self.history
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Items that not even a user who has seen everything is shown again."""
+        return self.disliked + self.shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class _Document:
     disliked: tuple[str, ...]
     skipped: tuple[str, ...]
     skip_ages_hours: tuple[int, ...] = ()
+    shown: tuple[str, ...] = ()
 
 
 def state_document(user: UserState) -> dict[str, Any] | None:
@@ -46,6 +47,7 @@ def state_document(user: UserState) -> dict[str, Any] | None:
             disliked=user.disliked,
             skipped=user.skipped,
             skip_ages_hours=user.skip_ages_hours,
+            shown=user.shown,
         )
     )
     return document if len(canonical_json(document)) <= MAXIMUM_STATE_BYTES else None
@@ -63,7 +65,13 @@ def state_of(user_id: str, document: Mapping[str, Any]) -> UserState:
     if ages and (len(ages) != len(read.skipped) or min(ages) < 0):
         raise InvalidInputError("features.skip_ages_hours", "must be one of 0 or more for each skip, or none")
     return UserState(
-        user_id, segment, read.history, disliked=read.disliked, skipped=read.skipped, skip_ages_hours=ages
+        user_id,
+        segment,
+        read.history,
+        disliked=read.disliked,
+        skipped=read.skipped,
+        skip_ages_hours=ages,
+        shown=read.shown,
     )
 
 
@@ -72,8 +80,8 @@ def state_digest(user: UserState) -> str:
 
     Over the JSON object of the `UserState` in the form of RFC 8785. All values are texts and whole numbers,
     and for these the standard library writes that form, in a tenth of a millisecond for the longest history.
-    Where no skip has an age the object does not name the ages: states of before they were kept keep their
-    digests.
+    Where no skip has an age, or no page came before, the object does not name the ages or the items shown:
+    states of before these were kept keep their digests.
     """
     document: dict[str, Any] = {
         "user_id": user.user_id,
@@ -84,5 +92,7 @@ def state_digest(user: UserState) -> str:
     }
     if user.skip_ages_hours:
         document["skip_ages_hours"] = user.skip_ages_hours
+    if user.shown:
+        document["shown"] = user.shown
     content = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -232,8 +232,9 @@ class RecommendationPipeline:
         count = k + len(frozenset(user.skipped))
         fallback = items.ladder.answer(language=language, seen=seen, count=count)
         if not fallback.item_ids:
-            # The whole catalogue is seen: something seen is better than nothing, but not a disliked item.
-            fallback = items.ladder.answer(language=None, seen=frozenset(user.disliked), count=count)
+            # The whole catalogue is seen: something seen is better than nothing, but neither a disliked item
+            # nor one of the pages before.
+            fallback = items.ladder.answer(language=None, seen=frozenset(user.refused), count=count)
         order = self._settings.skips.order(fallback.item_ids, user)
         item_ids = fallback.item_ids if order is None else tuple(fallback.item_ids[place] for place in order)
         return PipelineAnswer(

@@ -118,6 +118,13 @@ def test_answers_are_unseen_unique_sorted_and_as_many_as_there_are(model, histor
     assert (np.diff(answer.scores) <= 0).all()
 
 
+def test_items_of_the_pages_before_are_left_out_and_change_nothing_else(model):
+    whole = model.retrieve(user("item-3"), len(model.index), rng())
+    shown = whole.item_ids[:250]
+    page = model.retrieve(replace(user("item-3"), shown=shown), len(model.index), rng())
+    assert page.item_ids == whole.item_ids[250:]
+
+
 def test_ten_thousand_events_are_answered(model):
     history = tuple(f"item-{i % 280}" for i in range(10_000))
     assert len(model.retrieve(user(*history), 50, rng())) == 20

@@ -75,7 +75,7 @@ def test_the_ladder_is_certain_where_nothing_was_skipped():
 
 
 def test_what_it_takes_to_draw_a_slate_again_is_kept_where_one_was_drawn():
-    user = replace(USER, disliked=("d",), skipped=("s", "s"), skip_ages_hours=(400, 3))
+    user = replace(USER, disliked=("d",), skipped=("s", "s"), skip_ages_hours=(400, 3), shown=("p",))
     drawn = impression_of("r", user, replace(ANSWER, seed="0" * 16, in_full=False), NOW, 1.0)
     again = from_json(to_json(drawn))
     assert state_of("u", again.features) == user
@@ -110,7 +110,7 @@ def test_a_wrong_state_is_refused_by_name(change, field):
 
 def test_a_state_of_before_skips_had_ages_is_read_and_keeps_its_digest():
     old = state_document(replace(USER, skipped=("s",)))
-    del old["skip_ages_hours"]
+    del old["skip_ages_hours"], old["shown"]
     user = state_of("u", old)
     assert (user.skipped, user.skip_ages_hours) == (("s",), ())
     assert state_digest(user) == "b8d5c01bac89dc35ce0a655fd9f0743bc74ba166feec51589ebc56eb6824f4c4"
@@ -138,8 +138,11 @@ def test_all_candidates_are_kept_for_a_sample_of_the_requests():
 def test_the_state_digest_is_that_of_the_canonical_form():
     skipping = replace(USER, skipped=("s",), skip_ages_hours=(17,))
     before_ages = asdict(USER)
-    del before_ages["skip_ages_hours"]
-    for user, document in ((skipping, asdict(skipping)), (USER, before_ages)):
+    del before_ages["skip_ages_hours"], before_ages["shown"]
+    first_page = asdict(skipping)
+    del first_page["shown"]
+    later = replace(skipping, shown=("x", "y"))
+    for user, document in ((later, asdict(later)), (skipping, first_page), (USER, before_ages)):
         canonical = rfc8785.dumps(json.loads(json.dumps(document)))
         assert state_digest(user) == hashlib.sha256(canonical).hexdigest()
     assert state_digest(replace(skipping, skip_ages_hours=(18,))) != state_digest(skipping)

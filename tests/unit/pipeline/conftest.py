@@ -54,7 +54,7 @@ class ScriptedStage:
 
     async def retrieve(self, user: UserState, count: int, request_id: str = "") -> StageReply:
         self.request_ids.append(request_id)
-        unseen = [item_id for item_id in self.catalogue.item_ids if item_id not in user.history][:count]
+        unseen = [item_id for item_id in self.catalogue.item_ids if item_id not in user.not_shown][:count]
         if self.name == "cold_start":
             unseen.reverse()
         return await self._reply(

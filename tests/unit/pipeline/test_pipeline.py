@@ -176,6 +176,22 @@ def test_user_who_has_seen_everything_still_gets_an_answer(stages, item_table):
     assert stages.retrieval.calls == 0
 
 
+def test_who_has_seen_everything_is_not_shown_a_page_twice(stages, item_table):
+    ids = item_table.catalogue.item_ids
+    everything = replace(KNOWN, history=ids, disliked=ids[:2], shown=ids[2:27])
+    assert set(recommend(stages, item_table, everything).item_ids) == set(ids[27:])
+    assert recommend(stages, item_table, replace(everything, shown=ids[2:])).item_ids == ()
+
+
+def test_no_stage_and_no_rung_shows_an_item_of_an_earlier_page(stages, item_table):
+    shown = recommend(stages, item_table).item_ids
+    user = replace(KNOWN, shown=shown)
+    stages.retrieval.faults = [lambda found: Candidates((*shown[:1], *found.item_ids[1:]), found.scores)]
+    again = recommend(stages, item_table, user)
+    assert "retrieval" in again.skipped
+    assert not set(again.item_ids) & set(shown)
+
+
 @pytest.mark.parametrize(
     ("late", "rung"), [("retrieval", Rung.POPULAR_IN_LANGUAGE), ("ranking", Rung.RETRIEVAL_ORDER)]
 )
