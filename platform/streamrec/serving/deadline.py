@@ -1,12 +1,14 @@
-"""How long a request may still take."""
+"""How long a request may still take, and how long the call that is being made for it may."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
 from streamrec.contracts.errors import DeadlineExceededError
 
@@ -46,6 +48,13 @@ class Deadline:
         """Time left, never below zero."""
         return max(0.0, self.budget_ms - self.elapsed_ms())
 
+    def spent_of_ms(self, budget_ms: float) -> float:
+        """What a request with a budget of ``budget_ms`` has spent that has as much left as this one.
+
+        For whoever knows only the time spent and takes it to be out of that budget; never below zero.
+        """
+        return max(0.0, budget_ms - self.remaining_ms())
+
     @property
     def expired(self) -> bool:
         """Whether no time is left."""
@@ -61,3 +70,25 @@ class Deadline:
             raise DeadlineExceededError(
                 f"{what}: {self.elapsed_ms():.0f} ms spent of a budget of {self.budget_ms:.0f} ms"
             )
+
+
+_OF_CALL: Final[ContextVar[Deadline | None]] = ContextVar("deadline_of_call", default=None)
+
+
+@contextmanager
+def call_within(deadline: Deadline) -> Iterator[None]:
+    """Let whoever carries the call of the body into another process know when nobody waits for it any more.
+
+    As with the deadlines of gRPC, it travels beside the arguments: only what leaves the process looks at it.
+    """
+    token = _OF_CALL.set(deadline)
+    try:
+        yield
+    finally:
+        _OF_CALL.reset(token)
+
+
+def remaining_of_call_ms() -> float:
+    """Time left of the call that is being made; infinite where nobody said (`call_within`)."""
+    deadline = _OF_CALL.get()
+    return math.inf if deadline is None else deadline.remaining_ms()

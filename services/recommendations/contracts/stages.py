@@ -41,6 +41,10 @@ WARM_UP_USER: Final = UserState("warm-up", Segment())
 """A user without anything: every model must be able to answer for one."""
 
 
+TIMED_FOR_MS: Final = 100.0
+"""The budget that re-ranking takes a request to have: by it, it judges the time that was spent."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageReply:
     """What a stage answered, and which version answered it.
@@ -107,7 +111,10 @@ class RerankingStage(Protocol):
     async def rerank(
         self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
     ) -> StageReply:
-        """Return the same items in the order to be shown, of which ``slate_length`` will be."""
+        """Return the same items in the order to be shown, of which ``slate_length`` will be.
+
+        ``current_latency_ms`` is out of `TIMED_FOR_MS`: what is left of these is what the request has left.
+        """
         ...
 
 

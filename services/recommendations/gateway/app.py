@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from services.recommendations.gateway.edge import problems
 from services.recommendations.gateway.edge.api_page import render_api_page
 from services.recommendations.gateway.edge.bodies import BodyLimits, BodyMiddleware
+from services.recommendations.gateway.edge.deadlines import ArrivalMiddleware, DeadlineLimits, deadline_of
 from services.recommendations.gateway.edge.json_bodies import read_json, to_model
 from services.recommendations.gateway.edge.methods import MethodsMiddleware, allowed_methods
 from services.recommendations.gateway.event_batches import events_of
@@ -36,6 +36,8 @@ from services.recommendations.gateway.schemas import (
 )
 from streamrec import __version__
 from streamrec.contracts.errors import InvalidInputError, TemporaryError
+from streamrec.serving.deadline import Deadline
+from streamrec.serving.loop_lag import LoopLag
 
 RECOMMENDATIONS_PATH: Final = "/v1/recommendations"
 EVENTS_PATH: Final = "/v1/events"
@@ -55,25 +57,39 @@ _POST_PROBLEMS: Final = (
     problems.NOT_READY,
     problems.OVERLOADED,
 )
+_RECOMMENDATION_PROBLEMS: Final = (*_POST_PROBLEMS, problems.EXPIRED)
 
 
-def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLimits | None = None) -> FastAPI:
+def create_app(
+    startup: Startup,
+    *,
+    maximum_in_flight: int,
+    deadlines: DeadlineLimits | None = None,
+    body_limits: BodyLimits | None = None,
+) -> FastAPI:
     """Build the application.
 
     Args:
         startup: Holds the gateway once everything it needs is there, and until then what is missing.
         maximum_in_flight: Recommendation and event requests at once; more are refused with a 503. One whose
             body is still under way is not yet among them.
+        deadlines: How long the caller of a recommendation request may say that it waits.
         body_limits: What a body may take.
     """
 
+    deadlines = deadlines or DeadlineLimits()
+    lag = LoopLag()
+    startup.metrics.watch_event_loop(lag.current_ms)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        lag.start()
         starting = asyncio.create_task(startup.run(), name="startup")
         yield
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await startup.close()
+        lag.stop()
 
     app = FastAPI(
         title="StreamRec recommendations",
@@ -127,21 +143,25 @@ def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLim
         RECOMMENDATIONS_PATH,
         summary="Recommend items to a user",
         response_class=Response,
-        responses={200: _described(RecommendationAnswer), **problems.responses(*_POST_PROBLEMS)},
-        openapi_extra=_request_body(RecommendationRequest),
+        responses={200: _described(RecommendationAnswer), **problems.responses(*_RECOMMENDATION_PROBLEMS)},
+        openapi_extra=_request_body(RecommendationRequest) | {"parameters": [deadlines.as_parameter()]},
     )
     async def recommendations(request: Request) -> Response:
-        started_s = time.monotonic()
-
         async def handle(gateway: Gateway) -> Response:
+            deadline = deadline_of(request.scope, deadlines.budget_ms(request.headers))
             asked = to_model(await read_json(request), RecommendationRequest)
-            served = await gateway.recommender.recommend(asked)
+            if deadline.expired:
+                # Nobody waits for it any more; to work on it would make the next one late too.
+                return problems.problem_response(
+                    problems.EXPIRED, _expired(deadline), headers=problems.RETRY_AFTER
+                )
+            served = await gateway.recommender.recommend(asked, deadline)
             return _json(_answer_document(served), _named_by_client(served.client_request_id))
 
         response = await answer(handle)
         if response.status_code != HTTPStatus.OK:
             # An answer is counted where its rung is known.
-            spent_ms = (time.monotonic() - started_s) * 1000.0
+            spent_ms = deadline_of(request.scope, deadlines.default_ms).elapsed_ms()
             startup.metrics.observe_request(status=response.status_code, rung=None, latency_ms=spent_ms)
         return response
 
@@ -201,8 +221,16 @@ def create_app(startup: Startup, *, maximum_in_flight: int, body_limits: BodyLim
         return app.openapi_schema
 
     app.add_middleware(MethodsMiddleware, allowed=allowed_methods(app))
+    app.add_middleware(ArrivalMiddleware, lag=lag)
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the document
     return app
+
+
+def _expired(deadline: Deadline) -> str:
+    return (
+        f"The request had {deadline.budget_ms:g} ms; it had come in whole, and to its turn, "
+        f"{deadline.elapsed_ms():.0f} ms after its first byte."
+    )
 
 
 def _maximum_body_bytes(path: str) -> int:

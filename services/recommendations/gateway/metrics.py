@@ -55,6 +55,14 @@ class RecommendationMetrics:
         self._degraded = Counter(
             "streamrec_degraded", "Answers that a stage is missing from.", registry=self._registry
         )
+        self._late = Counter(
+            "streamrec_late", "Answers that left after their request's deadline.", registry=self._registry
+        )
+        self._event_loop_lag = Gauge(
+            "streamrec_event_loop_lag_seconds",
+            "How late the gateway's event loop runs what is due: so long a request waits unseen.",
+            registry=self._registry,
+        )
         self._faults = Counter(
             "streamrec_faults",
             "Exceptions of what the gateway depends on that a request went on without, by what raised which.",
@@ -129,6 +137,7 @@ class RecommendationMetrics:
         latency_ms: float,
         cold_start: bool = False,
         degraded: bool = False,
+        late: bool = False,
     ) -> None:
         """Count one answer; ``rung`` is None where no items were returned (a refused request)."""
         self._requests.labels(str(status), rung.value if rung is not None else _NO_RUNG).inc()
@@ -137,6 +146,12 @@ class RecommendationMetrics:
             self._degraded.inc()
         if cold_start:
             self._cold_start.inc()
+        if late:
+            self._late.inc()
+
+    def watch_event_loop(self, lag_ms: Callable[[], float]) -> None:
+        """Ask this for the event loop's lag whenever the metrics are read."""
+        self._event_loop_lag.set_function(lambda: lag_ms() / 1000.0)
 
     def observe_features(self, latency_ms: float, *, failed: bool = False) -> None:
         """Count one wait for a user's features, read or not."""

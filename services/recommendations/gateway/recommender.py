@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -26,6 +25,9 @@ _FEATURE_STORE: Final = "feature_store"
 _PIPELINE: Final = "pipeline"
 _IMPRESSION_LOG: Final = "impression_log"
 
+_FEATURES_SHARE: Final = 0.4
+"""Part of a request's time that may be waited for the user's features: the stages need the rest."""
+
 
 class ImpressionLog(Protocol):
     """Takes impressions without making anybody wait."""
@@ -44,7 +46,7 @@ class ServedAnswer:
         client_request_id: What the caller calls the request; None where it said nothing.
         user_id: Who asked.
         answer: What the pipeline returned, the wait for the user's features included.
-        latency_ms: From arrival to here.
+        latency_ms: From arrival, waiting unseen included, to here.
     """
 
     request_id: str
@@ -63,31 +65,37 @@ class Recommender:
         pipeline: RecommendationPipeline,
         impressions: ImpressionLog,
         metrics: RecommendationMetrics,
-        deadline_ms: float,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._users = users
         self._pipeline = pipeline
         self._impressions = impressions
         self._metrics = metrics
         self._faults = Faults(metrics)
-        self._deadline_ms = deadline_ms
-        self._clock = clock
 
-    async def recommend(self, request: RecommendationRequest) -> ServedAnswer:
-        """Return a slate within the deadline, whatever else is down and whatever it raises."""
-        deadline = Deadline.after_ms(self._deadline_ms, self._clock)
+    async def recommend(self, request: RecommendationRequest, deadline: Deadline) -> ServedAnswer:
+        """Return a slate within the deadline, whatever else is down and whatever it raises.
+
+        Args:
+            request: What is asked for.
+            deadline: Started when the request arrived.
+        """
         request_id = str(uuid7())
         context = request.context.as_segment() if request.context is not None else Segment()
         skipped: tuple[str, ...] = ()
+        asked_at_ms = deadline.elapsed_ms()
         try:
-            user = await self._users.get(request.user_id, context)
+            async with asyncio.timeout(deadline.share_ms(_FEATURES_SHARE * deadline.budget_ms) / 1000.0):
+                user = await self._users.get(request.user_id, context)
+        except TimeoutError:
+            # The caller's time is short, which is no fault of the store.
+            user = UserState(request.user_id, context)
+            skipped = (FEATURES,)
         except Exception as error:  # noqa: BLE001 - no exception of a store may cost a user the answer
             # Without the history the user is served like a new one; the answer says so.
             self._faults.note(_FEATURE_STORE, error, "users are served like new ones")
             user = UserState(request.user_id, context)
             skipped = (FEATURES,)
-        features_ms = deadline.elapsed_ms()
+        features_ms = deadline.elapsed_ms() - asked_at_ms
         try:
             answer = await self._pipeline.recommend(user, request.k, request_id, deadline)
         except Exception as error:  # noqa: BLE001 - popular items are there whatever is wrong with the stages
@@ -99,7 +107,7 @@ class Recommender:
             stages_ms={FEATURES: features_ms, **answer.stages_ms},
         )
         latency_ms = deadline.elapsed_ms()
-        self._count(answer, latency_ms)
+        self._count(answer, latency_ms, deadline)
         served = ServedAnswer(request_id, request.request_id, request.user_id, answer, latency_ms)
         try:
             self._impressions.offer(
@@ -117,7 +125,7 @@ class Recommender:
             self._faults.note(_IMPRESSION_LOG, error, "impressions are not logged")
         return served
 
-    def _count(self, answer: PipelineAnswer, latency_ms: float) -> None:
+    def _count(self, answer: PipelineAnswer, latency_ms: float, deadline: Deadline) -> None:
         for stage, spent_ms in answer.stages_ms.items():
             if stage == FEATURES:
                 self._metrics.observe_features(spent_ms, failed=FEATURES in answer.skipped)
@@ -132,6 +140,7 @@ class Recommender:
             latency_ms=latency_ms,
             cold_start=answer.cold_start,
             degraded=answer.degraded,
+            late=latency_ms > deadline.budget_ms,
         )
 
 

@@ -65,8 +65,9 @@ class GatewaySettings:
     """How the gateway answers.
 
     Attributes:
-        deadline_ms: What a request may take.
-        stage_timeout_ms: Longest wait by stage.
+        deadline_ms: What a request may take whose caller says nothing.
+        maximum_deadline_ms: The most that a caller may ask for (`edge.deadlines`).
+        stage_timeout_ms: Longest wait by stage within ``deadline_ms``; within another deadline in proportion.
         retry_ratio: Retries a request on average, at most.
         maximum_in_flight: Requests at once; more get a 503.
         pipeline: Who passes through which stage.
@@ -74,6 +75,7 @@ class GatewaySettings:
     """
 
     deadline_ms: float = 100.0
+    maximum_deadline_ms: float = 1000.0
     stage_timeout_ms: Mapping[str, float] = field(default_factory=_default_timeouts)
     retry_ratio: float = 0.1
     maximum_in_flight: int = 64

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Segment, UserState
-from services.recommendations.contracts.stages import Stages
+from services.recommendations.contracts.stages import TIMED_FOR_MS, Stages
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.pipeline import (
     PipelineAnswer,
@@ -25,8 +25,6 @@ from streamrec.features.store import ItemTable
 from streamrec.items.state import ItemState
 from streamrec.serving.deadline import Deadline
 from streamrec.training.splits import UserHistories
-
-_BUDGET_MS: Final = 100.0
 
 T = TypeVar("T")
 
@@ -82,7 +80,7 @@ class OfflinePipeline:
         if k < 1:
             raise InvalidInputError("k", "must be 1 or more")
         # The clock stands still: no stage may answer differently because the machine was busy.
-        standing = Deadline.after_ms(_BUDGET_MS, clock=lambda: 0.0)
+        standing = Deadline.after_ms(TIMED_FOR_MS, clock=lambda: 0.0)
         return _run_to_end(self._pipeline.recommend(user, k, request_id, standing, slate_length=slate_length))
 
 

@@ -28,6 +28,7 @@ from services.recommendations.contracts.stages import (
     RERANKING,
     RETRIEVAL,
     STAGES,
+    TIMED_FOR_MS,
     StageReply,
     Stages,
 )
@@ -290,7 +291,8 @@ class RecommendationPipeline:
         self, user: UserState, ordered: Candidates, slate_length: int, trace: _Trace, deadline: Deadline
     ) -> Candidates:
         async def call() -> StageReply:
-            spent_ms = deadline.elapsed_ms()
+            # The re-ranker judges by the time spent of `TIMED_FOR_MS`; what counts is the time that is left.
+            spent_ms = deadline.spent_of_ms(TIMED_FOR_MS)
             return await trace.stages.reranking.rerank(ordered, user, spent_ms, slate_length)
 
         check = partial(check_reordered, before=ordered, descending=False)

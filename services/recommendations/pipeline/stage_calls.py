@@ -13,9 +13,14 @@ import numpy as np
 
 from services.recommendations.contracts.candidates import Candidates
 from services.recommendations.contracts.stages import MODEL_STAGES, StageReply
-from streamrec.contracts.errors import OverloadedError, PermanentError, TemporaryError
+from streamrec.contracts.errors import (
+    DeadlineExceededError,
+    OverloadedError,
+    PermanentError,
+    TemporaryError,
+)
 from streamrec.serving.circuit_breaker import CircuitBreaker, CircuitState
-from streamrec.serving.deadline import Deadline
+from streamrec.serving.deadline import Deadline, call_within
 from streamrec.serving.retry_budget import RetryBudget
 
 _LOG = logging.getLogger(__name__)
@@ -105,6 +110,8 @@ class CallSettings:
     Attributes:
         timeout_ms: Longest wait by stage. A healthy stage answers in a tenth of it; what bounds the sum is
             the request's deadline.
+        budget_ms: Of the requests that ``timeout_ms`` is meant for: one that has more or less time waits for
+            its stages in proportion. None: every request waits as long.
         reserve_ms: Left over for writing the answer.
         failure_threshold: Failures after which a stage is left alone, if nine in ten calls fail.
         judged_calls: Calls that this is judged by. The breaker is one for all replicas of a stage: a caller
@@ -114,10 +121,16 @@ class CallSettings:
     """
 
     timeout_ms: Mapping[str, float]
+    budget_ms: float | None = None
     reserve_ms: float = 3.0
     failure_threshold: int = 5
     judged_calls: int = 20
     open_for_ms: float = 500.0
+
+    def wait_ms(self, stage: str, deadline: Deadline) -> float:
+        """How long a request may wait for a stage, as long as it has that much time left."""
+        of_budget = 1.0 if self.budget_ms is None else deadline.budget_ms / self.budget_ms
+        return self.timeout_ms[stage] * of_budget
 
 
 _SKIPPED: Final = "the stage is skipped"
@@ -191,17 +204,21 @@ class GuardedCalls:
         return await asyncio.gather(first, second)
 
     async def _attempt(self, request: StageRequest, deadline: Deadline) -> StageReply:
-        timeout_ms = self._settings.timeout_ms[request.stage]
-        share_ms = deadline.share_ms(timeout_ms, reserve_ms=self._settings.reserve_ms)
+        wait_ms = self._settings.wait_ms(request.stage, deadline)
+        share_ms = deadline.share_ms(wait_ms, reserve_ms=self._settings.reserve_ms)
         if share_ms < _SHORTEST_CALL_MS:
             raise StageSkippedError(f"{request.stage}: no time left after {deadline.elapsed_ms():.0f} ms")
         # Nor is a full queue of ours, which turns a call down at once, a failure of the stage.
         excused: tuple[type[BaseException], ...] = (OverloadedError,)
-        if share_ms < _FAIR_SHARE * timeout_ms:
+        if share_ms < _FAIR_SHARE * self._settings.timeout_ms[request.stage]:
             excused = (OverloadedError, TimeoutError)
         with self._breakers[request.stage].guard(excused=excused):
-            async with asyncio.timeout(share_ms / 1000.0):
-                reply = await request.call()
+            try:
+                with call_within(Deadline.after_ms(share_ms, deadline.clock)):
+                    async with asyncio.timeout(share_ms / 1000.0):
+                        reply = await request.call()
+            except DeadlineExceededError as error:
+                raise TimeoutError(str(error)) from error
             request.check(reply.candidates)
         return reply
 

@@ -12,6 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
 from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.app import create_app
+from services.recommendations.gateway.edge.deadlines import DeadlineLimits
 from services.recommendations.gateway.event_housekeeping import EventHousekeeping
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.faults import Faults
@@ -70,7 +71,12 @@ class GatewayDeployment:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the application that Ray Serve runs in this replica."""
-        return create_app(Startup(self._compose), maximum_in_flight=self._settings.maximum_in_flight)
+        settings = self._settings
+        return create_app(
+            Startup(self._compose),
+            maximum_in_flight=settings.maximum_in_flight,
+            deadlines=DeadlineLimits(settings.deadline_ms, settings.maximum_deadline_ms),
+        )
 
     async def _compose(self, metrics: RecommendationMetrics) -> Gateway:
         settings = self._settings
@@ -101,7 +107,7 @@ class GatewayDeployment:
         recovery = ActivityRecovery(store, users, self._parts.acknowledged_since)
         recovery.start()
         calls = GuardedCalls(
-            CallSettings(timeout_ms=settings.stage_timeout_ms),
+            CallSettings(timeout_ms=settings.stage_timeout_ms, budget_ms=settings.deadline_ms),
             RetryBudget(ratio=settings.retry_ratio),
             Faults(metrics).note,
         )
@@ -125,7 +131,7 @@ class GatewayDeployment:
             await users.close()
 
         return Gateway(
-            recommender=Recommender(users, pipeline, impressions, metrics, settings.deadline_ms),
+            recommender=Recommender(users, pipeline, impressions, metrics),
             intake=intake,
             readiness=lambda: _readiness(traffic, items),
             close=close,

@@ -9,6 +9,7 @@ import httpx
 
 from services.recommendations.gateway.activity_writer import WriterSettings
 from services.recommendations.gateway.app import create_app
+from services.recommendations.gateway.edge.deadlines import DeadlineLimits
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.faults import Faults
 from services.recommendations.gateway.impressions import ImpressionSink
@@ -51,7 +52,9 @@ class Service:
         self.set_aside = ()
         self.problems = []
         self.startup = Startup(self.compose)
-        self.app = create_app(self.startup, maximum_in_flight=maximum_in_flight)
+        self.app = create_app(
+            self.startup, maximum_in_flight=maximum_in_flight, deadlines=DeadlineLimits(default_ms=1000.0)
+        )
 
     async def compose(self, metrics):
         if self.not_ready is not None:
@@ -78,7 +81,6 @@ class Service:
                 pipeline,
                 ImpressionSink(log, metrics, is_erased=self.erased.__contains__),
                 metrics,
-                1000.0,
             ),
             EventIntake(
                 log,

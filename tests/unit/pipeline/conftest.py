@@ -13,6 +13,7 @@ from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.contracts.stages import StageReply, Stages
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.features.store import ItemTable
+from streamrec.serving.deadline import remaining_of_call_ms
 
 ITEM_COUNT = 30
 
@@ -39,10 +40,13 @@ class ScriptedStage:
     delay_s: float = 0.0
     calls: int = 0
     request_ids: list[str] = field(default_factory=list)
+    remaining_ms: list[float] = field(default_factory=list)
+    current_latencies_ms: list[float] = field(default_factory=list)
     slate_lengths: list[int] = field(default_factory=list)
 
     async def _reply(self, candidates: Candidates) -> StageReply:
         self.calls += 1
+        self.remaining_ms.append(remaining_of_call_ms())
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         if self.faults:
@@ -67,9 +71,10 @@ class ScriptedStage:
         return await self._reply(Candidates(tuple(ids), np.linspace(9, 1, len(ids), dtype=np.float32)))
 
     async def rerank(
-        self, candidates: Candidates, _user: UserState, _current_latency_ms: float, slate_length: int
+        self, candidates: Candidates, _user: UserState, current_latency_ms: float, slate_length: int
     ) -> StageReply:
         """Swaps the first two."""
+        self.current_latencies_ms.append(current_latency_ms)
         self.slate_lengths.append(slate_length)
         order = [1, 0, *range(2, len(candidates))] if len(candidates) > 1 else [0]
         return await self._reply(

@@ -36,6 +36,9 @@ def _routes(paths: Mapping[str, Any]) -> Iterator[str]:
         for method, route in methods.items():
             yield f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2>"
             yield f"<p>{escape(route.get('summary', ''))}</p>"
+            for header in route.get("parameters", ()):
+                named = f"<code>{escape(header['name'])}</code> ({escape(header['in'])})"
+                yield f"<p>{named}: {escape(header['description'])}</p>"
             if "requestBody" in route:
                 yield f"<p>Body: {_links(route['requestBody'])}</p>"
             yield "<table><tr><th>status<th>meaning<th>body"

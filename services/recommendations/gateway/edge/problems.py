@@ -67,6 +67,7 @@ UNSUPPORTED_ENCODING: Final = Kind(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "The body's encoding is not read"
 )
 OVERLOADED: Final = Kind(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "The service is overloaded")
+EXPIRED: Final = Kind(HTTPStatus.SERVICE_UNAVAILABLE, "deadline-exceeded", "The request's time was over")
 NOT_STORED: Final = Kind(
     HTTPStatus.SERVICE_UNAVAILABLE, "events-not-stored", "The events could not be stored"
 )
