@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.client import UserEvent
 from streamrec.contracts.events import InteractionKind
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.stats.random_state import generator_for
@@ -48,7 +47,7 @@ class Audience(Protocol):
         """Return id and segment attributes of the new user number ``index``; the same for the same index."""
         ...
 
-    def respond(self, visit: Visit, item_ids: Sequence[str], request_id: str) -> Sequence[Mapping[str, Any]]:
+    def respond(self, visit: Visit, item_ids: Sequence[str], request_id: str) -> Sequence[UserEvent]:
         """Return the events that the user sends back about a slate, oldest first."""
         ...
 
@@ -84,18 +83,6 @@ def plan_visits(
         plan.append(Visit(user_id, known_user, counts.get(user_id, 0), context))
         counts[user_id] = counts.get(user_id, 0) + 1
     return plan
-
-
-def event(user_id: str, item_id: str, kind: InteractionKind, request_id: str | None) -> dict[str, Any]:
-    """Build one event of the HTTP API, dated now and with an id of its own."""
-    body = {
-        "event_id": str(uuid.uuid4()),
-        "user_id": user_id,
-        "item_id": item_id,
-        "kind": kind.value,
-        "occurred_at": datetime.now(UTC).isoformat(),
-    }
-    return body if request_id is None else {**body, "request_id": request_id}
 
 
 class ReplayAudience:
@@ -147,20 +134,20 @@ class ReplayAudience:
         """Return a user of whom nothing is known."""
         return f"new-{self._run}-{index:05d}", {}
 
-    def respond(self, visit: Visit, item_ids: Sequence[str], request_id: str) -> Sequence[Mapping[str, Any]]:
+    def respond(self, visit: Visit, item_ids: Sequence[str], request_id: str) -> Sequence[UserEvent]:
         """Play the held-out item, or click by the rule of new users."""
         if visit.known_user:
             item_id = self._held_out.get(visit.user_id)
             if visit.number > 0 or item_id is None:
                 return ()
             shown = item_id in item_ids
-            return (event(visit.user_id, item_id, InteractionKind.PLAY, request_id if shown else None),)
+            return (UserEvent(visit.user_id, item_id, InteractionKind.PLAY, request_id if shown else None),)
         topic = self.favourite_topic(visit.user_id)
         clicked = self._clicked.setdefault(visit.user_id, set())
         for item_id in item_ids:
             if topic is not None and topic in self._topics_of.get(item_id, ()) and item_id not in clicked:
                 clicked.add(item_id)
-                return (event(visit.user_id, item_id, InteractionKind.CLICK, request_id),)
+                return (UserEvent(visit.user_id, item_id, InteractionKind.CLICK, request_id),)
         return ()
 
     def favourite_topic(self, user_id: str) -> str | None:

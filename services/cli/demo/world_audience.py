@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
-from services.cli.demo.audience import Visit, event
+from services.cli.demo.audience import Visit
 from services.recommendations.world.environment import WorldEnvironment
+from streamrec.client import UserEvent
 
 
 class WorldAudience:
@@ -28,9 +28,9 @@ class WorldAudience:
         user = self._new[index]
         return user.user_id, asdict(user.segment)
 
-    def respond(self, visit: Visit, item_ids: Sequence[str], request_id: str) -> Sequence[Mapping[str, Any]]:
+    def respond(self, visit: Visit, item_ids: Sequence[str], request_id: str) -> Sequence[UserEvent]:
         """Return what the world's user does with the slate."""
         return tuple(
-            {**event(visit.user_id, response.item_id, response.kind, request_id), "value": response.value}
+            UserEvent(visit.user_id, response.item_id, response.kind, request_id, response.value)
             for response in self._environment.respond(visit.user_id, item_ids, visit.number)
         )

@@ -29,9 +29,9 @@ def audience(catalogue):
 
 def test_a_known_user_plays_the_held_out_item_once(audience):
     (shown,) = audience.respond(Visit("u", True, 0, {}), ("a", "c"), "r1")
-    assert (shown["item_id"], shown["kind"], shown["request_id"]) == ("c", "play", "r1")
+    assert (shown.item_id, shown.kind, shown.request_id) == ("c", "play", "r1")
     (not_shown,) = audience.respond(Visit("u", True, 0, {}), ("a", "b"), "r1")
-    assert "request_id" not in not_shown
+    assert not_shown.request_id is None
     assert audience.respond(Visit("u", True, 1, {}), ("a", "c"), "r2") == ()
     assert audience.respond(Visit("v", True, 0, {}), ("a", "c"), "r3") == ()
 
@@ -45,7 +45,7 @@ def test_a_new_user_clicks_on_the_first_item_of_the_favourite_topic_and_never_tw
     clicked = []
     for number in range(4):
         events = audience.respond(Visit(user_id, False, number, {}), slate, f"r{number}")
-        clicked += [event["item_id"] for event in events]
+        clicked += [event.item_id for event in events]
     assert clicked == matching
 
 

@@ -7,9 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from services.cli.demo.audience import Visit, event, plan_visits
+from services.cli.demo.audience import Visit, plan_visits
 from services.cli.demo.client import RecommendationClient
 from services.cli.demo.traffic import drive, event_totals, first_answer_hits
+from streamrec.client import UserEvent
 from streamrec.contracts.events import InteractionKind
 from streamrec.contracts.progress import SilentProgress
 from streamrec.serving.retry_budget import RetryBudget
@@ -104,7 +105,7 @@ class Crowd:
         return f"new{index}", {"language": "fr"}
 
     def respond(self, visit, _item_ids, request_id):
-        return (event(visit.user_id, self.item, InteractionKind.CLICK, request_id),)
+        return (UserEvent(visit.user_id, self.item, InteractionKind.CLICK, request_id),)
 
 
 def plan(requests=40, share=0.25, crowd=None):
@@ -205,9 +206,9 @@ def test_an_unreadable_answer_is_a_failure(reply):
 
 
 def test_a_service_that_is_down_is_a_failure():
-    with RecommendationClient("http://127.0.0.1:1", RetryBudget(), retry_pause_s=0.0) as client:
+    with RecommendationClient("http://127.0.0.1:1", RetryBudget(), sleep=lambda _seconds: None) as client:
         answer = client.recommend("u", known_user=True, k=2, context={})
-        receipt = client.send_events([event("u", "i", InteractionKind.CLICK, None)])
+        receipt = client.send_events([UserEvent("u", "i", InteractionKind.CLICK)])
     assert answer.record.failure == "ConnectError"
     assert receipt.failed == 1
 

@@ -32,18 +32,18 @@ def test_responses_become_events_of_the_http_api(audience):
             events += audience.respond(Visit(user_id, True, number, {}), slate, f"r{number}")
     assert events, "nobody clicked on anything in 150 slates"
     for event in events:
-        assert event["item_id"] in known_items
-        assert InteractionKind(event["kind"]).positive
-        assert event["value"] > 0
-        assert event["request_id"].startswith("r")
-    assert len({event["event_id"] for event in events}) == len(events)
+        assert event.item_id in known_items
+        assert InteractionKind(event.kind).positive
+        assert event.value > 0
+        assert event.request_id.startswith("r")
+    assert len({event.event_id for event in events}) == len(events)
 
 
 def test_the_same_visit_has_the_same_response(audience):
     slate = audience._environment._catalogue.item_ids[:20]
     visit = Visit(audience.known_users()[0], True, 7, {})
     first, second = (
-        [(event["item_id"], event["kind"]) for event in audience.respond(visit, slate, "r")] for _ in range(2)
+        [(event.item_id, event.kind) for event in audience.respond(visit, slate, "r")] for _ in range(2)
     )
     assert first == second
 
@@ -52,7 +52,7 @@ def test_later_visits_have_responses_of_their_own(audience):
     slate = audience._environment._catalogue.item_ids[:200]
     user_id = audience.known_users()[0]
     answers = {
-        tuple(event["item_id"] for event in audience.respond(Visit(user_id, True, number, {}), slate, "r"))
+        tuple(event.item_id for event in audience.respond(Visit(user_id, True, number, {}), slate, "r"))
         for number in range(10)
     }
     assert len(answers) > 1
