@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamrec.command_line.composition import (
-    acknowledged_since,
-    champion_version,
-    erasure_files,
-    open_event_log,
-    open_feature_store,
-    open_item_follower,
-    open_registry,
-    read_events_on_unknown_items,
-)
+from streamrec.command_line.composition import champion_version, open_registry
 from streamrec.command_line.workspace import Workspace
 
 if TYPE_CHECKING:
-    from services.recommendations.gateway.settings import GatewayParts
     from services.recommendations.jobs.training import TrainingSettings
     from services.recommendations.pipeline.local_stages import LocalModels
 
@@ -79,18 +68,4 @@ def load_champions(workspace: Workspace) -> LocalModels:
     registry = open_registry(workspace)
     return load_models(
         registry, {stage: champion_version(workspace, registry, slot) for stage, slot in SLOTS.items()}
-    )
-
-
-def gateway_parts(workspace: Workspace) -> GatewayParts:
-    """What the gateway opens in its own process."""
-    from services.recommendations.gateway.settings import GatewayParts
-
-    return GatewayParts(
-        feature_store=partial(open_feature_store, workspace),
-        event_log=partial(open_event_log, workspace),
-        erasures=erasure_files(workspace),
-        item_feed=partial(open_item_follower, workspace),
-        set_aside=partial(read_events_on_unknown_items, workspace),
-        acknowledged_since=partial(acknowledged_since, workspace),
     )

@@ -32,13 +32,13 @@ def serve(
     ] = 300.0,
 ) -> None:
     """Serve the champions of WORKSPACE over HTTP until Ctrl-C; compact its event log meanwhile."""
-    from services.recommendations.commands.composition import gateway_parts
-    from services.recommendations.exposure_control.price_files import PriceFiles
-    from services.recommendations.serving.application import GraphSettings
     from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
-    from services.recommendations.serving.model_source import ModelSource
-    from streamrec.command_line.composition import compaction_settings, registry_settings, traffic_files
-    from streamrec.documents.key_folder import KeyFolder
+    from services.recommendations.serving.workspace_service import (
+        gateway_parts,
+        workspace_graph,
+        workspace_models,
+    )
+    from streamrec.command_line.composition import compaction_settings
     from streamrec.events.background_compaction import BackgroundCompaction
 
     place = Workspace(workspace.resolve())  # replicas run in a folder of their own
@@ -52,19 +52,12 @@ def serve(
         typer.echo(f"  API page  {service.url}/docs\n  metrics   {service.url}/metrics\n  stop with Ctrl-C")
 
     typer.echo(f"starting the service on http://{host}:{port}")
-    prices = PriceFiles(
-        document=place.exposure_prices,
-        last_good_copy=place.exposure_prices_copy,
-        public_keys=KeyFolder(place.keys).public_folder,
-    )
     with BackgroundCompaction(
         place.events, lambda: compaction_settings(place, retention_days), interval_s=compaction_interval_s
     ):
         serve_forever(
-            LocalServeSettings(
-                host=host, port=port, graph=GraphSettings(exposure_prices=prices, item_log=place.items)
-            ),
-            ModelSource(registry_settings(place), traffic_files(place)),
+            LocalServeSettings(host=host, port=port, graph=workspace_graph(place)),
+            workspace_models(place),
             gateway_parts(place),
             announce,
         )

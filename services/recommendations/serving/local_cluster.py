@@ -82,6 +82,8 @@ class LocalServeSettings:
         ready_timeout_s: How long the service may take to become ready.
         wait_for_models: Start without models, catalogue or features, and say at ``/readyz`` what is missing
             until it is there. Otherwise that is an error: on one machine nobody else will bring it.
+        build: Makes the application of graph, models and parts. Another one than the product's is for
+            measuring what the machinery costs without it.
     """
 
     host: str = "127.0.0.1"
@@ -92,6 +94,7 @@ class LocalServeSettings:
     haproxy: bool = True
     ready_timeout_s: float = 120.0
     wait_for_models: bool = False
+    build: Callable[[GraphSettings, ModelSource, GatewayParts], Any] = build_application
 
     @property
     def url(self) -> str:
@@ -229,7 +232,7 @@ def _start(settings: LocalServeSettings, models: ModelSource, parts: GatewayPart
         http_options={"host": settings.host, "port": settings.port},
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
-    application = build_application(settings.graph, models, parts)
+    application = settings.build(settings.graph, models, parts)
     # Without waiting: a replica that cannot load its model yet is no reason to hang here.
     serve.run_many(
         [serve.RunTarget(application, name=APPLICATION_NAME, route_prefix="/")],

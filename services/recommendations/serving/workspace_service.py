@@ -1,0 +1,49 @@
+"""What a service over a workspace's folders is made of: one definition for whoever starts one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from services.recommendations.exposure_control.price_files import PriceFiles
+from services.recommendations.gateway.settings import GatewayParts
+from services.recommendations.serving.application import GraphSettings
+from services.recommendations.serving.model_source import ModelSource
+from streamrec.command_line.composition import (
+    acknowledged_since,
+    erasure_files,
+    open_event_log,
+    open_feature_store,
+    open_item_follower,
+    read_events_on_unknown_items,
+    registry_settings,
+    traffic_files,
+)
+from streamrec.command_line.workspace import Workspace
+from streamrec.documents.key_folder import KeyFolder
+
+
+def workspace_graph(workspace: Workspace) -> GraphSettings:
+    """The graph that follows the workspace's exposure prices and item log."""
+    prices = PriceFiles(
+        document=workspace.exposure_prices,
+        last_good_copy=workspace.exposure_prices_copy,
+        public_keys=KeyFolder(workspace.keys).public_folder,
+    )
+    return GraphSettings(exposure_prices=prices, item_log=workspace.items)
+
+
+def workspace_models(workspace: Workspace) -> ModelSource:
+    """Where the stages find the workspace's champions."""
+    return ModelSource(registry_settings(workspace), traffic_files(workspace))
+
+
+def gateway_parts(workspace: Workspace) -> GatewayParts:
+    """What the gateway opens in its own process."""
+    return GatewayParts(
+        feature_store=partial(open_feature_store, workspace),
+        event_log=partial(open_event_log, workspace),
+        erasures=erasure_files(workspace),
+        item_feed=partial(open_item_follower, workspace),
+        set_aside=partial(read_events_on_unknown_items, workspace),
+        acknowledged_since=partial(acknowledged_since, workspace),
+    )
