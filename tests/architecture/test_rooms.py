@@ -33,6 +33,9 @@ ROOMS = {
     "serving": {
         "application",
         "stage_deployments",
+        "stage_replicas",
+        "stages_in_process",
+        "versioned_stages",
         "gateway_deployment",
         "ray_stages",
         "stage_replica",

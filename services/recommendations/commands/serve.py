@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.recommendations.contracts.placement import Placement
 from streamrec.command_line.event_options import DEFAULT_RETENTION_DAYS, RetentionOption
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
@@ -20,6 +21,14 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port to listen on.")] = 8000,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    placement: Annotated[
+        Placement,
+        typer.Option(
+            "--placement",
+            help="Stages in the gateway's process (together: the fastest on one machine), or each as a "
+            "deployment of its own that scales by itself (apart).",
+        ),
+    ] = Placement.TOGETHER,
     retention_days: RetentionOption = DEFAULT_RETENTION_DAYS,
     compaction_interval_s: Annotated[
         float,
@@ -56,7 +65,7 @@ def serve(
         place.events, lambda: compaction_settings(place, retention_days), interval_s=compaction_interval_s
     ):
         serve_forever(
-            LocalServeSettings(host=host, port=port, graph=workspace_graph(place)),
+            LocalServeSettings(host=host, port=port, graph=workspace_graph(place, placement)),
             workspace_models(place),
             gateway_parts(place),
             announce,

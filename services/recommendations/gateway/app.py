@@ -85,6 +85,9 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         lag.start()
         starting = asyncio.create_task(startup.run(), name="startup")
+        # A further replica of a service that answers must not take requests that it would only refuse. One
+        # that waits for a person to bring something says so.
+        await startup.settled()
         yield
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)

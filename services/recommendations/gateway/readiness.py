@@ -55,6 +55,7 @@ class Startup:
         self.missing = "starting: the stages are being loaded"
         self.blocked = False
         """Whether waiting will not help: something does not exist."""
+        self._settled = asyncio.Event()
 
     async def run(self) -> None:
         """Return when the gateway is ready."""
@@ -71,6 +72,10 @@ class Startup:
             else:
                 self._become_ready(gateway)
 
+    async def settled(self) -> None:
+        """Return when the gateway is ready, or is known to wait for what a person must bring."""
+        await self._settled.wait()
+
     def _become_ready(self, gateway: Gateway) -> None:
         readiness = gateway.readiness()
         self.metrics.set_model_versions(readiness.model_versions)
@@ -81,11 +86,14 @@ class Startup:
         )
         self.gateway = gateway
         self.blocked = False
+        self._settled.set()
         _LOG.info("ready: %s", readiness)
 
     async def _wait(self, missing: str, *, blocked: bool) -> None:
         self.missing = missing
         self.blocked = blocked
+        if blocked:
+            self._settled.set()
         await asyncio.sleep(_BLOCKED_RETRY_S if blocked else _RETRY_S)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The serving graph: one Ray Serve deployment a stage, each with its own replicas and autoscaling."""
+"""The serving graph: the gateway as a Ray Serve deployment; the stages within it, or as deployments too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from services.recommendations.contracts.placement import Placement
 from services.recommendations.contracts.stages import (
     COLD_START,
     MODEL_STAGES,
@@ -21,6 +22,8 @@ from services.recommendations.serving.model_source import ModelSource
 
 if TYPE_CHECKING:
     from ray.serve import Application
+
+    from services.recommendations.serving.versioned_stages import OpensStages
 
 APPLICATION_NAME: Final = "recommendations"
 GATEWAY: Final = "gateway"
@@ -96,7 +99,8 @@ class GraphSettings:
 
     Attributes:
         gateway: How the gateway answers.
-        replicas: By stage name, and `GATEWAY`.
+        placement: Where the stages run.
+        replicas: By stage name, and `GATEWAY`; those of the stages count where they are apart.
         exposure_prices: Where a controller publishes exposure prices, the bonus that an item's score gets for
             its creator's language; re-ranking serves under the model's own prices while there are none, and
             always where None.
@@ -105,6 +109,7 @@ class GraphSettings:
     """
 
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    placement: Placement = Placement.TOGETHER
     replicas: Mapping[str, ReplicaSettings] = field(default_factory=_default_replicas)
     exposure_prices: PriceFiles | None = None
     item_log: Path | None = None
@@ -126,7 +131,7 @@ class GraphSettings:
 
 
 def build_application(settings: GraphSettings, models: ModelSource, parts: GatewayParts) -> Application:
-    """Bind the five deployments into one application.
+    """Bind the deployments into one application.
 
     Args:
         settings: The graph.
@@ -137,6 +142,24 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
     from ray import serve
 
     from services.recommendations.serving.gateway_deployment import GatewayDeployment
+
+    gateway = serve.deployment(
+        serve.ingress()(GatewayDeployment), name=GATEWAY, **settings.replicas[GATEWAY].as_options()
+    )
+    application: Application = gateway.bind(
+        settings.effective_gateway(), parts, models.traffic, _where_stages_run(settings, models)
+    )
+    return application
+
+
+def _where_stages_run(settings: GraphSettings, models: ModelSource) -> OpensStages:
+    if settings.placement is Placement.TOGETHER:
+        from services.recommendations.serving.stages_in_process import StagesInProcess
+
+        return StagesInProcess(models, settings.item_log, settings.exposure_prices)
+    from ray import serve
+
+    from services.recommendations.serving.ray_stages import RayStages
     from services.recommendations.serving.stage_deployments import (
         ColdStartDeployment,
         RankingDeployment,
@@ -144,21 +167,14 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
         RetrievalDeployment,
     )
 
-    stages: dict[str, Callable[..., object]] = {
-        RETRIEVAL: RetrievalDeployment,
-        COLD_START: ColdStartDeployment,
-        RANKING: RankingDeployment,
-        RERANKING: RerankingDeployment,
-    }
-    more: dict[str, dict[str, Any]] = {RERANKING: {"price_files": settings.exposure_prices}}
-    bound = {
-        stage: serve.deployment(replica, name=stage, **settings.replicas[stage].as_options()).bind(
-            models, stage, settings.item_log, **more.get(stage, {})
-        )
-        for stage, replica in stages.items()
-    }
-    gateway = serve.deployment(
-        serve.ingress()(GatewayDeployment), name=GATEWAY, **settings.replicas[GATEWAY].as_options()
+    def bound(stage: str, deployment: Callable[..., object], *more: object) -> Application:
+        options = settings.replicas[stage].as_options()
+        served = serve.deployment(deployment, name=stage, **options)
+        return served.bind(models, settings.item_log, *more)
+
+    return RayStages(
+        bound(RETRIEVAL, RetrievalDeployment),
+        bound(COLD_START, ColdStartDeployment),
+        bound(RANKING, RankingDeployment),
+        bound(RERANKING, RerankingDeployment, settings.exposure_prices),
     )
-    application: Application = gateway.bind(settings.effective_gateway(), parts, models.traffic, **bound)
-    return application

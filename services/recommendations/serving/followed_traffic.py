@@ -9,7 +9,7 @@ from typing import Final
 
 from services.recommendations.contracts.stages import SLOTS, Stages
 from services.recommendations.serving.model_source import stage_versions
-from services.recommendations.serving.ray_stages import RayStages
+from services.recommendations.serving.versioned_stages import VersionedStages
 from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.traffic import Traffic
 from streamrec.documents.document_kind import VerifiedDocument
@@ -27,7 +27,7 @@ class FollowedTraffic:
     """Looks at the document beside the requests, never during one. Safe to use from several threads."""
 
     def __init__(
-        self, files: TrafficFiles, stages: RayStages, on_change: Callable[[Mapping[str, int]], None]
+        self, files: TrafficFiles, stages: VersionedStages, on_change: Callable[[Mapping[str, int]], None]
     ) -> None:
         """Read the document once; `start` follows it.
 
@@ -37,7 +37,7 @@ class FollowedTraffic:
             on_change: Called with the version by stage whenever another document is in force.
         """
         self._follower, self._heartbeats = files.open_follower(), FileHeartbeats(files.heartbeats)
-        self._ray_stages, self._on_change = stages, on_change
+        self._versioned_stages, self._on_change = stages, on_change
         self._pinned: tuple[VerifiedDocument[Traffic] | None, dict[str, int], Stages] | None = None
         self._problems: tuple[str, ...] = ()
         self._pollers = (
@@ -83,7 +83,7 @@ class FollowedTraffic:
         if self._pinned is None or self._pinned[0] is not document:
             versions = stage_versions(None if document is None else document.value)
             revision = None if document is None else document.revision
-            self._pinned = (document, versions, self._ray_stages.pinned(versions, revision))
+            self._pinned = (document, versions, self._versioned_stages.pinned(versions, revision))
             self._on_change(versions)
 
     def _listen(self) -> None:

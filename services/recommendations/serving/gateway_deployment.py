@@ -7,9 +7,7 @@ from functools import partial
 from typing import Final
 
 from fastapi import FastAPI
-from ray.serve.handle import DeploymentHandle
 
-from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
 from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.edge.deadlines import DeadlineLimits
@@ -28,13 +26,7 @@ from services.recommendations.pipeline.pipeline import RecommendationPipeline
 from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from services.recommendations.serving.followed_traffic import FollowedTraffic
-from services.recommendations.serving.ray_stages import (
-    RayColdStart,
-    RayRanking,
-    RayReranking,
-    RayRetrieval,
-    RayStages,
-)
+from services.recommendations.serving.versioned_stages import OpensStages, VersionedStages
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.erasure.erased_persons import must_not_be_kept
 from streamrec.events.async_event_log import AsyncEventLog
@@ -49,25 +41,22 @@ class GatewayDeployment:
     """The ingress. Becomes ready when catalogue, features and all four models are there."""
 
     def __init__(
-        self,
-        settings: GatewaySettings,
-        parts: GatewayParts,
-        traffic: TrafficFiles,
-        retrieval: DeploymentHandle,
-        cold_start: DeploymentHandle,
-        ranking: DeploymentHandle,
-        reranking: DeploymentHandle,
+        self, settings: GatewaySettings, parts: GatewayParts, traffic: TrafficFiles, stages: OpensStages
     ) -> None:
+        """Describe a gateway; what it needs is opened when its replica starts.
+
+        Args:
+            settings: How it answers.
+            parts: Where it finds features and the event log.
+            traffic: Where the traffic document lies.
+            stages: Where the stages run.
+        """
         self._settings = settings
         self._parts = parts
         self._traffic_files = traffic
+        self._where_stages_run = stages
+        self._stages: VersionedStages | None = None
         self._features: tuple[FeatureStore, ItemTable] | None = None
-        self._stages = RayStages(
-            RayRetrieval(RETRIEVAL, retrieval),
-            RayColdStart(COLD_START, cold_start),
-            RayRanking(RANKING, ranking),
-            RayReranking(RERANKING, reranking),
-        )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the application that Ray Serve runs in this replica."""
@@ -80,7 +69,7 @@ class GatewayDeployment:
 
     async def _compose(self, metrics: RecommendationMetrics) -> Gateway:
         settings = self._settings
-        store, table = await self._wait_for_models_and_features()
+        stages, (store, table) = await self._wait_for_models_and_features()
         items = await asyncio.to_thread(self._open_items, table)
         set_aside = await asyncio.to_thread(self._parts.set_aside)
         writer = await asyncio.to_thread(self._parts.event_log)
@@ -112,7 +101,7 @@ class GatewayDeployment:
             Faults(metrics).note,
         )
         traffic = await asyncio.to_thread(
-            FollowedTraffic, self._traffic_files, self._stages, metrics.set_model_versions
+            FollowedTraffic, self._traffic_files, stages, metrics.set_model_versions
         )
         traffic.start()
         pipeline = RecommendationPipeline(traffic.stages, items.current, calls, settings.pipeline)
@@ -122,6 +111,7 @@ class GatewayDeployment:
         async def close() -> None:
             await recovery.stop()
             await asyncio.to_thread(traffic.stop)
+            await asyncio.to_thread(stages.close)
             await housekeeping.stop()
             readmitting.cancel()
             await asyncio.gather(readmitting, return_exceptions=True)
@@ -140,14 +130,16 @@ class GatewayDeployment:
     def _open_items(self, table: ItemTable) -> LiveItems:
         return LiveItems(ServedItems.from_item_table(table), self._parts.item_feed())
 
-    async def _wait_for_models_and_features(self) -> tuple[FeatureStore, ItemTable]:
-        """Return the features once the models are there; one error says all that is missing."""
-        models, features = await asyncio.gather(
-            self._check_models(), self._open_features(), return_exceptions=True
+    async def _wait_for_models_and_features(
+        self,
+    ) -> tuple[VersionedStages, tuple[FeatureStore, ItemTable]]:
+        """Return both once they are there; one error says all that is missing."""
+        stages, features = await asyncio.gather(
+            self._open_models(), self._open_features(), return_exceptions=True
         )
-        if models is None and not isinstance(features, BaseException):
-            return features
-        errors = [found for found in (models, features) if isinstance(found, BaseException)]
+        if not isinstance(stages, BaseException) and not isinstance(features, BaseException):
+            return stages, features
+        errors = [found for found in (stages, features) if isinstance(found, BaseException)]
         for error in errors:
             if not isinstance(error, NotReadyError):
                 raise error
@@ -159,8 +151,10 @@ class GatewayDeployment:
             self._features = await asyncio.to_thread(open_features, self._parts.feature_store)
         return self._features
 
-    async def _check_models(self) -> None:
-        """Return where every stage has loaded its champion; an error names every one that has not."""
+    async def _open_models(self) -> VersionedStages:
+        """Return the stages where each has loaded its champion; an error names every one that has not."""
+        if self._stages is None:
+            self._stages = await asyncio.to_thread(self._where_stages_run.open)
         try:
             async with asyncio.timeout(_STATUS_TIMEOUT_S):
                 statuses = await asyncio.gather(*(stage.status() for stage in self._stages.all()))
@@ -169,6 +163,7 @@ class GatewayDeployment:
         problems = [status.problem for status in statuses if status.version is None]
         if problems:
             raise NotReadyError("; ".join(problems))
+        return self._stages
 
 
 def _readiness(traffic: FollowedTraffic, items: LiveItems) -> Readiness:

@@ -1,15 +1,14 @@
-"""The stage ports over Ray Serve handles, pinned to versions; Ray's errors become the platform's."""
+"""The four stages as deployments, as the gateway calls them; Ray's errors become the platform's."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
-from ray.serve.handle import DeploymentHandle
 
 from services.recommendations.contracts.candidates import Candidates, UserState
 from services.recommendations.contracts.stages import (
@@ -18,10 +17,11 @@ from services.recommendations.contracts.stages import (
     RERANKING,
     RETRIEVAL,
     StageReply,
-    Stages,
     StageStatus,
 )
-from streamrec.contracts.errors import DependencyError, NotReadyError, OverloadedError
+from services.recommendations.serving import stage_messages
+from services.recommendations.serving.versioned_stages import VersionedStages
+from streamrec.contracts.errors import DependencyError, OverloadedError
 
 
 @contextmanager
@@ -36,99 +36,94 @@ def _translated(stage: str) -> Iterator[None]:
         raise DependencyError(f"{stage}: {type(error).__name__}") from error
 
 
-@dataclass(frozen=True)
 class _RayStage:
-    """One stage.
+    """One stage."""
 
-    Attributes:
-        name: Of the stage.
-        handle: Of its deployment.
-        version: The version that its calls ask for; None where none is promoted.
-    """
+    def __init__(self, name: str, handle: Any) -> None:
+        """Describe it.
 
-    name: str
-    handle: DeploymentHandle
-    version: int | None = None
+        Args:
+            name: Of the stage.
+            handle: Of its deployment, a `DeploymentHandle`.
+        """
+        self._name = name
+        # Each look at a method of a handle makes another handle.
+        self._answer, self._status = handle.answer, handle.status
 
-    def _asked_for(self) -> int:
-        if self.version is None:
-            raise NotReadyError(f"{self.name}: no version is promoted")
-        return self.version
-
-    async def _reply(self, response: Awaitable[Any]) -> StageReply:
-        with _translated(self.name):
-            reply = await response
-        if not isinstance(reply, StageReply):
-            raise TypeError(f"{self.name} answered with a {type(reply).__name__}")
+    async def _ask(self, message: bytes) -> bytes:
+        with _translated(self._name):
+            reply = await self._answer.remote(message)
+        if not isinstance(reply, bytes):
+            raise TypeError(f"{self._name} answered with a {type(reply).__name__}")
         return reply
 
     async def status(self) -> StageStatus:
         """Ask a replica whether its model is loaded."""
-        with _translated(self.name):
-            status: StageStatus = await self.handle.status.remote()
-        return status
+        with _translated(self._name):
+            message = await self._status.remote()
+        return stage_messages.unpack_status(message)
 
 
 class RayRetrieval(_RayStage):
-    """Implements `RetrievalStage`."""
+    """Implements `VersionedRetrieval`."""
 
-    async def retrieve(self, user: UserState, count: int) -> StageReply:
+    async def retrieve(self, user: UserState, count: int, version: int) -> StageReply:
         """Ask a replica."""
-        return await self._reply(self.handle.retrieve.remote(user, count, self._asked_for()))
+        message = stage_messages.pack_find(user, count, "", version)
+        return stage_messages.unpack_found(await self._ask(message))
 
 
 class RayColdStart(_RayStage):
-    """Implements `ColdStartStage`."""
+    """Implements `VersionedColdStart`."""
 
-    async def retrieve(self, user: UserState, count: int, request_id: str) -> StageReply:
+    async def retrieve(self, user: UserState, count: int, request_id: str, version: int) -> StageReply:
         """Ask a replica."""
-        return await self._reply(self.handle.retrieve.remote(user, count, request_id, self._asked_for()))
+        message = stage_messages.pack_find(user, count, request_id, version)
+        return stage_messages.unpack_found(await self._ask(message))
 
 
 class RayRanking(_RayStage):
-    """Implements `RankingStage`."""
+    """Implements `VersionedRanking`."""
 
-    async def rank(self, user: UserState, candidates: Candidates) -> StageReply:
+    async def rank(self, user: UserState, candidates: Candidates, version: int) -> StageReply:
         """Ask a replica."""
-        return await self._reply(self.handle.rank.remote(user, candidates, self._asked_for()))
+        message = stage_messages.pack_rank(user, candidates, version)
+        return stage_messages.unpack_reordered(await self._ask(message), candidates)
 
 
 class RayReranking(_RayStage):
-    """Implements `RerankingStage`."""
+    """Implements `VersionedReranking`."""
 
     async def rerank(
-        self, candidates: Candidates, user: UserState, current_latency_ms: float, slate_length: int
+        self,
+        candidates: Candidates,
+        user: UserState,
+        current_latency_ms: float,
+        slate_length: int,
+        version: int,
     ) -> StageReply:
         """Ask a replica."""
-        return await self._reply(
-            self.handle.rerank.remote(candidates, user, current_latency_ms, slate_length, self._asked_for())
-        )
+        message = stage_messages.pack_rerank(candidates, user, current_latency_ms, slate_length, version)
+        return stage_messages.unpack_reordered(await self._ask(message), candidates)
 
 
 @dataclass(frozen=True)
 class RayStages:
-    """All four, as the pipeline wants them."""
+    """Implements `OpensStages`: the handles of the four deployments.
 
-    retrieval: RayRetrieval
-    cold_start: RayColdStart
-    ranking: RayRanking
-    reranking: RayReranking
+    Where it is bound into an application, the fields hold applications; Ray puts handles in their places.
+    """
 
-    def pinned(self, versions: Mapping[str, int], traffic_revision: int | None) -> Stages:
-        """Return them behind the ports that the pipeline calls, each asking for one version.
+    retrieval: Any
+    cold_start: Any
+    ranking: Any
+    reranking: Any
 
-        Args:
-            versions: Version by stage; a stage without one cannot be called.
-            traffic_revision: Of the traffic document that names them.
-        """
-        return Stages(
-            replace(self.retrieval, version=versions.get(RETRIEVAL)),
-            replace(self.cold_start, version=versions.get(COLD_START)),
-            replace(self.ranking, version=versions.get(RANKING)),
-            replace(self.reranking, version=versions.get(RERANKING)),
-            traffic_revision,
+    def open(self) -> VersionedStages:
+        """Return the stages; whether a model answers is for each to say."""
+        return VersionedStages(
+            RayRetrieval(RETRIEVAL, self.retrieval),
+            RayColdStart(COLD_START, self.cold_start),
+            RayRanking(RANKING, self.ranking),
+            RayReranking(RERANKING, self.reranking),
         )
-
-    def all(self) -> tuple[_RayStage, ...]:
-        """Return them in the order of a request."""
-        return (self.retrieval, self.cold_start, self.ranking, self.reranking)

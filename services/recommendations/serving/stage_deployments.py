@@ -1,175 +1,87 @@
-"""The four stages as deployments: thin shells around a model, one request at a time.
-
-A stage answers in a millisecond or stops at its own budget, and a replica has one core: a thread would only
-add a hand-over, so models run on the event loop. What changes a model beside the requests (another version,
-other items) runs in threads and exchanges it in one step.
-"""
+"""The four stages as deployments of their own: each takes messages for what serves it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from services.recommendations.contracts.candidates import (
-    CANDIDATE_COUNT,
-    Candidates,
-    ColdStarter,
-    Ranker,
-    Retriever,
-    UserState,
-)
-from services.recommendations.contracts.stages import RETRIEVAL, WARM_UP_USER, StageReply
 from services.recommendations.exposure_control.price_files import PriceFiles
-from services.recommendations.pipeline.local_stages import draw_from_posterior
-from services.recommendations.reranking.live_prices import LivePrices
-from services.recommendations.reranking.model import DiversityReranker
+from services.recommendations.serving import stage_messages
 from services.recommendations.serving.model_source import ModelSource
 from services.recommendations.serving.stage_replica import StageReplica
-from streamrec.contracts.errors import ArtifactError
-from streamrec.items.state import ItemState
-from streamrec.serving.loaded_versions import FetchedModel
-from streamrec.stats.random_state import generator_for
+from services.recommendations.serving.stage_replicas import (
+    ColdStartReplica,
+    RankingReplica,
+    RerankingReplica,
+    RetrievalReplica,
+)
 
-_WARM_UP_CANDIDATES: Final = Candidates(("warm-up-1", "warm-up-2"), np.array([1.0, 0.5], dtype=np.float32))
-"""Items that no catalogue has: ranking and re-ranking must answer for them too."""
-
-
-class RetrievalDeployment(StageReplica[Retriever]):
-    """Implements `RetrievalStage`. The search takes a millisecond, so it runs on the event loop."""
-
-    def __init__(self, source: ModelSource, stage: str, item_log: Path | None = None) -> None:
-        super().__init__(source, stage, load_retriever, _warm_up_retrieval, item_log)
-
-    async def retrieve(self, user: UserState, count: int, version: int) -> StageReply:
-        """See `RetrievalStage.retrieve`."""
-        answering = await self.current(version)
-        found = answering.model.retrieve(user, count)
-        return StageReply(found, answering.version, item_revision=answering.item_revision)
+R = TypeVar("R", bound=StageReplica[Any])
 
 
-def load_retriever(fetched: FetchedModel) -> Callable[[ItemState], Retriever]:
-    """Load a verified artifact; returns what makes the model as of an item state."""
-    from services.recommendations.retrieval.model import TwoTowerRetriever
+class _StageDeployment(Generic[R]):
+    """Holds what serves the stage; not started before it has loaded what is promoted."""
 
-    return TwoTowerRetriever.load(fetched.folder).with_items
+    def __init__(self, replica: R) -> None:
+        self._replica = replica
+        replica.wait_until_loaded()
 
+    def __del__(self) -> None:
+        """Take the heartbeat away; Ray Serve calls this when it stops a replica."""
+        replica = getattr(self, "_replica", None)
+        if replica is not None:
+            replica.close()
 
-def _warm_up_retrieval(model: Retriever) -> None:
-    model.retrieve(WARM_UP_USER, CANDIDATE_COUNT)
-
-
-class ColdStartDeployment(StageReplica[ColdStarter]):
-    """Implements `ColdStartStage`. Update, draw and search take a millisecond: they run on the event loop."""
-
-    def __init__(self, source: ModelSource, stage: str, item_log: Path | None = None) -> None:
-        super().__init__(source, stage, load_cold_starter, _warm_up_cold_start, item_log)
-
-    async def retrieve(self, user: UserState, count: int, request_id: str, version: int) -> StageReply:
-        """See `ColdStartStage.retrieve`."""
-        answering = await self.current(version)
-        found = draw_from_posterior(answering.model, answering.version, user, count, request_id)
-        return StageReply(found, answering.version, item_revision=answering.item_revision)
+    async def status(self) -> bytes:
+        """Say whether the champion is loaded."""
+        return stage_messages.pack_status(await self._replica.status())
 
 
-def load_cold_starter(fetched: FetchedModel) -> Callable[[ItemState], ColdStarter]:
-    """Load a verified artifact and the retrieval model whose space it lives in; see `load_retriever`.
+class RetrievalDeployment(_StageDeployment[RetrievalReplica]):
+    """Answers `RayRetrieval`."""
 
-    Raises:
-        ArtifactError: The version does not say which retrieval version it belongs to.
-    """
-    from services.recommendations.cold_start.model import ColdStartModel
-    from services.recommendations.retrieval.model import TwoTowerRetriever
+    def __init__(self, source: ModelSource, item_log: Path | None) -> None:
+        super().__init__(RetrievalReplica(source, item_log))
 
-    try:
-        retrieval = fetched.dependencies[RETRIEVAL]
-    except KeyError as error:
-        raise ArtifactError(
-            f"{fetched.version.ref} does not say which retrieval version's space it lives in; train it again"
-        ) from error
-    # The item tower places new items in the space.
-    towers = TwoTowerRetriever.load(retrieval.folder)
-    model = ColdStartModel.load(fetched.folder, towers.index)
-    return lambda state: model.with_index(towers.with_items(state).index)
+    async def answer(self, message: bytes) -> bytes:
+        """Unpack, answer, pack."""
+        user, count, _, version = stage_messages.unpack_find(message)
+        return stage_messages.pack_found(await self._replica.retrieve(user, count, version))
 
 
-def _warm_up_cold_start(model: ColdStarter) -> None:
-    model.retrieve(WARM_UP_USER, CANDIDATE_COUNT, generator_for(WARM_UP_USER.user_id))
+class ColdStartDeployment(_StageDeployment[ColdStartReplica]):
+    """Answers `RayColdStart`."""
+
+    def __init__(self, source: ModelSource, item_log: Path | None) -> None:
+        super().__init__(ColdStartReplica(source, item_log))
+
+    async def answer(self, message: bytes) -> bytes:
+        """Unpack, answer, pack."""
+        user, count, request_id, version = stage_messages.unpack_find(message)
+        return stage_messages.pack_found(await self._replica.retrieve(user, count, request_id, version))
 
 
-class RankingDeployment(StageReplica[Ranker]):
-    """Implements `RankingStage`. A replica has one core, so a thread would only add a hand-over."""
+class RankingDeployment(_StageDeployment[RankingReplica]):
+    """Answers `RayRanking`."""
 
-    def __init__(self, source: ModelSource, stage: str, item_log: Path | None = None) -> None:
-        super().__init__(source, stage, load_ranker, _warm_up_ranking, item_log)
+    def __init__(self, source: ModelSource, item_log: Path | None) -> None:
+        super().__init__(RankingReplica(source, item_log))
 
-    async def rank(self, user: UserState, candidates: Candidates, version: int) -> StageReply:
-        """See `RankingStage.rank`."""
-        answering = await self.current(version)
-        ranked = answering.model.rank(user, candidates)
-        return StageReply(ranked, answering.version, item_revision=answering.item_revision)
-
-
-def load_ranker(fetched: FetchedModel) -> Callable[[ItemState], Ranker]:
-    """Load a verified artifact; see `load_retriever`."""
-    from services.recommendations.ranking.student.model import StudentRanker
-
-    return StudentRanker.load(fetched.folder).with_items
+    async def answer(self, message: bytes) -> bytes:
+        """Unpack, answer, pack."""
+        user, candidates, version = stage_messages.unpack_rank(message)
+        reply = await self._replica.rank(user, candidates, version)
+        return stage_messages.pack_reordered(reply, candidates)
 
 
-def _warm_up_ranking(model: Ranker) -> None:
-    model.rank(WARM_UP_USER, _WARM_UP_CANDIDATES)
+class RerankingDeployment(_StageDeployment[RerankingReplica]):
+    """Answers `RayReranking`."""
 
+    def __init__(self, source: ModelSource, item_log: Path | None, price_files: PriceFiles | None) -> None:
+        super().__init__(RerankingReplica(source, item_log, price_files))
 
-class RerankingDeployment(StageReplica[DiversityReranker]):
-    """Implements `RerankingStage`. The re-ranker stops at its own budget, so it runs on the event loop."""
-
-    def __init__(
-        self,
-        source: ModelSource,
-        stage: str,
-        item_log: Path | None = None,
-        price_files: PriceFiles | None = None,
-    ) -> None:
-        """Follow the traffic document and the items.
-
-        Args:
-            source: Where the model is.
-            stage: Its name.
-            item_log: Where items are put and removed; None: the model keeps to those it was trained on.
-            price_files: Where a controller publishes exposure prices; the model's own serve while there are
-                none.
-        """
-        self._live_prices = None if price_files is None else LivePrices(price_files.open_follower())
-        super().__init__(source, stage, load_reranker, _warm_up_reranking, item_log)
-        if self._live_prices is not None:
-            self._live_prices.start()
-
-    async def rerank(
-        self,
-        candidates: Candidates,
-        user: UserState,
-        current_latency_ms: float,
-        slate_length: int,
-        version: int,
-    ) -> StageReply:
-        """See `RerankingStage.rerank`."""
-        answering = await self.current(version)
-        model = answering.model if self._live_prices is None else self._live_prices.applied(answering.model)
-        ordered, complete = model.rerank_in_time(
-            candidates, user, current_latency_ms, slate_length=slate_length
-        )
-        return StageReply(
-            ordered, answering.version, model.price_revision, answering.item_revision, in_full=complete
-        )
-
-
-def load_reranker(fetched: FetchedModel) -> Callable[[ItemState], DiversityReranker]:
-    """Load a verified artifact; see `load_retriever`."""
-    return DiversityReranker.load(fetched.folder).with_items
-
-
-def _warm_up_reranking(model: DiversityReranker) -> None:
-    model.rerank(_WARM_UP_CANDIDATES, WARM_UP_USER, 0.0)
+    async def answer(self, message: bytes) -> bytes:
+        """Unpack, answer, pack."""
+        candidates, user, spent_ms, slate_length, version = stage_messages.unpack_rerank(message)
+        reply = await self._replica.rerank(candidates, user, spent_ms, slate_length, version)
+        return stage_messages.pack_reordered(reply, candidates)

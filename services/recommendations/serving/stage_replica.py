@@ -1,4 +1,4 @@
-"""What the four stage deployments share: a replica that follows the traffic document and the item log.
+"""What the four stages share: a replica that follows the traffic document and the item log.
 
 What answers is a function of two things that change apart: the version that a request names, and the items
 that were put and removed since the import.
@@ -48,9 +48,8 @@ class Answering(Generic[T]):
 class StageReplica(Generic[T]):
     """Answers with the version that a request names; the gateway names the same for a request's whole life.
 
-    Where a version is promoted, the replica is not started before it has loaded it: until then Ray Serve
-    sends it no request, and one that fails fast would attract them all. Where none is, it starts, refuses
-    every call, and loads what is promoted later.
+    It loads what is promoted when it is made, and what is promoted later beside what it has. Where a version
+    is missing, it refuses every call that asks for it.
     """
 
     def __init__(
@@ -81,14 +80,19 @@ class StageReplica(Generic[T]):
             self._items.start()
         self._replica.follow()
         self._replica.start()
+
+    def wait_until_loaded(self) -> None:
+        """Return when the champion is loaded, or where there is none.
+
+        For a replica that others send requests to: one that fails fast would attract them all.
+        """
         while self._replica.champion is not None and not self._is_loaded():
             time.sleep(_WAIT_S)
 
-    def __del__(self) -> None:
-        """Take the heartbeat away; Ray Serve calls this when it stops a replica."""
-        replica = getattr(self, "_replica", None)
-        if replica is not None:
-            replica.stop()
+    def close(self) -> None:
+        """Follow no more, and take the heartbeat away."""
+        self._items.stop()
+        self._replica.stop()
 
     async def current(self, version: int) -> Answering[T]:
         """Return the model of a version, and its item revision.

@@ -13,7 +13,7 @@ from services.recommendations.exposure_control.exposure_prices import ExposurePr
 from services.recommendations.exposure_control.price_files import PriceFiles, open_price_publisher
 from services.recommendations.reranking.model import DiversityReranker
 from services.recommendations.serving.model_source import ModelSource
-from services.recommendations.serving.stage_deployments import RerankingDeployment
+from services.recommendations.serving.stage_replicas import RerankingReplica
 from streamrec.contracts.models import ModelSignature, ModelSpec, TensorSpec
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from streamrec.registry.mlflow_registry import RegistrySettings
@@ -47,7 +47,7 @@ def ask(replica):
 
 def test_without_a_controller_the_models_own_prices_serve(source, tmp_path):
     for price_files in (None, files_in(tmp_path)):
-        reply, languages = ask(RerankingDeployment(source, RERANKING, price_files=price_files))
+        reply, languages = ask(RerankingReplica(source, price_files=price_files))
         assert (reply.version, reply.price_revision) == (1, 0)
         assert languages == [LANGUAGE_OF[item] for item in ITEMS[:10]]
 
@@ -58,6 +58,6 @@ def test_published_prices_serve_and_the_reply_says_which(source, tmp_path):
     publisher = open_price_publisher(files.document, tmp_path / "keys")
     revision = publisher.publish(prices.to_body(), expected_revision=0).revision
     sent = pickle.loads(pickle.dumps(files))  # as it reaches a replica's process
-    reply, languages = ask(RerankingDeployment(source, RERANKING, price_files=sent))
+    reply, languages = ask(RerankingReplica(source, price_files=sent))
     assert (reply.version, reply.price_revision) == (1, revision)
     assert languages == ["sw"] * 10
