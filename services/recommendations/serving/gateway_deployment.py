@@ -154,7 +154,7 @@ class GatewayDeployment:
     async def _open_models(self) -> VersionedStages:
         """Return the stages where each has loaded its champion; an error names every one that has not."""
         if self._stages is None:
-            self._stages = await asyncio.to_thread(self._where_stages_run.open)
+            self._stages = await self._where_stages_run.open()
         try:
             async with asyncio.timeout(_STATUS_TIMEOUT_S):
                 statuses = await asyncio.gather(*(stage.status() for stage in self._stages.all()))

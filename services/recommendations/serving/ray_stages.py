@@ -119,7 +119,7 @@ class RayStages:
     ranking: Any
     reranking: Any
 
-    def open(self) -> VersionedStages:
+    async def open(self) -> VersionedStages:
         """Return the stages; whether a model answers is for each to say."""
         return VersionedStages(
             RayRetrieval(RETRIEVAL, self.retrieval),

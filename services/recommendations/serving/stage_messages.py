@@ -26,8 +26,11 @@ class UnreadableMessageError(PermanentError):
 
 
 def pack_find(user: UserState, count: int, request_id: str, version: int) -> bytes:
-    """A request for candidates; ``request_id`` is empty for a stage that draws nothing."""
-    return _pack(_fields_of(user), count, request_id, version)
+    """A request for candidates; ``request_id`` is empty for a stage that draws nothing.
+
+    What the user skipped is left out: it lowers candidates once they are found.
+    """
+    return _pack(_what_finds(user), count, request_id, version)
 
 
 def unpack_find(message: bytes) -> tuple[UserState, int, str, int]:
@@ -41,7 +44,7 @@ def unpack_find(message: bytes) -> tuple[UserState, int, str, int]:
 
 
 def pack_rank(user: UserState, candidates: Candidates, version: int) -> bytes:
-    """A request for scores. What the user does not want to see is left out: no candidate is among it."""
+    """A request for scores. What the user is not to see is left out too: no candidate is among it."""
     return _pack(_what_ranks(user), *_candidate_fields(candidates), version)
 
 
@@ -149,25 +152,18 @@ def _unpack(message: bytes, count: int) -> tuple[Any, ...]:
     return fields
 
 
-def _fields_of(user: UserState) -> tuple[Any, ...]:
-    return (
-        user.user_id,
-        astuple(user.segment),
-        user.history,
-        user.disliked,
-        user.skipped,
-        user.skip_ages_hours,
-    )
+def _what_finds(user: UserState) -> tuple[Any, ...]:
+    return (user.user_id, astuple(user.segment), user.history, user.disliked, user.shown)
 
 
 def _what_ranks(user: UserState) -> tuple[Any, ...]:
-    return (user.user_id, astuple(user.segment), user.history)
+    return (user.user_id, astuple(user.segment), user.history, (), ())
 
 
 def _user_of(fields: Any) -> UserState:
     try:
-        user_id, segment, *lists = fields
-        return UserState(user_id, Segment(*segment), *lists)
+        user_id, segment, history, disliked, shown = fields
+        return UserState(user_id, Segment(*segment), history, disliked, shown=shown)
     except (TypeError, ValueError) as error:
         raise UnreadableMessageError(f"no user ({error})") from error
 

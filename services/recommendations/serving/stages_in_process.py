@@ -5,6 +5,7 @@ A call is a call of a function: no message and no other process to wake up. The 
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,11 @@ class StagesInProcess:
     item_log: Path | None = None
     price_files: PriceFiles | None = None
 
-    def open(self) -> VersionedStages:
+    async def open(self) -> VersionedStages:
         """Load all four at once; a champion that cannot be loaded is for its stage's status to tell."""
+        return await asyncio.to_thread(self._load)
+
+    def _load(self) -> VersionedStages:
         with ThreadPoolExecutor(len(MODEL_STAGES), thread_name_prefix="load") as pool:
             retrieving = pool.submit(RetrievalReplica, self.models, self.item_log)
             cold_starting = pool.submit(ColdStartReplica, self.models, self.item_log)

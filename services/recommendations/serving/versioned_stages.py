@@ -157,6 +157,6 @@ class _PinnedReranking:
 class OpensStages(Protocol):
     """Says where the stages run. Can be sent to another process, which then opens them."""
 
-    def open(self) -> VersionedStages:
-        """Return the stages; may block while models are loaded. Whether one can answer its status says."""
+    async def open(self) -> VersionedStages:
+        """Return the stages; whether one can answer its status says. In the loop that will call them."""
         ...
