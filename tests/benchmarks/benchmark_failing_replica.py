@@ -47,6 +47,7 @@ def main() -> None:
     import ray
     from ray import serve
 
+    from services.recommendations.serving import stage_messages
     from services.recommendations.serving.ray_stages import RayRanking
 
     @serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=16)
@@ -60,11 +61,15 @@ def main() -> None:
         async def fail(self, process: int) -> None:
             self.raises = os.getpid() == process
 
-        async def rank(self, _user: UserState, candidates: Candidates) -> StageReply:
+        async def status(self) -> bytes:
+            return b""
+
+        async def answer(self, message: bytes) -> bytes:
             if self.raises:
                 raise RuntimeError("this replica is broken")
             await asyncio.sleep(0.005)
-            return StageReply(candidates, 1)
+            _, candidates, version = stage_messages.unpack_rank(message)
+            return stage_messages.pack_reordered(StageReply(candidates, version), candidates)
 
     ray.init(log_to_driver=False, include_dashboard=False, num_cpus=2)
     try:
@@ -99,7 +104,7 @@ async def measure(handle: Any, stage: Any) -> None:
 async def report(fault: str, judged_calls: int, stage: Any) -> None:
     settings = CallSettings(timeout_ms=dict.fromkeys(MODEL_STAGES, TIMEOUT_MS), judged_calls=judged_calls)
     calls = GuardedCalls(settings, RetryBudget(ratio=0.0, initial_retries=0.0), lambda *_: None)
-    request = StageRequest(RANKING, lambda: stage.rank(USER, CANDIDATES), lambda _candidates: None)
+    request = StageRequest(RANKING, lambda: stage.rank(USER, CANDIDATES, 1), lambda _candidates: None)
     lost: list[str] = []
     made = 0
     end_s = time.monotonic() + SECONDS

@@ -239,9 +239,9 @@ def serve():
 
 
 @pytest.fixture(scope="module")
-def service(workspace, serve) -> ServeProcess:
-    """One service for all tests of a module."""
-    running = serve(workspace)
+def service(request, workspace, serve) -> ServeProcess:
+    """One service for all tests of a module, which may name `SERVICE_ARGUMENTS`."""
+    running = serve(workspace, *getattr(request.module, "SERVICE_ARGUMENTS", ()))
     running.wait_for("/readyz", 200)
     return running
 

@@ -1,6 +1,6 @@
 """Serves from a folder until it is told to stop; a program of its own, so that a test can kill it.
 
-Usage: serve_process.py FOLDER PORT [--wait-for-models]
+Usage: serve_process.py FOLDER PORT [--wait-for-models] [--together]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from services.recommendations.contracts.placement import Placement
 from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.application import GraphSettings
@@ -33,7 +34,7 @@ def waiting_events(folder: Path) -> Sequence[QuarantinedEvent]:
     return events_on_unknown_items(FileEventReader(folder), datetime.now(UTC))
 
 
-def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
+def main(folder: Path, port: int, *, wait_for_models: bool, placement: Placement) -> None:
     features = FeatureSettings(folder / "features", Path(__file__).resolve().parents[3] / "feature_repo")
     parts = GatewayParts(
         partial(open_feature_store, features),
@@ -52,7 +53,7 @@ def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
         LocalServeSettings(
             port=port,
             wait_for_models=wait_for_models,
-            graph=GraphSettings(exposure_prices=prices, item_log=folder / "items"),
+            graph=GraphSettings(placement=placement, exposure_prices=prices, item_log=folder / "items"),
         ),
         ModelSource(
             RegistrySettings.embedded(folder / "registry"),
@@ -65,4 +66,9 @@ def main(folder: Path, port: int, *, wait_for_models: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), wait_for_models="--wait-for-models" in sys.argv)
+    main(
+        Path(sys.argv[1]),
+        int(sys.argv[2]),
+        wait_for_models="--wait-for-models" in sys.argv,
+        placement=Placement.TOGETHER if "--together" in sys.argv else Placement.APART,
+    )

@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
 ]
 
+SERVICE_ARGUMENTS = ("--together",)
 PATIENCE_S = 60.0
 """Not the bar, which is a second: this test may share its machine with anything."""
 

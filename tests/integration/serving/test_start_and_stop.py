@@ -37,7 +37,7 @@ def test_without_models_the_command_ends_at_once_and_says_why(workspace, serve):
 
 
 def test_ctrl_c_stops_the_service_and_leaves_nothing_behind(workspace, serve):
-    running = serve(workspace)
+    running = serve(workspace, "--together")
     running.wait_for("/readyz", 200)
     # As a terminal does: to every process in the foreground, and once more from an impatient person.
     os.killpg(running.process.pid, signal.SIGINT)
@@ -101,7 +101,7 @@ def test_a_model_that_comes_late_is_served_and_an_acknowledged_event_survives_ki
         register_again(source, target, stage, tmp_path) for stage in ("retrieval", "cold_start", "reranking")
     ]
     promote(tmp_path, target, *first)
-    running = serve(late, "--wait-for-models")
+    running = serve(late, "--wait-for-models", "--together")
     deadline_s = time.monotonic() + 120.0
     detail = ""
     while "recommendations.ranking" not in detail and time.monotonic() < deadline_s:
