@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from services.recommendations.contracts.placement import Placement
 from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.application import GraphSettings
@@ -22,14 +23,14 @@ from streamrec.command_line.workspace import Workspace
 from streamrec.documents.key_folder import KeyFolder
 
 
-def workspace_graph(workspace: Workspace) -> GraphSettings:
+def workspace_graph(workspace: Workspace, placement: Placement = Placement.TOGETHER) -> GraphSettings:
     """The graph that follows the workspace's exposure prices and item log."""
     prices = PriceFiles(
         document=workspace.exposure_prices,
         last_good_copy=workspace.exposure_prices_copy,
         public_keys=KeyFolder(workspace.keys).public_folder,
     )
-    return GraphSettings(exposure_prices=prices, item_log=workspace.items)
+    return GraphSettings(placement=placement, exposure_prices=prices, item_log=workspace.items)
 
 
 def workspace_models(workspace: Workspace) -> ModelSource:
