@@ -59,7 +59,8 @@ def _values(folder: Path, *, haproxy: bool) -> dict[str, str]:
         "RAY_AUTH_TOKEN": _TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # A proxy that died is replaced after three checks; one that hangs, after three times the time-out.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.25",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         # Ray takes the parent of a process that uses it for the end of its cluster. Without this, a service
@@ -81,7 +82,17 @@ def _values(folder: Path, *, haproxy: bool) -> dict[str, str]:
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
+            # With every gateway that comes or goes HAProxy starts anew, and the one before closes its idle
+            # connections with the next answer on each; what it cuts off instead, a client sees as an error.
+            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",
+            # A gateway that dies leaves its requests without an answer: they are sent once more, to another
+            # one. Both kinds may be repeated: asking again changes nothing, and events have ids.
+            "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+            "RAY_SERVE_HAPROXY_RETRIES": "2",
+            # A gateway that hangs is found within two seconds, and its requests are not waited for.
+            "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+            "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",
+            "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(math.ceil(BODY_TIMEOUT_S) + 5),
             # Longer than the gateway waits for a whole body, so that it is the one who says so; Ray's own
             # default lets a client that sends nothing keep its connection for an hour.
             "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(math.ceil(BODY_TIMEOUT_S) + 5),

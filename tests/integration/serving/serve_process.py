@@ -1,12 +1,14 @@
 """Serves from a folder until it is told to stop; a program of its own, so that a test can kill it.
 
-Usage: serve_process.py FOLDER PORT [--wait-for-models] [--together]
+Usage: serve_process.py FOLDER PORT [--wait-for-models] [--together] [--online URL]
+                        [--replicas DEPLOYMENT=N]...
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,7 +26,7 @@ from streamrec.events.unknown_items import events_on_unknown_items
 from streamrec.events.write_ahead_log import WriteAheadLog
 from streamrec.features.materialization import open_feature_store
 from streamrec.features.new_actions import read_actions
-from streamrec.features.settings import FeatureSettings
+from streamrec.features.settings import SQLITE, FeatureSettings
 from streamrec.items.follower import ItemFollower
 from streamrec.registry.mlflow_registry import RegistrySettings
 from streamrec.rollout.traffic_files import TrafficFiles
@@ -34,8 +36,25 @@ def waiting_events(folder: Path) -> Sequence[QuarantinedEvent]:
     return events_on_unknown_items(FileEventReader(folder), datetime.now(UTC))
 
 
-def main(folder: Path, port: int, *, wait_for_models: bool, placement: Placement) -> None:
-    features = FeatureSettings(folder / "features", Path(__file__).resolve().parents[3] / "feature_repo")
+def graph(folder: Path, placement: Placement, replicas: Mapping[str, int]) -> GraphSettings:
+    """The graph, with so many replicas of the deployments that are named, neither more nor fewer."""
+    prices = PriceFiles(
+        document=folder / "exposure_prices.json",
+        last_good_copy=folder / "exposure_prices.last_good.json",
+        public_keys=folder / "keys" / "public",
+    )
+    usual = GraphSettings(placement=placement, exposure_prices=prices, item_log=folder / "items")
+    fixed = {
+        deployment: replace(usual.replicas[deployment], min_replicas=count, max_replicas=count)
+        for deployment, count in replicas.items()
+    }
+    return replace(usual, replicas={**usual.replicas, **fixed})
+
+
+def main(folder: Path, port: int, graph: GraphSettings, *, wait_for_models: bool, online: str) -> None:
+    features = FeatureSettings(
+        folder / "features", Path(__file__).resolve().parents[3] / "feature_repo", online
+    )
     parts = GatewayParts(
         partial(open_feature_store, features),
         partial(WriteAheadLog, folder / "events"),
@@ -44,17 +63,8 @@ def main(folder: Path, port: int, *, wait_for_models: bool, placement: Placement
         item_feed=partial(ItemFollower, folder / "items"),
         set_aside=partial(waiting_events, folder / "events"),
     )
-    prices = PriceFiles(
-        document=folder / "exposure_prices.json",
-        last_good_copy=folder / "exposure_prices.last_good.json",
-        public_keys=folder / "keys" / "public",
-    )
     serve_forever(
-        LocalServeSettings(
-            port=port,
-            wait_for_models=wait_for_models,
-            graph=GraphSettings(placement=placement, exposure_prices=prices, item_log=folder / "items"),
-        ),
+        LocalServeSettings(port=port, wait_for_models=wait_for_models, graph=graph),
         ModelSource(
             RegistrySettings.embedded(folder / "registry"),
             TrafficFiles(folder / "traffic", folder / "keys" / "public"),
@@ -65,10 +75,24 @@ def main(folder: Path, port: int, *, wait_for_models: bool, placement: Placement
     print("stopped", flush=True)
 
 
+def _count(text: str) -> tuple[str, int]:
+    deployment, _, count = text.partition("=")
+    return deployment, int(count)
+
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("port", type=int)
+    parser.add_argument("--wait-for-models", action="store_true")
+    parser.add_argument("--together", action="store_true")
+    parser.add_argument("--online", default=SQLITE)
+    parser.add_argument("--replicas", type=_count, action="append", default=[])
+    asked = parser.parse_args()
     main(
-        Path(sys.argv[1]),
-        int(sys.argv[2]),
-        wait_for_models="--wait-for-models" in sys.argv,
-        placement=Placement.TOGETHER if "--together" in sys.argv else Placement.APART,
+        asked.folder,
+        asked.port,
+        graph(asked.folder, Placement.TOGETHER if asked.together else Placement.APART, dict(asked.replicas)),
+        wait_for_models=asked.wait_for_models,
+        online=asked.online,
     )
