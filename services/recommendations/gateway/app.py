@@ -270,6 +270,7 @@ def _answer_document(served: ServedAnswer) -> dict[str, Any]:
         "degraded": answer.degraded,
         "skipped": list(answer.skipped),
         "in_full": answer.in_full,
+        "empty_reason": answer.empty_reason,
         "cold_start": answer.cold_start,
         "model_versions": dict(answer.model_versions),
         "price_revision": answer.price_revision,

@@ -12,6 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from services.recommendations.contracts.empty_slates import EmptyReason
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import MODEL_STAGES, SLOTS, version_name
 from streamrec.contracts.events import InteractionKind
@@ -61,6 +62,12 @@ class RecommendationMetrics:
         self._event_loop_lag = Gauge(
             "streamrec_event_loop_lag_seconds",
             "How late the gateway's event loop runs what is due: so long a request waits unseen.",
+            registry=self._registry,
+        )
+        self._empty = Counter(
+            "streamrec_empty_answers",
+            "Answers without an item, by reason.",
+            ("reason",),
             registry=self._registry,
         )
         self._faults = Counter(
@@ -124,6 +131,8 @@ class RecommendationMetrics:
             "Impressions that were queued and could not be written, since the start.",
             registry=self._registry,
         )
+        for why in EmptyReason:
+            self._empty.labels(why.value)
         for kind in InteractionKind:
             self._events_accepted.labels(kind.value)
         for reason in QuarantineReason:
@@ -138,8 +147,9 @@ class RecommendationMetrics:
         cold_start: bool = False,
         degraded: bool = False,
         late: bool = False,
+        empty_reason: EmptyReason | None = None,
     ) -> None:
-        """Count one answer; ``rung`` is None where no items were returned (a refused request)."""
+        """Count one answer; ``rung`` is None where there was none (a refused request)."""
         self._requests.labels(str(status), rung.value if rung is not None else _NO_RUNG).inc()
         self._request_latency.observe(latency_ms / 1000.0)
         if degraded:
@@ -148,6 +158,8 @@ class RecommendationMetrics:
             self._cold_start.inc()
         if late:
             self._late.inc()
+        if empty_reason is not None:
+            self._empty.labels(empty_reason.value).inc()
 
     def watch_event_loop(self, lag_ms: Callable[[], float]) -> None:
         """Ask this for the event loop's lag whenever the metrics are read."""

@@ -140,6 +140,7 @@ class Recommender:
             latency_ms=latency_ms,
             cold_start=answer.cold_start,
             degraded=answer.degraded,
+            empty_reason=answer.empty_reason,
             late=latency_ms > deadline.budget_ms,
         )
 

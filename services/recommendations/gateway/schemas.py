@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from pydantic_core import PydanticCustomError
 
 from services.recommendations.contracts.candidates import Segment
+from services.recommendations.contracts.empty_slates import EmptyReason
 from services.recommendations.contracts.rungs import Rung
 from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.events import InteractionKind, interaction_kind
@@ -119,6 +120,9 @@ class RecommendationAnswer(_Outgoing):
     degraded: Annotated[bool, Field(description="Whether a stage that should have taken part did not.")]
     skipped: Annotated[list[str], Field(description="Those stages.")]
     in_full: Annotated[bool, Field(description="False where a stage cut its work off to be in time.")]
+    empty_reason: Annotated[
+        EmptyReason | None, Field(description="Why there are no items; null where there are.")
+    ]
     cold_start: bool
     model_versions: Annotated[dict[str, int], Field(description="Registered version by stage.")]
     price_revision: Annotated[

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, UserState
+from services.recommendations.contracts.empty_slates import EmptyReason
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import (
     COLD_START,
@@ -86,6 +87,7 @@ class PipelineAnswer:
         item_revision: Of the item log, as the catalogue was that the request was answered from.
         stage_item_revisions: The same by stage, of the stages that took part: each follows the log by itself.
         in_full: Whether no stage cut its answer off to be in time.
+        empty_reason: Why there is no item; None where there is one.
     """
 
     item_ids: tuple[str, ...]
@@ -103,6 +105,7 @@ class PipelineAnswer:
     item_revision: int = 0
     stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
     in_full: bool = True
+    empty_reason: EmptyReason | None = None
 
     @property
     def degraded(self) -> bool:
@@ -250,6 +253,7 @@ class RecommendationPipeline:
             traffic_revision=trace.stages.traffic_revision,
             item_revision=items.revision,
             stage_item_revisions=trace.item_revisions,
+            empty_reason=None if item_ids else _why_empty(items),
         )
 
     async def _find(
@@ -323,6 +327,10 @@ class RecommendationPipeline:
             return await self._call(request, trace, deadline)
         except StageSkippedError:
             return None
+
+
+def _why_empty(items: ServedItems) -> EmptyReason:
+    return EmptyReason.EVERYTHING_FILTERED if len(items.known) else EmptyReason.EMPTY_CATALOGUE
 
 
 def _has_seen_everything(seen: frozenset[str], items: ServedItems) -> bool:

@@ -49,6 +49,21 @@ async def slate(client, k=10, user_id="known"):
     return answer, [item["item_id"] for item in answer["items"]]
 
 
+def test_an_answer_without_items_says_why_and_is_counted(service):
+    async def steps(client):
+        whole, _ = await slate(client)
+        assert whole["empty_reason"] is None
+        change(service, *service.store.table.catalogue.item_ids)
+        answer, items = await slate(client)
+        assert (items, answer["empty_reason"]) == ([], "empty_catalogue")
+        said = (await client.get("/metrics")).text
+        assert 'streamrec_empty_answers_total{reason="empty_catalogue"} 1.0' in said
+        assert 'streamrec_empty_answers_total{reason="everything_filtered"} 0.0' in said
+        assert "streamrec_catalogue_items 0.0" in said
+
+    run(service, steps)
+
+
 def test_a_removed_item_is_answered_by_no_rung_and_no_stage_is_blamed_for_it(service):
     async def steps(client):
         _, before = await slate(client)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from services.recommendations.contracts.empty_slates import EmptyReason
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.pipeline.hand_over import HandOver
 from services.recommendations.pipeline.pipeline import PipelineSettings, RecommendationPipeline
@@ -180,7 +181,9 @@ def test_who_has_seen_everything_is_not_shown_a_page_twice(stages, item_table):
     ids = item_table.catalogue.item_ids
     everything = replace(KNOWN, history=ids, disliked=ids[:2], shown=ids[2:27])
     assert set(recommend(stages, item_table, everything).item_ids) == set(ids[27:])
-    assert recommend(stages, item_table, replace(everything, shown=ids[2:])).item_ids == ()
+    shown = recommend(stages, item_table, replace(everything, shown=ids[2:]))
+    assert shown.item_ids == ()
+    assert shown.empty_reason is EmptyReason.EVERYTHING_FILTERED
 
 
 def test_no_stage_and_no_rung_shows_an_item_of_an_earlier_page(stages, item_table):
