@@ -52,6 +52,7 @@ class WorldSettings:
         document = json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True)
         return f"{self.item_count}-items-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
 
-    def user_id(self, number: int) -> str:
+    @staticmethod
+    def user_id(number: int) -> str:
         """Id of a user with a history, ``number`` from 0."""
         return f"user-{number:06d}"
