@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import time
@@ -22,7 +23,9 @@ from streamrec.contracts.errors import InvalidInputError, NotReadyError
 from streamrec.contracts.events import InteractionKind
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
+from streamrec.features.feast_store import FeastFeatureStore
 from streamrec.features.memory_store import MemoryFeatureStore
+from streamrec.features.online.user_reads import ReadLimits
 from streamrec.features.settings import FeatureSettings
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.features.tables import build_feature_tables
@@ -103,7 +106,6 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
         return Backend(in_memory)
 
     from streamrec.features import materialization
-    from streamrec.features.feast_store import FeastFeatureStore
 
     url = "sqlite" if request.param == "sqlite" else request.getfixturevalue("redis_url")
     # A generous timeout: this is about what is answered, not when, on a machine that is busy.
@@ -161,6 +163,104 @@ def test_a_user_without_events_has_segments_and_no_history(store: FeatureStore):
 def test_an_unknown_user_is_none(store: FeatureStore):
     assert store.user_features("nobody") is None
     assert store.user_features("ann\0") is None
+
+
+def read_by_loop(store: FeatureStore, *user_ids: str) -> list[UserFeatures | None]:
+    async def read() -> list[UserFeatures | None]:
+        # A generous timeout, for the same reason.
+        reads = store.reads(ReadLimits(timeout_ms=5_000))
+        try:
+            return [row.features for row in await asyncio.gather(*map(reads.row, user_ids))]
+        finally:
+            await reads.close()
+
+    return asyncio.run(read())
+
+
+def test_an_event_loop_reads_what_a_thread_reads(store: FeatureStore):
+    moment = START + timedelta(days=1, microseconds=7)
+    acted = [UserAction("item-2", kind, moment) for kind in InteractionKind]
+    store.add_actions({"bob": acted, "dora": [UserAction("item-1", InteractionKind.SKIP, moment)]})
+    names = ["ann", "bob", "cleo", "dora", "nobody", "ann\0", "päivä " * 10]
+    rows = read_by_loop(store, *names)
+    assert rows == [store.user_features(name) for name in names]
+    assert [row is None for row in rows] == [False, False, False, False, True, True, True]
+
+
+def test_an_event_loop_knows_what_another_store_has_just_written(backend: Backend):
+    store = backend.make(small_dataset(), clock)
+    other = store if backend.settings is None else FeastFeatureStore(backend.settings, clock)
+
+    async def act() -> list[int]:
+        reads = store.reads(ReadLimits(timeout_ms=5_000))
+        lengths = []
+        for number in range(5):
+            actions = [play("item-2", START + timedelta(days=1, milliseconds=number))]
+            await asyncio.to_thread(other.add_actions, {"ann": actions})
+            row = await reads.row("ann")
+            assert row.features is not None
+            lengths.append(len(row.features.history))
+        await reads.close()
+        return lengths
+
+    assert asyncio.run(act()) == [4, 5, 6, 7, 8]
+
+
+def test_an_event_loop_goes_over_to_a_new_generation_at_once(backend: Backend):
+    if backend.settings is None:
+        pytest.skip("a store in memory has one generation")
+    from streamrec.features import materialization
+
+    settings = backend.settings
+    store = backend.make(small_dataset(), clock)
+
+    async def act() -> list[UserFeatures | None]:
+        reads = store.reads(ReadLimits(timeout_ms=5_000))
+        rows = [await reads.row("eve")]
+        dataset = small_dataset()
+        newer = dataset.interactions.assign(user_id=["eve", "ann", "bob", "ann"])
+        await asyncio.to_thread(materialization.materialize, settings, replace(dataset, interactions=newer))
+        rows.append(await reads.row("eve"))
+        await asyncio.to_thread(store.add_actions, {"eve": [play("item-2", START + timedelta(days=2))]})
+        rows.append(await reads.row("eve"))
+        await reads.close()
+        assert len({row.revision for row in rows}) == 3
+        return [row.features for row in rows]
+
+    before, after, acted = asyncio.run(act())
+    assert before is None
+    assert after is not None
+    assert acted is not None
+    assert (after.history, acted.history) == (("item-1",), ("item-1", "item-2"))
+
+
+def test_a_revision_changes_with_every_change_of_the_row_and_not_without(store: FeatureStore):
+    moment = START + timedelta(days=1)
+
+    async def act() -> list[bytes]:
+        reads = store.reads(ReadLimits(timeout_ms=5_000))
+        found = []
+        for kind in (*InteractionKind, *InteractionKind):  # several writes within a second, of every view
+            for user_id in ("bob", "ann"):
+                row = await reads.row(user_id)
+                assert row.revision == await reads.revision(user_id)
+            action = UserAction("item-2", kind, moment + timedelta(microseconds=len(found)))
+            await asyncio.to_thread(store.add_actions, {"bob": [action]})
+            found.append((await reads.row("bob")).revision)
+        await asyncio.to_thread(store.add_actions, {"bob": [action]})  # once more: it is there
+        assert await reads.revision("bob") == found[-1]
+        assert await reads.revision("ann") == row.revision
+        await reads.close()
+        return found
+
+    found = asyncio.run(act())
+    assert len(set(found)) == 2 * len(InteractionKind)
+
+
+@pytest.mark.parametrize("user_id", ["", "u" * 257])
+def test_an_event_loop_is_refused_a_user_id_that_is_no_key(store: FeatureStore, user_id: str):
+    with pytest.raises(InvalidInputError, match="user_id"):
+        read_by_loop(store, user_id)
 
 
 def test_the_next_read_knows_what_was_added(store: FeatureStore):

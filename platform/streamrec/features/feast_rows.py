@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from streamrec.features.feast_import import EntityKey, FeatureStore, Value
+from streamrec.features.feast_import import EntityKey, FeatureStore, FeatureView, Value, serialize_entity_key
 from streamrec.features.names import ACTIVITY_VIEW, REJECTIONS_VIEW
 from streamrec.features.rules import unknown_user
 from streamrec.features.store import UserFeatures
@@ -33,14 +33,65 @@ _LOCK_LEASE_S: Final = 30.0
 _ONE_AFTER: Final = timedelta(milliseconds=1)
 
 
-def features_of(user_id: str, row: Mapping[str, Any]) -> UserFeatures | None:
-    """The row as it was read through the online feature service; None for a user that nothing is known of."""
-    lists = {name: tuple(row[name] or ()) for names in _LISTS.values() for name in names}
-    segment = {name: row[name] for name in _SEGMENT if row[name] is not None}
-    if not segment and row["last_event_at"] is None and not any(lists.values()):
+def features_of(user_id: str, values: Mapping[str, Value]) -> UserFeatures | None:
+    """The row from the values of all views; None for a user that nothing is known of."""
+    segment = {
+        name: value.string_val
+        for name in _SEGMENT
+        if (value := values.get(name)) is not None and value.HasField("string_val")
+    }
+    activity = UserActivity(
+        **{name: _timed_items(values, name) for names in _LISTS.values() for name in names}
+    )
+    if not segment and activity == UserActivity():
         return None
-    timed = {name: TimedItems(ids, tuple(row[f"{name}_times"] or ())) for name, ids in lists.items()}
-    return replace(unknown_user(user_id), **segment, activity=UserActivity(**timed))
+    return replace(unknown_user(user_id), **segment, activity=activity)
+
+
+def read_user(feast: FeatureStore, views: Sequence[FeatureView], user_id: str) -> UserFeatures | None:
+    """Read one user's row of all views, through Feast's online store."""
+    values: dict[str, Value] = {}
+    for view in views:
+        values.update(_stored_rows(feast, view, [user_id])[user_id][1])
+    return features_of(user_id, values)
+
+
+def feature_names(view: FeatureView) -> list[str]:
+    """What a view of users holds, without its key."""
+    return [field.name for field in view.schema if field.name != "user_id"]
+
+
+def sqlite_row(
+    feast: FeatureStore, views: Sequence[FeatureView], connection: sqlite3.Connection, user_id: str
+) -> dict[str, bytes]:
+    """Read one user's row of all views from SQLite, as it is stored: values by feature name."""
+    key = stored_key(user_id, "", feast.config.entity_key_serialization_version)
+    query = " UNION ALL ".join(
+        f'SELECT feature_name, value FROM "{feast.config.project}_{view.name}" WHERE entity_key = ?1'  # noqa: S608 - names of ours
+        for view in views
+    )
+    return dict(connection.execute(query, (key,)).fetchall())
+
+
+def decoded(values: Mapping[str, bytes | None]) -> dict[str, Value]:
+    """The values of a stored row."""
+    return {name: Value.FromString(value) for name, value in values.items() if value is not None}
+
+
+def redis_fields(feast: FeatureStore, view: FeatureView) -> tuple[list[Any], Any]:
+    """The fields of a user's hash in Redis that hold the features of a view, in the order of its names, and
+    the one that holds their time.
+    """
+    online_store: Any = feast.provider.online_store
+    *fields, stamp = online_store._generate_hset_keys_for_features(view, feature_names(view))[1]
+    return fields, stamp
+
+
+def stored_key(user_id: str, project: str, key_version: int) -> bytes:
+    """The key of a user's row: of the hash in Redis, and in SQLite without a project."""
+    return bytes(serialize_entity_key(_entity_key(user_id), entity_key_serialization_version=key_version)) + (
+        project.encode()
+    )
 
 
 def add_actions(
@@ -63,7 +114,7 @@ def add_actions(
 
 
 def _add_to_view(feast: FeatureStore, view: str, actions: Mapping[str, Sequence[UserAction]]) -> None:
-    stored = _stored_rows(feast, view, list(actions))
+    stored = _stored_rows(feast, feast.get_feature_view(view), list(actions))
     rows = []
     for user_id, acted in actions.items():
         stamp, values = stored[user_id]
@@ -88,26 +139,28 @@ def _add_to_view(feast: FeatureStore, view: str, actions: Mapping[str, Sequence[
 
 
 def _stored_rows(
-    feast: FeatureStore, view_name: str, user_ids: list[str]
+    feast: FeatureStore, view: FeatureView, user_ids: list[str]
 ) -> dict[str, tuple[datetime | None, Mapping[str, Value]]]:
     """Time and values of each user's row of a view; no values where there is none."""
-    view = feast.get_feature_view(view_name)
-    keys = [EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)]) for user in user_ids]
-    names = [field.name for field in view.schema if field.name != "user_id"]
-    found = feast.provider.online_store.online_read(feast.config, view, keys, names)
+    keys = [_entity_key(user_id) for user_id in user_ids]
+    found = feast.provider.online_store.online_read(feast.config, view, keys, feature_names(view))
     return {user: (stamp, values or {}) for user, (stamp, values) in zip(user_ids, found, strict=True)}
 
 
 def _activity_of(view: str, values: Mapping[str, Value]) -> UserActivity:
-    if not values:
-        return UserActivity()
-    lists = {
-        name: TimedItems(
-            tuple(values[name].string_list_val.val), tuple(values[f"{name}_times"].int64_list_val.val)
-        )
-        for name in _LISTS[view]
-    }
-    return UserActivity(**lists)
+    return UserActivity(**{name: _timed_items(values, name) for name in _LISTS[view]})
+
+
+def _timed_items(values: Mapping[str, Value], name: str) -> TimedItems:
+    """A list with its times; an empty one where there is no value."""
+    items, times = values.get(name), values.get(f"{name}_times")
+    if items is None or times is None:
+        return TimedItems()
+    return TimedItems(tuple(items.string_list_val.val), tuple(times.int64_list_val.val))
+
+
+def _entity_key(user_id: str) -> EntityKey:
+    return EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user_id)])
 
 
 def _pairs(items: TimedItems) -> Iterator[tuple[int, str]]:

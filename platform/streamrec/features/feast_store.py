@@ -13,6 +13,7 @@ Feast 0.67 as found, and what is done about it here:
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -36,11 +37,22 @@ from streamrec.contracts.errors import (
     StreamRecError,
 )
 from streamrec.features.feast_import import FeatureStore as Feast
+from streamrec.features.feast_import import FeatureView
 from streamrec.features.feast_repository import answering, online_connection, open_feast
-from streamrec.features.feast_rows import add_actions, features_of
+from streamrec.features.feast_rows import (
+    add_actions,
+    decoded,
+    feature_names,
+    features_of,
+    read_user,
+    redis_fields,
+    sqlite_row,
+)
 from streamrec.features.generation import GENERATION_FILE, read_generation
 from streamrec.features.item_tables import item_table_of
 from streamrec.features.names import ACTIVITY_VIEW, ITEM_CONTENT_VIEW, ITEM_POPULARITY_VIEW, ONLINE_SERVICE
+from streamrec.features.online.redis_reads import RedisReads, RowLayout, RowLayouts
+from streamrec.features.online.user_reads import ReadLimits, ThreadedReads, UserReads, UserRow
 from streamrec.features.publication import writing_rows
 from streamrec.features.rules import as_served, check_actions, check_user_id, utc_now
 from streamrec.features.settings import SQLITE, FeatureSettings
@@ -65,7 +77,7 @@ class _Opened:
     identity: tuple[int, int]
     reading: Feast
     writing: Feast
-    service: Any
+    user_views: tuple[FeatureView, ...]
     history_ttl: timedelta
     connections: tuple[sqlite3.Connection | None, sqlite3.Connection | None]
 
@@ -101,13 +113,21 @@ class FeastFeatureStore:
 
         def read(opened: _Opened) -> UserFeatures | None:
             with answering(), self._one_reader:
-                response = opened.reading.get_online_features(
-                    features=opened.service, entity_rows=[{"user_id": user_id}]
-                )
-            features = features_of(user_id, {name: values[0] for name, values in response.to_dict().items()})
+                features = read_user(opened.reading, opened.user_views, user_id)
             return None if features is None else as_served(features, opened.history_ttl, self._clock())
 
         return self._on_current(read)
+
+    def reads(self, limits: ReadLimits) -> UserReads:
+        """Return the same reads for an event loop: without threads from Redis, in threads from SQLite."""
+        if self._settings.online == SQLITE:
+            return ThreadedReads(self._sqlite_row, self._sqlite_revision, limits)
+        return RedisReads(
+            RowLayouts(self._opened_layout, self._identity, self._settings),
+            self._settings,
+            limits,
+            self._clock,
+        )
 
     def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
         """Add what users did to their rows; see `FeatureStore.add_actions`.
@@ -225,6 +245,45 @@ class FeastFeatureStore:
                 raise DependencyError(f"the feature store failed ({error!r})") from error
         raise DependencyError(f"the features in {self._settings.folder} are replaced again and again")
 
+    def _sqlite_row(self, user_id: str) -> UserRow:
+        def read(opened: _Opened) -> UserRow:
+            stored = self._stored(opened, user_id)
+            features = features_of(user_id, decoded(stored))
+            if features is not None:
+                features = as_served(features, opened.history_ttl, self._clock())
+            return UserRow(features, _digest(opened.identity, stored))
+
+        return self._on_current(read)
+
+    def _sqlite_revision(self, user_id: str) -> bytes:
+        return self._on_current(lambda opened: _digest(opened.identity, self._stored(opened, user_id)))
+
+    def _stored(self, opened: _Opened, user_id: str) -> dict[str, bytes]:
+        check_user_id(user_id)
+        connection = opened.connections[0]
+        if connection is None:
+            raise ValueError("these rows are not in SQLite")
+        with answering(), self._one_reader:
+            return sqlite_row(opened.reading, opened.user_views, connection, user_id)
+
+    def _opened_layout(self) -> RowLayout:
+        """Where the rows of the published generation lie in Redis; opens it where it is not open yet."""
+
+        def layout(opened: _Opened) -> RowLayout:
+            views = opened.user_views
+            fields = [redis_fields(opened.reading, view) for view in views]
+            return RowLayout(
+                identity=opened.identity,
+                project=opened.reading.config.project,
+                names=tuple(name for view in views for name in feature_names(view)),
+                fields=[field for of_view, _ in fields for field in of_view],
+                stamps=[stamp for _, stamp in fields],
+                history_ttl=opened.history_ttl,
+                key_version=opened.reading.config.entity_key_serialization_version,
+            )
+
+        return self._on_current(layout)
+
     def _identity(self) -> tuple[int, int]:
         try:
             status = (self._settings.folder / GENERATION_FILE).stat()
@@ -257,13 +316,25 @@ class FeastFeatureStore:
                 identity=identity,
                 reading=reading,
                 writing=writing,
-                service=reading.get_feature_service(ONLINE_SERVICE),
+                user_views=tuple(
+                    reading.get_feature_view(projection.name)
+                    for projection in reading.get_feature_service(ONLINE_SERVICE).feature_view_projections
+                ),
                 history_ttl=reading.get_feature_view(ACTIVITY_VIEW).ttl or timedelta(0),
                 connections=(online_connection(reading), online_connection(writing)),
             )
         if self._identity() != identity:
             raise DependencyError("the features were replaced while they were being opened")
         return opened
+
+
+def _digest(identity: tuple[int, int], stored: Mapping[str, bytes]) -> bytes:
+    """Of a stored row. Feast's SQLite keeps times in whole seconds, so they cannot tell its changes."""
+    digest = hashlib.blake2b(repr(identity).encode(), digest_size=16)
+    for name in sorted(stored):
+        digest.update(b"%s %d " % (name.encode(), len(stored[name])))
+        digest.update(stored[name])
+    return digest.digest()
 
 
 def _lock_if_needed(settings: FeatureSettings) -> AbstractContextManager[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 from streamrec.contracts.errors import NotReadyError
 from streamrec.features.item_tables import item_table_of
+from streamrec.features.online.user_reads import DirectReads, ReadLimits, UserRow
 from streamrec.features.rules import (
     as_served,
     check_actions,
@@ -46,6 +48,7 @@ class MemoryFeatureStore:
         self._clock = clock
         self._tables = tables
         self._users: dict[str, UserFeatures] = {}
+        self._changes: Counter[str] = Counter()
         if tables is not None:
             check_not_in_future(tables.newest, clock())
             self._load(tables)
@@ -57,6 +60,10 @@ class MemoryFeatureStore:
             row = self._users.get(user_id)
         return None if row is None else as_served(row, self._history_ttl, self._clock())
 
+    def reads(self, limits: ReadLimits) -> DirectReads:  # noqa: ARG002 - nothing here waits
+        """Return the same reads for an event loop."""
+        return DirectReads(self._row, self._revision)
+
     def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
         """Add what users did to their rows; creates the row of a user that has none.
 
@@ -67,7 +74,9 @@ class MemoryFeatureStore:
         with self._lock:
             for user_id, acted in actions.items():
                 row = self._users.get(user_id) or unknown_user(user_id)
-                self._users[user_id] = replace(row, activity=row.activity.with_actions(acted))
+                activity = row.activity.with_actions(acted)
+                self._changes[user_id] += activity != row.activity
+                self._users[user_id] = replace(row, activity=activity)
 
     def generation(self) -> str:
         """The one that the store was made with."""
@@ -92,6 +101,15 @@ class MemoryFeatureStore:
         if self._tables is None:
             raise NotReadyError("nothing has been materialised to this feature store")
         return item_table_of(self._tables.items, self._tables.item_popularity)
+
+    def _row(self, user_id: str) -> UserRow:
+        revision = self._revision(user_id)
+        return UserRow(self.user_features(user_id), revision)
+
+    def _revision(self, user_id: str) -> bytes:
+        check_user_id(user_id)
+        with self._lock:
+            return b"%d" % self._changes[user_id]
 
     def _load(self, tables: FeatureTables) -> None:
         for row in tables.users.drop_columns("event_timestamp").to_pylist():

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.datasets.catalogue import Catalogue
+from streamrec.features.online.user_reads import ReadLimits, UserReads
 from streamrec.features.user_actions import UserAction, UserActivity
 
 
@@ -66,6 +67,10 @@ class FeatureStore(Protocol):
         Raises:
             DependencyError: The online store did not answer.
         """
+        ...
+
+    def reads(self, limits: ReadLimits) -> UserReads:
+        """Return the same reads for an event loop."""
         ...
 
     def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:

@@ -59,11 +59,23 @@ class EventLog(Protocol):
 
 @dataclass
 class _Batch:
-    """What is to become of the events of one request, while it is being found out."""
+    """What is to become of the events of one request, while it is being found out.
+
+    Attributes:
+        received_at: When the request came.
+        verdicts: One for each event.
+        duplicates: Events that were known before.
+        counting: Users of the events that count, known before or not.
+        taken: Events to be remembered once they are on disk, with why they are set aside.
+        outcomes: Events that count from now on.
+        records: All that is to be written.
+        quarantined: What the answer says of events that are set aside.
+    """
 
     received_at: datetime
     verdicts: list[EventVerdict] = field(default_factory=list)
     duplicates: int = 0
+    counting: set[str] = field(default_factory=set)
     taken: list[tuple[EventIn, QuarantineReason | None]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -143,6 +155,7 @@ class EventIntake:
             accepted=len(batch.outcomes) + batch.duplicates,
             duplicates=batch.duplicates,
             quarantined=batch.quarantined,
+            in_effect=all(self._users.in_store(user_id) for user_id in batch.counting),
         )
 
     def forget_erased(self) -> None:
@@ -191,12 +204,14 @@ class EventIntake:
         first = in_batch.verdict_on(event) or self._recent.verdict_on(event)
         if first is not None and first.reason is None:
             batch.duplicates += 1
+            batch.counting.add(event.user_id)
             batch.verdicts.append(EventVerdict.DUPLICATE)
             return
         reason = first.reason if first is not None else self._problem_with(event, batch.received_at)
         if reason is None:
             outcome = _outcome(event, batch.received_at)
             batch.outcomes.append(outcome)
+            batch.counting.add(event.user_id)
             batch.records.append(outcome)
             batch.taken.append((event, None))
             batch.verdicts.append(EventVerdict.ACCEPTED)

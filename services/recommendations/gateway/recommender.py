@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -84,8 +83,9 @@ class Recommender:
         skipped: tuple[str, ...] = ()
         asked_at_ms = deadline.elapsed_ms()
         try:
-            async with asyncio.timeout(deadline.share_ms(_FEATURES_SHARE * deadline.budget_ms) / 1000.0):
-                user = await self._users.get(request.user_id, context)
+            read = await self._users.get(
+                request.user_id, context, within_ms=deadline.share_ms(_FEATURES_SHARE * deadline.budget_ms)
+            )
         except TimeoutError:
             # The caller's time is short, which is no fault of the store.
             user = UserState(request.user_id, context)
@@ -95,6 +95,12 @@ class Recommender:
             self._faults.note(_FEATURE_STORE, error, "users are served like new ones")
             user = UserState(request.user_id, context)
             skipped = (FEATURES,)
+        else:
+            user = read.state
+            if read.problem is not None:
+                skipped = (FEATURES,)
+                if not isinstance(read.problem, TimeoutError):
+                    self._faults.note(_FEATURE_STORE, read.problem, "users are served by rows of before")
         features_ms = deadline.elapsed_ms() - asked_at_ms
         try:
             answer = await self._pipeline.recommend(user, request.k, request_id, deadline)

@@ -191,6 +191,14 @@ class EventAnswer(_Outgoing):
     verdicts: Annotated[list[EventVerdict], Field(description="One for each event, in the order sent.")]
     accepted: Annotated[int, Field(description="Events acknowledged, those known before included.")]
     duplicates: Annotated[int, Field(description="Of these, events that were known before.")]
+    in_effect: Annotated[
+        bool,
+        Field(
+            description="Whether every later answer to these users, by any gateway, knows the acknowledged "
+            "events. False where the feature store is slow or down: they are on disk and count as soon as it "
+            "answers, and until then with the gateway that took them."
+        ),
+    ]
     quarantined: list[QuarantinedEvent]
 
 

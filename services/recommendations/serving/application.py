@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,9 +86,8 @@ class ReplicaSettings:
 
 def _default_replicas() -> dict[str, ReplicaSettings]:
     return {stage: ReplicaSettings() for stage in MODEL_STAGES} | {
-        # A second gateway has a cache of its own, so it costs every user a store read a request. A request
-        # whose body is still under way counts as ongoing here; how many are worked on at once the gateway
-        # limits by itself (`GatewaySettings.maximum_in_flight`).
+        # A request whose body is still under way counts as ongoing here; how many are worked on at once the
+        # gateway limits by itself (`GatewaySettings.maximum_in_flight`).
         GATEWAY: ReplicaSettings(max_replicas=1, max_ongoing_requests=2048, max_queued_requests=128),
     }
 
@@ -114,16 +113,6 @@ class GraphSettings:
     exposure_prices: PriceFiles | None = None
     item_log: Path | None = None
 
-    def effective_gateway(self) -> GatewaySettings:
-        """Return the gateway's settings; several gateways must not cache users.
-
-        An event drops the user from the cache of the gateway that took it alone: another one would go on
-        answering from the user's old history.
-        """
-        if self.replicas[GATEWAY].max_replicas == 1:
-            return self.gateway
-        return replace(self.gateway, users=replace(self.gateway.users, cache_lifetime_s=0.0))
-
     @property
     def pipeline(self) -> PipelineSettings:
         """Who passes through which stage; what an offline pipeline needs to agree."""
@@ -147,7 +136,7 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
         serve.ingress()(GatewayDeployment), name=GATEWAY, **settings.replicas[GATEWAY].as_options()
     )
     application: Application = gateway.bind(
-        settings.effective_gateway(), parts, models.traffic, _where_stages_run(settings, models)
+        settings.gateway, parts, models.traffic, _where_stages_run(settings, models)
     )
     return application
 

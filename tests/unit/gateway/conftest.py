@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from streamrec.contracts.events import InteractionKind
+from streamrec.features.online.user_reads import DirectReads, UserRow
 from streamrec.features.store import ItemTable, UserFeatures
 from streamrec.features.user_actions import UserAction, UserActivity
 from tests.unit.pipeline.conftest import catalogue, item_table, stages
@@ -24,16 +26,30 @@ class StoreInMemory:
     def __init__(self, table: ItemTable, users: dict[str, UserFeatures]) -> None:
         self.table = table
         self.users = users
-        self.reads = 0
+        self.reads_made = 0
+        self.revisions_read = 0
+        self.changes: Counter[str] = Counter()
         self.writes = 0
         self.published = "first"
         self.error: Exception | None = None
 
     def user_features(self, user_id: str) -> UserFeatures | None:
-        self.reads += 1
+        self.reads_made += 1
         if self.error is not None:
             raise self.error
         return self.users.get(user_id)
+
+    def reads(self, _limits) -> DirectReads:
+        return DirectReads(self.row, self.revision)
+
+    def row(self, user_id) -> UserRow:
+        return UserRow(self.user_features(user_id), b"%d" % self.changes[user_id])
+
+    def revision(self, user_id) -> bytes:
+        self.revisions_read += 1
+        if self.error is not None:
+            raise self.error
+        return b"%d" % self.changes[user_id]
 
     def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
         self.writes += 1
@@ -42,6 +58,7 @@ class StoreInMemory:
         for user_id, acted in actions.items():
             row = self.users.get(user_id) or UserFeatures(user_id, "FI", "fi", "unknown", "unknown")
             self.users[user_id] = replace(row, activity=row.activity.with_actions(acted))
+            self.changes[user_id] += 1
 
     def generation(self) -> str:
         return self.published

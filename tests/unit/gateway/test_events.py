@@ -19,7 +19,13 @@ def test_a_click_changes_the_next_answer(service):
     service.call(ask, ("POST", "/v1/events", {"json": {"events": [event(item_id="item-08")]}}), ask)
     before, taken, after = (response.json() for response in service.responses)
     assert "item-08" in [item["item_id"] for item in before["items"]]
-    assert taken == {"verdicts": ["accepted"], "accepted": 1, "duplicates": 0, "quarantined": []}
+    assert taken == {
+        "verdicts": ["accepted"],
+        "accepted": 1,
+        "duplicates": 0,
+        "quarantined": [],
+        "in_effect": True,
+    }
     assert "item-08" not in [item["item_id"] for item in after["items"]]
 
 
@@ -230,3 +236,21 @@ def test_nothing_is_kept_of_a_user_who_was_erased(service, store):
     assert [outcome.unit for outcome in snapshot.outcomes] == ["other"]
     assert (snapshot.impressions, snapshot.quarantined) == ((), ())
     assert store.users["known"].history == before
+
+
+def test_the_answer_says_whether_every_gateway_knows_the_events(service, store):
+    mine, other = event(), event(event_id="event-2", user_id="other")
+
+    async def act():
+        async with service.client() as client:
+            store.error = DependencyError("down")
+            answers = [await client.post("/v1/events", json={"events": [mine]}) for _ in range(2)]
+            store.error = None
+            answers.append(await client.post("/v1/events", json={"events": [mine, other]}))
+            unread = await client.post("/v1/events", json={"events": [{"event_id": 1}]})
+            return [answer.json() for answer in answers], unread.json()
+
+    answers, unread = asyncio.run(act())
+    assert [answer["in_effect"] for answer in answers] == [False, False, True]
+    assert [answer["duplicates"] for answer in answers] == [0, 1, 1]
+    assert unread["in_effect"] is True

@@ -23,12 +23,6 @@ def test_the_default_deadline_is_a_hundred_milliseconds():
     assert GatewaySettings().deadline_ms == 100.0
 
 
-def test_several_gateways_do_not_cache_users():
-    assert GraphSettings().effective_gateway().users.cache_lifetime_s > 0.0
-    replicas = {**GraphSettings().replicas, GATEWAY: ReplicaSettings(max_replicas=3)}
-    assert GraphSettings(replicas=replicas).effective_gateway().users.cache_lifetime_s == 0.0
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
