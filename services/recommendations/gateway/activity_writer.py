@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from streamrec.contracts.errors import InvalidInputError, OverloadedError
+from streamrec.events.compaction import nobody
 from streamrec.features.store import FeatureStore
 from streamrec.features.user_actions import UserAction
 
@@ -48,15 +49,19 @@ class ActivityWriter:
         self,
         store: FeatureStore,
         settings: WriterSettings | None = None,
-        written: Callable[[str], None] = lambda _: None,
+        written: Callable[[str, Sequence[UserAction]], None] = lambda _user, _acted: None,
+        *,
+        is_erased: Callable[[str], bool] = nobody,
     ) -> None:
         """Describe a writer; nothing runs before the first action.
 
         Args:
             store: Where to.
             settings: Bounds.
-            written: Called with each user whose row has changed.
+            written: Called with each user whose row has changed, and with what was added to it.
+            is_erased: Says of a user whether nothing may be kept; asked before each write.
         """
+        self._is_erased = is_erased
         self._store = store
         self._settings = settings or WriterSettings()
         self._written = written
@@ -127,7 +132,9 @@ class ActivityWriter:
             users = list(self._waiting)[: self._settings.batch_users]
             self._writing = {user_id: self._waiting.pop(user_id) for user_id in users}
             try:
-                await self._write(self._writing)
+                await self._write(
+                    {user: acted for user, acted in self._writing.items() if not self._is_erased(user)}
+                )
             except Exception as error:  # noqa: BLE001 - whatever a store raises, what it was given stays
                 if pause_s == _FIRST_PAUSE_S:
                     _LOG.warning("actions of %d users wait for the feature store: %s", len(users), error)
@@ -140,6 +147,8 @@ class ActivityWriter:
                 self._settle()
 
     async def _write(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
+        if not actions:
+            return
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, self._store.add_actions, actions)
@@ -161,7 +170,7 @@ class ActivityWriter:
         written, self._writing = self._writing, {}
         for user_id, acted in written.items():
             self._count -= len(acted)
-            self._written(user_id)
+            self._written(user_id, acted)
         self._release(user_id for user_id in written if user_id not in self._waiting)
 
     def _release(self, user_ids: Iterable[str]) -> None:

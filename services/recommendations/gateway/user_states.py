@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -16,6 +16,7 @@ from services.recommendations.contracts.known_user import known_user
 from services.recommendations.gateway.activity_writer import ActivityWriter, WriterSettings
 from streamrec.contracts.conventions import UNKNOWN
 from streamrec.contracts.errors import DependencyError, InvalidInputError, OverloadedError
+from streamrec.events.compaction import nobody
 from streamrec.features.online.user_reads import ReadLimits, UserRow
 from streamrec.features.rules import unknown_user, utc_now
 from streamrec.features.store import FeatureStore, UserFeatures
@@ -25,6 +26,9 @@ from streamrec.serving.circuit_breaker import CircuitBreaker
 from streamrec.serving.single_flight import SingleFlight
 
 _ATTRIBUTES: Final = tuple(attribute.name for attribute in fields(Segment))
+
+_NO_REVISION: Final = b""
+"""Of a row that was put together here: the store's own is read before it is believed."""
 
 _SLACK_MS: Final = 5.0
 """What a request may wait beyond the bound of one read, which is to say by itself why it failed."""
@@ -36,8 +40,7 @@ class UserStateSettings:
 
     Attributes:
         kept_for_s: How long a row that was read is kept. It is believed while its revision is that of the
-            store, and stands in for one that cannot be read; it is let go of when the user acts. 0: not at
-            all.
+            store, so until the user acts; and it stands in for one that cannot be read. 0: not at all.
         kept_rows: Users whose rows are kept. A row with a history of 100 items takes about 10 KB.
         reads: Bounds of reads; ``timeout_ms`` is the longest wait for a row within a request.
         write_timeout_ms: Longest wait for the store while an event is acknowledged. The write goes on.
@@ -69,10 +72,23 @@ class UserStates:
     """Reads and updates users. For one event loop.
 
     Another gateway may change a row at any time, so every request asks the store: for the row, or, where it
-    is kept, for its revision alone. So any number of gateways answers from what users did last (decision 23).
+    is kept, for its revision alone. So any number of gateways answers from what users did last (decision 24).
     """
 
-    def __init__(self, store: FeatureStore, settings: UserStateSettings | None = None) -> None:
+    def __init__(
+        self,
+        store: FeatureStore,
+        settings: UserStateSettings | None = None,
+        *,
+        is_erased: Callable[[str], bool] = nobody,
+    ) -> None:
+        """Open the reads; nothing is asked before the first request.
+
+        Args:
+            store: Where rows are.
+            settings: How it is read and written.
+            is_erased: Says of a user whether nothing may be kept.
+        """
         self._settings = settings or UserStateSettings()
         self._kept: TtlCache[str, UserRow] | None = None
         if self._settings.kept_for_s > 0.0:
@@ -82,7 +98,7 @@ class UserStates:
         self._reads = store.reads(self._settings.reads)
         self._shared = SingleFlight[str, UserFeatures | None]()
         self._breaker = CircuitBreaker("the feature store", failures=(Exception,))
-        self._writer = ActivityWriter(store, self._settings.writer, self._let_go)
+        self._writer = ActivityWriter(store, self._settings.writer, self._changed, is_erased=is_erased)
 
     async def get(self, user_id: str, context: Segment, within_ms: float = math.inf) -> ReadUser:
         """Return the user's state; ``context`` fills the attributes that the store does not know.
@@ -175,9 +191,18 @@ class UserStates:
                 keep(row)
                 return row.features
 
-    def _let_go(self, user_id: str) -> None:
-        if self._kept is not None:
-            self._kept.invalidate(user_id)
+    def _changed(self, user_id: str, acted: Sequence[UserAction]) -> None:
+        """Keep a row with what was added to it for when none can be read; the next request reads it."""
+        if self._kept is None:
+            return
+        kept = self._kept.get(user_id, None)
+        self._kept.invalidate(user_id)  # a read under way may have begun before the change
+        if kept is None:
+            return
+        features = kept.features or unknown_user(user_id)
+        features = replace(features, activity=features.activity.with_actions(acted))
+        with self._kept.fill(user_id) as keep:
+            keep(UserRow(features, _NO_REVISION))
 
 
 def as_state(

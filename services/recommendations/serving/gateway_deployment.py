@@ -74,9 +74,9 @@ class GatewayDeployment:
         set_aside = await asyncio.to_thread(self._parts.set_aside)
         writer = await asyncio.to_thread(self._parts.event_log)
         log = AsyncEventLog(writer)
-        users = UserStates(store, settings.users)
         erased = await asyncio.to_thread(self._parts.erasures.follow)
         is_erased = partial(must_not_be_kept, erased)
+        users = UserStates(store, settings.users, is_erased=is_erased)
         impressions = ImpressionSink(log, metrics, is_erased=is_erased)
         intake = EventIntake(
             log,

@@ -91,16 +91,18 @@ def test_a_row_stands_in_for_one_that_cannot_be_read_and_the_answer_says_so(stor
     assert not everywhere
 
 
-def test_a_row_that_was_written_since_stands_in_for_nothing(store):
+def test_what_was_written_since_is_part_of_what_stands_in(store):
     async def act():
         users = UserStates(store)
         await users.get("known", Segment())
         await users.add_actions({"known": [play("item-20", LATER)]})
         store.error = DependencyError("down")
-        with pytest.raises(DependencyError):
-            await users.get("known", Segment())
+        return await users.get("known", Segment())
 
-    run(act())
+    read = run(act())
+    assert read.problem is not None
+    assert read.state.history == store.users["known"].history
+    assert read.state.history[-1] == "item-20"
 
 
 def test_without_kept_rows_nothing_stands_in(store):
@@ -315,6 +317,22 @@ def test_an_action_that_no_store_takes_does_not_keep_the_others_out(store):
 
     assert run(act()) == 1
     assert {"one", "two"} <= set(store.users)
+
+
+def test_what_waits_of_a_user_who_is_erased_is_not_written_any_more(store):
+    erased = set()
+    store.error = DependencyError("down")
+
+    async def act():
+        users = UserStates(store, is_erased=erased.__contains__)
+        await users.add_actions({name: [play("item-01", LATER)] for name in ("gone", "stays")})
+        erased.add("gone")
+        store.error = None
+        await users.close()
+        assert users.in_store("gone")
+
+    run(act())
+    assert {"gone", "stays"} & set(store.users) == {"stays"}
 
 
 def test_dislikes_and_skips_are_part_of_the_state(store):
