@@ -47,6 +47,15 @@ class LastingRedis:
         self.stop()
         pytest.fail("the Redis server did not start")
 
+    def values(self, user_id: str) -> dict[bytes, bytes]:
+        """Every stored value of a user, byte by byte, without the times of the writes."""
+        with redis.Redis(port=self._port) as client:
+            [key] = [
+                key for key in client.scan_iter() if client.type(key) == b"hash" and user_id.encode() in key
+            ]
+            row: dict[bytes, bytes] = client.hgetall(key)
+        return {name: value for name, value in row.items() if not name.startswith(b"_ts")}
+
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from services.recommendations.contracts.stages import RANKING
@@ -52,6 +53,10 @@ class BreakableService:
     def replicas(self, deployment: str) -> set[int]:
         """Ids of the processes that are replicas of a deployment."""
         return replicas(self.running, deployment)
+
+    def client(self) -> httpx.Client:
+        """Asks it."""
+        return httpx.Client(base_url=self.running.url, timeout=10.0)
 
     def is_whole(self) -> bool:
         """Whether every part runs that should."""

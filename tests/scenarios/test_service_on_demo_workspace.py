@@ -22,7 +22,7 @@ import pytest
 
 from services.recommendations.contracts.stages import COLD_START, RANKING
 from streamrec.datasets.dataset import load_dataset
-from tests.integration.serving.asking import ids, recommend, undegraded
+from tests.integration.serving.asking import event, ids, recommend, undegraded, verdicts
 from tests.integration.serving.conftest import ServeProcess, Workspace, serve, trained, workspace
 
 __all__ = ["serve", "trained", "workspace"]
@@ -73,22 +73,6 @@ def user_id():
 def item_ids(client, user_id):
     """Items that the service knows."""
     return ids(undegraded(client, f"{user_id}-before", k=100))
-
-
-def event(user_id, item_id, kind="play", *, in_s=0.0):
-    return {
-        "event_id": uuid.uuid4().hex,
-        "user_id": user_id,
-        "item_id": item_id,
-        "kind": kind,
-        "occurred_at": (datetime.now(UTC) + timedelta(seconds=in_s)).isoformat(),
-    }
-
-
-def verdicts(client, *events):
-    response = client.post("/v1/events", json={"events": list(events)})
-    assert response.status_code == 200, response.text
-    return response.json()["verdicts"]
 
 
 def test_new_users_of_one_batch_are_all_known_to_the_next_request(client, user_id, item_ids):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 
 
 def recommend(client, user_id, k=10, **rest):
@@ -35,3 +36,21 @@ def undegraded(client, user_id, **rest):
         if not answer["degraded"]:
             return answer
     raise AssertionError(f"every answer is degraded, the last one is {answer}")
+
+
+def event(user_id, item_id, kind="play", *, in_s=0.0):
+    """An event that happens so many seconds from now."""
+    return {
+        "event_id": uuid.uuid4().hex,
+        "user_id": user_id,
+        "item_id": item_id,
+        "kind": kind,
+        "occurred_at": (datetime.now(UTC) + timedelta(seconds=in_s)).isoformat(),
+    }
+
+
+def verdicts(client, *events):
+    """What becomes of each."""
+    response = client.post("/v1/events", json={"events": list(events)})
+    assert response.status_code == 200, response.text
+    return response.json()["verdicts"]
