@@ -98,10 +98,10 @@ def items_of(catalogue: Catalogue) -> list[Item]:
 
 
 def metric(client: httpx.Client, name: str) -> float:
-    """One value of the metrics of the gateway that happens to answer."""
+    """One value of the metrics of the gateway that happens to answer; 0 where it has none."""
     lines = client.get("/metrics").text.splitlines()
-    [value] = [float(line.rsplit(" ", 1)[1]) for line in lines if line.rsplit(" ", 1)[0] == name]
-    return value
+    found = [float(value) for shown, _, value in (line.rpartition(" ") for line in lines) if shown == name]
+    return found[0] if found else 0.0
 
 
 def counted(client: httpx.Client, reason: EmptyReason) -> float:

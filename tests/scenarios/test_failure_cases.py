@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.failures import event_cases, input_cases, process_cases, store_cases
+from tests.failures import event_cases, feature_cases, input_cases, process_cases, store_cases
 from tests.failures.services import breakable, busy_core, redis_server, service
 from tests.integration.serving.conftest import serve, trained
 
@@ -77,6 +77,10 @@ def test_online_store_freezes_beside_a_process_that_takes_a_core(service):
 
 def test_case_15_wrong_columns_in_requests(service):
     input_cases.wrong_columns(service)
+
+
+def test_case_15_wrong_columns_in_online_rows(service):
+    feature_cases.online_columns(service)
 
 
 def test_case_16_hostile_requests_all_at_once(service):

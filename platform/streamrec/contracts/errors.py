@@ -106,5 +106,9 @@ class ArtifactError(PermanentError):
     """An artifact is damaged, incomplete or of a refused format."""
 
 
+class DamagedRowError(PermanentError):
+    """A stored row lacks a column that it should have, or holds one of another type: nothing is guessed."""
+
+
 class NotReadyError(PermanentError):
     """Something that must exist at start is missing or empty; the message says which."""

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 import pandas as pd
 
+from streamrec.contracts.errors import DamagedRowError
 from streamrec.features.feast_import import EntityKey, FeatureStore, FeatureView, Value, serialize_entity_key
-from streamrec.features.names import ACTIVITY_VIEW, REJECTIONS_VIEW
+from streamrec.features.names import ACTIVITY_VIEW, PROFILE_VIEW, REJECTIONS_VIEW
 from streamrec.features.rules import unknown_user
 from streamrec.features.store import UserFeatures
 from streamrec.features.user_actions import TimedItems, UserAction, UserActivity, moment
@@ -26,6 +27,23 @@ _SEGMENT: Final = ("country", "language", "age_band", "signup_channel")
 _LISTS: Final = {ACTIVITY_VIEW: ("history",), REJECTIONS_VIEW: ("disliked", "skipped")}
 """The lists of `UserActivity` that each view holds; the times of a list stand in ``LIST_times``."""
 
+_COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
+    PROFILE_VIEW: dict.fromkeys(_SEGMENT, "string_val"),
+    ACTIVITY_VIEW: {
+        "event_count": "int64_val",
+        "last_event_at": "unix_timestamp_val",
+        "history": "string_list_val",
+        "history_times": "int64_list_val",
+    },
+    REJECTIONS_VIEW: {
+        "disliked": "string_list_val",
+        "disliked_times": "int64_list_val",
+        "skipped": "string_list_val",
+        "skipped_times": "int64_list_val",
+    },
+}
+"""What each view holds of a user whom it knows: every column, in this field of Feast's value."""
+
 _LOCK_WAIT_S: Final = 1.0
 _LOCK_LEASE_S: Final = 30.0
 """A process that dies with the lock keeps others from this user's row for no longer."""
@@ -34,7 +52,12 @@ _ONE_AFTER: Final = timedelta(milliseconds=1)
 
 
 def features_of(user_id: str, values: Mapping[str, Value]) -> UserFeatures | None:
-    """The row from the values of all views; None for a user that nothing is known of."""
+    """The row from the values of all views; None for a user that nothing is known of.
+
+    Raises:
+        DamagedRowError: A column is missing, empty, or of another type.
+    """
+    _check_columns(values)
     segment = {
         name: value.string_val
         for name in _SEGMENT
@@ -46,6 +69,23 @@ def features_of(user_id: str, values: Mapping[str, Value]) -> UserFeatures | Non
     if not segment and activity == UserActivity():
         return None
     return replace(unknown_user(user_id), **segment, activity=activity)
+
+
+def _check_columns(values: Mapping[str, Value]) -> None:
+    """A view knows all of a user or nothing: what it lacks of one was dropped, renamed, or never computed.
+
+    Without this, such a user would be served as one who has no language, or has watched nothing.
+    """
+    for view, columns in _COLUMNS.items():
+        found = {name: values[name].WhichOneof("val") if name in values else None for name in columns}
+        if not any(found.values()):
+            continue
+        wrong = [name for name, kind in columns.items() if found[name] != kind]
+        if wrong:
+            raise DamagedRowError(
+                f"a row of {view} lacks {', '.join(wrong)}, or holds them in another type: materialise the "
+                "features anew"
+            )
 
 
 def read_user(feast: FeatureStore, views: Sequence[FeatureView], user_id: str) -> UserFeatures | None:

@@ -15,7 +15,7 @@ from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.known_user import known_user
 from services.recommendations.gateway.activity_writer import ActivityWriter, WriterSettings
 from streamrec.contracts.conventions import UNKNOWN
-from streamrec.contracts.errors import DependencyError, InvalidInputError, OverloadedError
+from streamrec.contracts.errors import DamagedRowError, DependencyError, InvalidInputError, OverloadedError
 from streamrec.events.compaction import nobody
 from streamrec.features.online.user_reads import ReadLimits, UserRow
 from streamrec.features.rules import unknown_user, utc_now
@@ -179,8 +179,8 @@ class UserStates:
         await self._reads.close()
 
     async def _read(self, user_id: str) -> UserFeatures | None:
-        # A read that did not come to its turn says nothing of the store.
-        with self._breaker.guard(excused=(OverloadedError, InvalidInputError)):
+        # What did not come to its turn says nothing of the store, nor does a row that somebody damaged.
+        with self._breaker.guard(excused=(OverloadedError, InvalidInputError, DamagedRowError)):
             if self._kept is None:
                 return (await self._reads.row(user_id)).features
             with self._kept.fill(user_id) as keep:

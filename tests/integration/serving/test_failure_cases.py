@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.failures import event_cases, input_cases, process_cases, store_cases
+from tests.failures import event_cases, feature_cases, input_cases, process_cases, store_cases
 from tests.failures.services import breakable, redis_server, service
 
 __all__ = ["breakable", "redis_server", "service"]
@@ -34,8 +34,9 @@ pytestmark = [
         event_cases.every_event_ten_times,
         event_cases.catalogue_is_empty,
         input_cases.wrong_columns,
+        feature_cases.online_columns,
     ],
-    ids=["17 unknown", "17 filtered", "18 clocks", "19 ten times", "17 empty", "15 columns"],
+    ids=["17 unknown", "17 filtered", "18 clocks", "19 ten times", "17 empty", "15 sent", "15 stored"],
 )
 def test_odd_input(breakable, case):
     case(breakable)
