@@ -21,7 +21,8 @@ from services.recommendations.contracts.stages import (
 )
 from services.recommendations.serving import stage_messages
 from services.recommendations.serving.versioned_stages import VersionedStages
-from streamrec.contracts.errors import DependencyError, OverloadedError
+from streamrec.contracts.errors import DeadlineExceededError, DependencyError, OverloadedError
+from streamrec.serving.deadline import remaining_of_call_ms
 
 
 @contextmanager
@@ -52,9 +53,11 @@ class _RayStage:
 
     async def _ask(self, message: bytes) -> bytes:
         with _translated(self._name):
-            reply = await self._answer.remote(message)
+            reply = await self._answer.remote(message, remaining_of_call_ms())
         if not isinstance(reply, bytes):
             raise TypeError(f"{self._name} answered with a {type(reply).__name__}")
+        if reply == stage_messages.OUT_OF_TIME:
+            raise DeadlineExceededError(f"{self._name}: the call's time was over before its turn came")
         return reply
 
     async def status(self) -> StageStatus:

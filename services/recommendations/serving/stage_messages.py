@@ -17,6 +17,9 @@ from services.recommendations.contracts.candidates import Candidates, Segment, U
 from services.recommendations.contracts.stages import StageReply, StageStatus
 from streamrec.contracts.errors import PermanentError
 
+OUT_OF_TIME: Final = b""
+"""The answer to a call that nobody waits for any more. No error: it would be written down for each."""
+
 _POSITION: Final = np.dtype("<u2")
 _SCORE: Final = np.dtype("<f4")
 
