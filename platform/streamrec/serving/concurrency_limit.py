@@ -31,8 +31,8 @@ class LimitSettings:
     initial: float = 12.0
     minimum: float = 4.0
     maximum: float = 64.0
-    tolerated_share: float = 0.5
-    highest_share: float = 0.8
+    tolerated_share: float = 0.6
+    highest_share: float = 0.85
     over_unloaded: float = 2.0
     quantile: float = 0.9
     window_s: float = 0.1
@@ -113,4 +113,4 @@ class ConcurrencyLimit:
 
 
 def _quantile(values: Sequence[float], quantile: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(quantile * len(values)))]
+    return sorted(values)[math.ceil(quantile * len(values)) - 1]

@@ -21,6 +21,7 @@ from services.recommendations.gateway.edge.bodies import BodyLimits, BodyMiddlew
 from services.recommendations.gateway.edge.deadlines import ArrivalMiddleware, DeadlineLimits, deadline_of
 from services.recommendations.gateway.edge.json_bodies import read_json, to_model
 from services.recommendations.gateway.edge.methods import MethodsMiddleware, allowed_methods
+from services.recommendations.gateway.edge.shedding import Door, PlaceMiddleware, RefusalMiddleware
 from services.recommendations.gateway.event_batches import events_of
 from services.recommendations.gateway.readiness import Gateway, Startup
 from services.recommendations.gateway.recommender import ServedAnswer
@@ -36,6 +37,8 @@ from services.recommendations.gateway.schemas import (
 )
 from streamrec import __version__
 from streamrec.contracts.errors import InvalidInputError, TemporaryError
+from streamrec.serving.admission import Admission
+from streamrec.serving.concurrency_limit import ConcurrencyLimit
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.loop_lag import LoopLag
 
@@ -63,7 +66,8 @@ _RECOMMENDATION_PROBLEMS: Final = (*_POST_PROBLEMS, problems.EXPIRED)
 def create_app(
     startup: Startup,
     *,
-    maximum_in_flight: int,
+    limit: ConcurrencyLimit | None = None,
+    maximum_events_in_flight: int = 64,
     deadlines: DeadlineLimits | None = None,
     body_limits: BodyLimits | None = None,
 ) -> FastAPI:
@@ -71,13 +75,15 @@ def create_app(
 
     Args:
         startup: Holds the gateway once everything it needs is there, and until then what is missing.
-        maximum_in_flight: Recommendation and event requests at once; more are refused with a 503. One whose
-            body is still under way is not yet among them.
+        limit: Recommendation requests at once; more are refused with a 503. One whose body is still under way
+            is not yet among them. It follows what is measured.
+        maximum_events_in_flight: The same of event requests, which recommendations do not crowd out.
         deadlines: How long the caller of a recommendation request may say that it waits.
         body_limits: What a body may take.
     """
 
     deadlines = deadlines or DeadlineLimits()
+    limit = limit or ConcurrencyLimit()
     lag = LoopLag()
     startup.metrics.watch_event_loop(lag.current_ms)
 
@@ -104,13 +110,19 @@ def create_app(
         lifespan=lifespan,
     )
     problems.install(app)
+    recommending = Admission(lambda: limit.current, limit.reached)
+    taking_events = Admission(lambda: maximum_events_in_flight)
+    startup.metrics.watch_limit(lambda: limit.current, lambda: recommending.under_way)
+    doors = {
+        RECOMMENDATIONS_PATH: Door(recommending, startup.metrics.count_request_without_place),
+        EVENTS_PATH: Door(taking_events, startup.metrics.count_events_without_place),
+    }
+    app.add_middleware(PlaceMiddleware, doors=doors)
     app.add_middleware(
         BodyMiddleware,
         limits=body_limits or BodyLimits(_maximum_body_bytes),
         on_refused=startup.metrics.count_refused_body,
     )
-    admission = asyncio.Semaphore(maximum_in_flight)
-
     unfinished: set[asyncio.Task[EventAnswer]] = set()
 
     async def to_the_end(accepting: Coroutine[Any, Any, EventAnswer]) -> EventAnswer:
@@ -130,17 +142,12 @@ def create_app(
         gateway = startup.gateway
         if gateway is None:
             return not_ready(problems.NOT_READY)
-        if admission.locked():
-            return problems.problem_response(
-                problems.OVERLOADED, "Too many requests are under way.", headers=problems.RETRY_AFTER
-            )
-        async with admission:
-            try:
-                return await handle(gateway)
-            except ValidationError as error:
-                return problems.from_validation_error(error)
-            except InvalidInputError as error:
-                return problems.invalid_input(error.field, error.problem)
+        try:
+            return await handle(gateway)
+        except ValidationError as error:
+            return problems.from_validation_error(error)
+        except InvalidInputError as error:
+            return problems.invalid_input(error.field, error.problem)
 
     @app.post(
         RECOMMENDATIONS_PATH,
@@ -153,12 +160,16 @@ def create_app(
         async def handle(gateway: Gateway) -> Response:
             deadline = deadline_of(request.scope, deadlines.budget_ms(request.headers))
             asked = to_model(await read_json(request), RecommendationRequest)
+            startup.metrics.observe_queue(deadline.elapsed_ms())
             if deadline.expired:
                 # Nobody waits for it any more; to work on it would make the next one late too.
+                limit.measured(deadline.elapsed_ms() / deadline.budget_ms, deadline.clock())
+                startup.metrics.count_expired()
                 return problems.problem_response(
                     problems.EXPIRED, _expired(deadline), headers=problems.RETRY_AFTER
                 )
             served = await gateway.recommender.recommend(asked, deadline)
+            limit.measured(served.latency_ms / deadline.budget_ms, deadline.clock())
             return _json(_answer_document(served), _named_by_client(served.client_request_id))
 
         response = await answer(handle)
@@ -223,6 +234,7 @@ def create_app(
             app.openapi_schema = _openapi_document(app)
         return app.openapi_schema
 
+    app.add_middleware(RefusalMiddleware, doors=doors)
     app.add_middleware(MethodsMiddleware, allowed=allowed_methods(app))
     app.add_middleware(ArrivalMiddleware, lag=lag)
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the document

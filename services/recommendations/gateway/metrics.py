@@ -70,6 +70,31 @@ class RecommendationMetrics:
             ("reason",),
             registry=self._registry,
         )
+        self._refused = Counter(
+            "streamrec_refused",
+            "Requests refused because there were too many, by what was asked for and by why: no place was "
+            "free, or the request's time was over before its turn came.",
+            ("what", "reason"),
+            registry=self._registry,
+        )
+        self._without_place = self._refused.labels("recommendations", "no_place")
+        self._events_without_place = self._refused.labels("events", "no_place")
+        self._expired = self._refused.labels("recommendations", "deadline")
+        self._requests_refused = self._requests.labels("503", _NO_RUNG)
+        self._queue = Histogram(
+            "streamrec_queue_seconds",
+            "Time from a recommendation request's first byte to its turn, waiting unseen included.",
+            registry=self._registry,
+            buckets=LATENCY_BUCKETS_S,
+        )
+        self._limit = Gauge(
+            "streamrec_concurrency_limit",
+            "Recommendation requests that may be under way at once, by what is measured.",
+            registry=self._registry,
+        )
+        self._in_flight = Gauge(
+            "streamrec_in_flight", "Recommendation requests under way.", registry=self._registry
+        )
         self._faults = Counter(
             "streamrec_faults",
             "Exceptions of what the gateway depends on that a request went on without, by what raised which.",
@@ -160,6 +185,28 @@ class RecommendationMetrics:
             self._late.inc()
         if empty_reason is not None:
             self._empty.labels(empty_reason.value).inc()
+
+    def count_request_without_place(self) -> None:
+        """Count one recommendation request that was refused at the door. Cheap: there may be many."""
+        self._without_place.inc()
+        self._requests_refused.inc()
+
+    def count_events_without_place(self) -> None:
+        """Count one event request that was refused at the door."""
+        self._events_without_place.inc()
+
+    def count_expired(self) -> None:
+        """Count one recommendation request whose time was over before its turn came."""
+        self._expired.inc()
+
+    def observe_queue(self, waited_ms: float) -> None:
+        """Count one request that came to its turn."""
+        self._queue.observe(waited_ms / 1000.0)
+
+    def watch_limit(self, limit: Callable[[], int], in_flight: Callable[[], int]) -> None:
+        """Ask these for the concurrency limit and the requests under way whenever the metrics are read."""
+        self._limit.set_function(limit)
+        self._in_flight.set_function(in_flight)
 
     def watch_event_loop(self, lag_ms: Callable[[], float]) -> None:
         """Ask this for the event loop's lag whenever the metrics are read."""

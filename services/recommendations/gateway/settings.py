@@ -17,6 +17,7 @@ from streamrec.features.store import FeatureStore
 from streamrec.features.user_actions import UserAction
 from streamrec.items.follower import ItemFeed
 from streamrec.items.memory_item_log import MemoryItemLog
+from streamrec.serving.concurrency_limit import LimitSettings
 
 
 class ClosableEventWriter(EventWriter, Protocol):
@@ -69,7 +70,8 @@ class GatewaySettings:
         maximum_deadline_ms: The most that a caller may ask for (`edge.deadlines`).
         stage_timeout_ms: Longest wait by stage within ``deadline_ms``; within another deadline in proportion.
         retry_ratio: Retries a request on average, at most.
-        maximum_in_flight: Requests at once; more get a 503.
+        limit: How the number of recommendation requests at once is found; more get a 503.
+        maximum_events_in_flight: Event requests at once; more get a 503.
         pipeline: Who passes through which stage.
         users: How the feature store is read.
     """
@@ -78,6 +80,7 @@ class GatewaySettings:
     maximum_deadline_ms: float = 1000.0
     stage_timeout_ms: Mapping[str, float] = field(default_factory=_default_timeouts)
     retry_ratio: float = 0.1
-    maximum_in_flight: int = 64
+    limit: LimitSettings = field(default_factory=LimitSettings)
+    maximum_events_in_flight: int = 64
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     users: UserStateSettings = field(default_factory=UserStateSettings)

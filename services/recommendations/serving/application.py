@@ -87,7 +87,7 @@ class ReplicaSettings:
 def _default_replicas() -> dict[str, ReplicaSettings]:
     return {stage: ReplicaSettings() for stage in MODEL_STAGES} | {
         # A request whose body is still under way counts as ongoing here; how many are worked on at once the
-        # gateway limits by itself (`GatewaySettings.maximum_in_flight`).
+        # gateway limits by itself (`GatewaySettings.limit`).
         GATEWAY: ReplicaSettings(max_replicas=1, max_ongoing_requests=2048, max_queued_requests=128),
     }
 

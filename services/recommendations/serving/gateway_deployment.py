@@ -32,6 +32,7 @@ from streamrec.erasure.erased_persons import must_not_be_kept
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemTable
 from streamrec.rollout.traffic_files import TrafficFiles
+from streamrec.serving.concurrency_limit import ConcurrencyLimit
 from streamrec.serving.retry_budget import RetryBudget
 
 _STATUS_TIMEOUT_S: Final = 30.0
@@ -63,7 +64,8 @@ class GatewayDeployment:
         settings = self._settings
         return create_app(
             Startup(self._compose),
-            maximum_in_flight=settings.maximum_in_flight,
+            limit=ConcurrencyLimit(settings.limit),
+            maximum_events_in_flight=settings.maximum_events_in_flight,
             deadlines=DeadlineLimits(settings.deadline_ms, settings.maximum_deadline_ms),
         )
 

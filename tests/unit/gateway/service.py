@@ -25,6 +25,7 @@ from services.recommendations.pipeline.stage_calls import CallSettings, GuardedC
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
 from streamrec.items.memory_item_log import MemoryItemLog
+from streamrec.serving.concurrency_limit import ConcurrencyLimit, LimitSettings
 from streamrec.serving.retry_budget import RetryBudget
 
 TIMEOUTS_MS = dict.fromkeys(("retrieval", "cold_start", "ranking", "reranking"), 1000.0)
@@ -52,8 +53,12 @@ class Service:
         self.set_aside = ()
         self.problems = []
         self.startup = Startup(self.compose)
+        self.limit = ConcurrencyLimit(LimitSettings(*[maximum_in_flight] * 3))
         self.app = create_app(
-            self.startup, maximum_in_flight=maximum_in_flight, deadlines=DeadlineLimits(default_ms=1000.0)
+            self.startup,
+            limit=self.limit,
+            maximum_events_in_flight=maximum_in_flight,
+            deadlines=DeadlineLimits(default_ms=1000.0),
         )
 
     async def compose(self, metrics):

@@ -42,10 +42,12 @@ class ScriptedStage:
     request_ids: list[str] = field(default_factory=list)
     remaining_ms: list[float] = field(default_factory=list)
     current_latencies_ms: list[float] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
     slate_lengths: list[int] = field(default_factory=list)
 
     async def _reply(self, candidates: Candidates) -> StageReply:
         self.calls += 1
+        self.called.set()
         self.remaining_ms.append(remaining_of_call_ms())
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
