@@ -58,7 +58,7 @@ class Service:
             self.startup,
             limit=self.limit,
             maximum_events_in_flight=maximum_in_flight,
-            deadlines=DeadlineLimits(default_ms=1000.0),
+            deadlines=DeadlineLimits(5000.0, 5000.0),
         )
 
     async def compose(self, metrics):

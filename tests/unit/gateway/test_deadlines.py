@@ -94,7 +94,7 @@ def test_the_re_ranker_hears_how_much_of_a_hundred_milliseconds_is_left(service)
     ask(service, "60")
     (short_ms,) = service.stages.reranking.current_latencies_ms
     assert short_ms >= 40.0
-    service.recommend({"user_id": "known"})  # a second, of which it takes far less than nine tenths
+    service.recommend({"user_id": "known"})  # five seconds, of which it takes far less than all
     assert service.stages.reranking.current_latencies_ms[1] == 0.0
 
 
@@ -103,7 +103,7 @@ def test_a_short_deadline_is_kept_and_the_answer_says_what_is_missing(service):
     answer = ask(service, "60").json()
     assert (answer["rung"], answer["skipped"][0]) == ("retrieval_order", "ranking")
     assert len(answer["items"]) == 3
-    assert answer["latency_ms"] < 900.0  # of the second that it would have without the header
+    assert answer["latency_ms"] < 900.0  # it would wait for a second without the header
 
 
 def test_a_slow_store_takes_no_more_than_its_part_of_a_short_deadline(service):
