@@ -1,0 +1,85 @@
+"""Two gateways behind one proxy: which of them answers makes no difference."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from streamrec.contracts.events import Impression
+from streamrec.erasure.erased_persons import ErasureFiles, record_erasure
+from streamrec.events.reader import FileEventReader
+from streamrec.events.segments import read_segment, segments_folder
+from tests.integration.serving.asking import click, ids, recommend
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # MLflow's own tables use what SQLAlchemy will drop.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
+
+SERVICE_ARGUMENTS = ("--together", "--replicas", "gateway=2")
+
+
+def users_by_gateway(workspace) -> list[set[str]]:
+    """Whom each gateway has answered: every gateway writes segments of its own."""
+    users: dict[str, set[str]] = {}
+    for path in segments_folder(workspace.folder / "events").iterdir():
+        with path.open("rb") as file:
+            records = read_segment(file, sealed=path.suffix == ".sealed").records
+        answered = {record.unit for record in records if isinstance(record, Impression)}
+        users.setdefault(path.name.partition(".")[0], set()).update(answered)
+    return [answered for answered in users.values() if answered]
+
+
+@pytest.fixture
+def both(client, workspace):
+    """Asks the service, once both gateways answer."""
+    deadline_s = time.monotonic() + 120.0
+    while len(users_by_gateway(workspace)) < 2:
+        recommend(client, "nobody")
+        assert time.monotonic() < deadline_s, "one gateway alone answers"
+        time.sleep(0.05)
+    return client
+
+
+def test_what_is_acknowledged_is_known_to_both(both, workspace):
+    now = datetime.now(UTC).isoformat()
+    for number in range(5):
+        user = f"user-{number:02d}"
+        clicked = []
+        for _ in range(6):
+            clicked.append(ids(recommend(both, user))[0])
+            assert click(both, user, clicked[-1], occurred_at=now)["in_effect"]
+            for _ in range(4):  # two at each
+                answer = recommend(both, user)
+                assert "features" not in answer["skipped"]
+                assert not set(clicked) & set(ids(answer))
+    asked = {f"user-{number:02d}" for number in range(5)}
+    assert [asked - answered for answered in users_by_gateway(workspace)] == [set(), set()]
+
+
+def test_an_event_that_is_sent_to_both_counts_once(both, workspace):
+    sent = {"event_id": "sent-often", "occurred_at": datetime.now(UTC).isoformat()}
+    answers = [click(both, "often", "item-004", **sent) for _ in range(10)]
+    # The second gateway has not seen it yet; from then on both have.
+    assert [answer["accepted"] for answer in answers] == [1] * 10
+    assert sum(answer["duplicates"] for answer in answers) == 8
+    outcomes = FileEventReader(workspace.folder / "events").snapshot().outcomes
+    assert len([outcome for outcome in outcomes if outcome.unit == "often"]) == 1
+
+
+def test_an_erased_person_is_nobody_at_both(both, workspace):
+    click(both, "gone", "item-004")
+    files = ErasureFiles(
+        workspace.folder / "erasures.json", workspace.folder / "secret", workspace.folder / "keys"
+    )
+    record_erasure(files, "gone")
+    deadline_s = time.monotonic() + 30.0
+    refused = 0
+    while refused < 10:
+        refused = refused + 1 if click(both, "gone", "item-005")["quarantined"] else 0
+        assert time.monotonic() < deadline_s, "a gateway does not hear of it"
