@@ -27,7 +27,7 @@ from streamrec.features.feast_store import FeastFeatureStore
 from streamrec.features.memory_store import MemoryFeatureStore
 from streamrec.features.online.user_reads import ReadLimits
 from streamrec.features.settings import FeatureSettings
-from streamrec.features.store import FeatureStore, UserFeatures
+from streamrec.features.store import FeatureStore, ItemCounts, UserFeatures
 from streamrec.features.tables import build_feature_tables
 from streamrec.features.user_actions import TimedItems, UserAction, UserActivity, microseconds
 
@@ -405,6 +405,32 @@ def test_the_item_table_is_the_catalogue_with_counts(store: FeatureStore):
     assert table.interaction_counts.tolist() == [2, 2, 0]
 
 
+def test_item_counts_are_those_of_the_item_table(backend: Backend):
+    dataset = small_dataset()
+    published = dataset.interactions.assign(item_id=["item-1", "item-2", "item-2", "item-2"])
+    store = backend.make(replace(dataset, interactions=published), clock)
+    paused: list[None] = []
+    counts = store.item_counts(lambda: paused.append(None))
+    expected = ItemCounts.of_table(store.item_table())
+    assert counts.item_ids == expected.item_ids
+    assert dict(counts.row_of) == dict(expected.row_of)
+    assert counts.languages == expected.languages
+    np.testing.assert_array_equal(counts.language_codes, expected.language_codes)
+    np.testing.assert_array_equal(counts.interaction_counts, expected.interaction_counts)
+    assert counts.interaction_counts.tolist() == [0, 1, 3]
+    assert paused
+
+
+def test_a_store_says_how_old_it_is(backend: Backend):
+    before = clock() if backend.settings is None else datetime.now(UTC)
+    store = backend.make(small_dataset(), clock)
+    # A file system's clock is that of the kernel's last tick.
+    assert -1.0 < (store.materialized_at() - before).total_seconds() < 60.0
+    assert store.newest_event_at() == START + timedelta(hours=3)
+    store.add_actions({"ann": [play("item-2", START + timedelta(days=2))]})
+    assert store.newest_event_at() == START + timedelta(hours=3)
+
+
 def test_every_store_gives_the_item_table_the_same_revision(store: FeatureStore):
     assert (
         store.item_table().revision
@@ -412,9 +438,10 @@ def test_every_store_gives_the_item_table_the_same_revision(store: FeatureStore)
     )
 
 
-def test_nothing_materialised_is_not_ready(backend: Backend):
+@pytest.mark.parametrize("ask", ["item_table", "item_counts", "materialized_at", "newest_event_at"])
+def test_nothing_materialised_is_not_ready(backend: Backend, ask: str):
     with pytest.raises(NotReadyError):
-        backend.make(None, clock).item_table()
+        getattr(backend.make(None, clock), ask)()
 
 
 @pytest.mark.parametrize("backend", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)], indirect=True)

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -49,14 +49,14 @@ from streamrec.features.feast_rows import (
     sqlite_row,
 )
 from streamrec.features.generation import GENERATION_FILE, read_generation
-from streamrec.features.item_tables import item_table_of
+from streamrec.features.item_tables import item_table_of, read_item_counts
 from streamrec.features.names import ACTIVITY_VIEW, ITEM_CONTENT_VIEW, ITEM_POPULARITY_VIEW, ONLINE_SERVICE
 from streamrec.features.online.redis_reads import RedisReads, RowLayout, RowLayouts
 from streamrec.features.online.user_reads import ReadLimits, ThreadedReads, UserReads, UserRow
 from streamrec.features.publication import writing_rows
 from streamrec.features.rules import as_served, check_actions, check_user_id, utc_now
 from streamrec.features.settings import SQLITE, FeatureSettings
-from streamrec.features.store import ItemTable, UserFeatures
+from streamrec.features.store import ItemCounts, ItemTable, UserFeatures, without_pause
 from streamrec.features.user_actions import UserAction
 from streamrec.features.user_tables import EVENT_TIMESTAMP
 
@@ -162,6 +162,43 @@ class FeastFeatureStore:
         """
         until = read_generation(self._settings.folder, self._settings).events_until
         return None if until is None else datetime.fromisoformat(until)
+
+    def materialized_at(self) -> datetime:
+        """Return when the file was written that publishes the rows; see `FeatureStore.materialized_at`.
+
+        Raises:
+            NotReadyError: Nothing has been materialised yet.
+        """
+        _, written_ns = self._identity()
+        return datetime.fromtimestamp(written_ns / 1e9, UTC)
+
+    def newest_event_at(self) -> datetime | None:
+        """Return the time of the newest event in the rows; see `FeatureStore.newest_event_at`.
+
+        Raises:
+            NotReadyError: Nothing has been materialised yet.
+        """
+        newest = read_generation(self._settings.folder, self._settings).newest_event_at
+        return None if newest is None else datetime.fromisoformat(newest)
+
+    def item_counts(self, pause: Callable[[], None] = without_pause) -> ItemCounts:
+        """Return what it takes to show popular items; see `FeatureStore.item_counts`.
+
+        Raises:
+            NotReadyError: Nothing has been materialised yet.
+        """
+        revision = self.generation()
+        for _ in range(_ATTEMPTS):
+            try:
+                counts = read_item_counts(self._settings.folder, revision, pause)
+            except NotReadyError:
+                if self.generation() == revision:
+                    raise
+            else:
+                if self.generation() == revision:
+                    return counts
+            revision = self.generation()
+        raise DependencyError(f"the features in {self._settings.folder} are replaced again and again")
 
     def item_table(self) -> ItemTable:
         """Return all items with their features, from the offline tables.

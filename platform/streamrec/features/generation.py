@@ -28,18 +28,29 @@ class Generation:
         events_until: Everything that the event log received before is in the rows; ISO 8601, UTC. None where
             no event log was read.
         format: Of the online rows.
+        newest_event_at: Time of the newest event that the rows were computed from; ISO 8601, UTC. None where
+            there was none, or where the materialisation did not say.
     """
 
     project: str
     online: str
     events_until: str | None = None
     format: int = _FORMAT
+    newest_event_at: str | None = None
 
 
-def new_generation(settings: FeatureSettings, events_until: datetime | None = None) -> Generation:
+def new_generation(
+    settings: FeatureSettings,
+    events_until: datetime | None = None,
+    newest_event_at: datetime | None = None,
+) -> Generation:
     """A generation with a name that no other has."""
-    until = None if events_until is None else events_until.astimezone(UTC).isoformat()
-    return Generation(f"streamrec_{uuid4().hex[:12]}", _kind(settings), until)
+    return Generation(
+        f"streamrec_{uuid4().hex[:12]}",
+        _kind(settings),
+        _iso(events_until),
+        newest_event_at=_iso(newest_event_at),
+    )
 
 
 def write_generation(folder: Path, generation: Generation) -> None:
@@ -62,6 +73,7 @@ def read_generation(folder: Path, settings: FeatureSettings) -> Generation:
             str(content["online"]),
             content.get("events_until"),
             int(content.get("format", 1)),
+            content.get("newest_event_at"),
         )
     except OSError as error:
         raise NotReadyError(
@@ -80,6 +92,10 @@ def read_generation(folder: Path, settings: FeatureSettings) -> Generation:
             "run 'streamrec features materialize' again"
         )
     return generation
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat()
 
 
 def _kind(settings: FeatureSettings) -> str:

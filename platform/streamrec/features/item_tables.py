@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamrec.contracts.errors import NotReadyError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.features.names import OFFLINE_FOLDER
-from streamrec.features.store import ItemTable
+from streamrec.features.store import ItemCounts, ItemTable, without_pause
 from streamrec.features.tables import newest_rows
+from streamrec.features.user_tables import EVENT_TIMESTAMP
 
 _TABLES = ("items", "item_popularity")
 """Names of the offline tables (`FeatureTables`) that it is made from."""
+
+
+_STEP_ROWS: Final = 2_000
+"""Rows that are made objects of Python in one step: well below a millisecond."""
 
 
 def item_table_of(items: pa.Table, item_popularity: pa.Table) -> ItemTable:
@@ -46,6 +54,61 @@ def item_table_of(items: pa.Table, item_popularity: pa.Table) -> ItemTable:
     popularity = newest_rows(item_popularity, "item_id")
     counts[catalogue.rows(popularity["item_id"].to_pylist())] = popularity["interaction_count"].to_numpy()
     return ItemTable(catalogue, counts, _revision(catalogue, counts))
+
+
+def read_item_counts(folder: Path, revision: str, pause: Callable[[], None] = without_pause) -> ItemCounts:
+    """`ItemCounts` of the published offline tables, in small steps.
+
+    Arrow and NumPy let go of the interpreter's lock while they work on whole columns. What makes objects of
+    Python, or puts them into a dictionary, goes by `_STEP_ROWS` rows.
+
+    Args:
+        folder: As `FeatureSettings.folder`.
+        revision: Of what is read.
+        pause: Called between two steps.
+
+    Raises:
+        NotReadyError: Nothing has been materialised yet, a table cannot be read, or there is no item.
+    """
+    items = _read(folder, "items", ["item_id", "creator_language"])
+    pause()
+    popularity = _read(folder, "item_popularity", ["item_id", "interaction_count", EVENT_TIMESTAMP])
+    pause()
+    if not items.num_rows:
+        raise NotReadyError("the feature store has no items; run 'streamrec features materialize'")
+    items = items.sort_by("item_id").combine_chunks()
+    pause()
+    ids = items["item_id"].combine_chunks()
+    # By item and time: the last of each item is its newest.
+    popularity = popularity.sort_by([("item_id", "ascending"), (EVENT_TIMESTAMP, "ascending")])
+    pause()
+    rows = pc.index_in(popularity["item_id"].combine_chunks(), ids).to_numpy(zero_copy_only=False)
+    pause()
+    known = ~np.isnan(rows) if rows.dtype.kind == "f" else np.ones(len(rows), dtype=np.bool_)
+    counts = np.zeros(len(ids), dtype=np.int64)
+    # Of repeated rows NumPy's assignment keeps the last.
+    counts[rows[known].astype(np.int64)] = popularity["interaction_count"].to_numpy()[known]
+    languages = pc.unique(items["creator_language"]).sort()
+    codes = pc.index_in(items["creator_language"].combine_chunks(), languages).to_numpy().astype(np.int32)
+    pause()
+    item_ids: list[str] = []
+    row_of: dict[str, int] = {}
+    for start in range(0, len(ids), _STEP_ROWS):
+        step = ids.slice(start, _STEP_ROWS).to_pylist()
+        item_ids += step
+        row_of.update(zip(step, range(start, start + len(step)), strict=True))
+        pause()
+    return ItemCounts(tuple(item_ids), row_of, tuple(languages.to_pylist()), codes, counts, revision)
+
+
+def _read(folder: Path, name: str, columns: list[str]) -> pa.Table:
+    try:
+        # One thread: the others of the machine belong to requests.
+        return pq.read_table(folder / OFFLINE_FOLDER / f"{name}.parquet", columns=columns, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise NotReadyError(
+            f"{folder} has no items; run 'streamrec features materialize' ({error})"
+        ) from error
 
 
 def read_item_table(folder: Path) -> ItemTable:

@@ -136,7 +136,7 @@ def materialize(
     check_not_in_future(tables.newest, utc_now())
     previous = _published(settings)
     since = None if new_actions is None else new_actions.since
-    generation = new_generation(settings, since)
+    generation = new_generation(settings, since, tables.newest_event)
     try:
         with ExitStack() as exchange, replaced_folder(settings.folder, OWNED_NAMES) as folder:
             _write(settings, folder, generation, tables)

@@ -20,7 +20,7 @@ from streamrec.features.rules import (
     unknown_user,
     utc_now,
 )
-from streamrec.features.store import ItemTable, UserFeatures
+from streamrec.features.store import ItemCounts, ItemTable, UserFeatures, without_pause
 from streamrec.features.tables import FeatureTables, newest_rows
 from streamrec.features.user_actions import TimedItems, UserAction
 
@@ -47,6 +47,7 @@ class MemoryFeatureStore:
         self._history_ttl = history_ttl
         self._clock = clock
         self._tables = tables
+        self._made_at = clock()
         self._users: dict[str, UserFeatures] = {}
         self._changes: Counter[str] = Counter()
         if tables is not None:
@@ -91,6 +92,35 @@ class MemoryFeatureStore:
         if self._tables is None:
             raise NotReadyError("nothing has been materialised to this feature store")
         return None
+
+    def materialized_at(self) -> datetime:
+        """When the store was made.
+
+        Raises:
+            NotReadyError: The store started without tables.
+        """
+        if self._tables is None:
+            raise NotReadyError("nothing has been materialised to this feature store")
+        return self._made_at
+
+    def newest_event_at(self) -> datetime | None:
+        """Return the time of the newest event in the tables.
+
+        Raises:
+            NotReadyError: The store started without tables.
+        """
+        if self._tables is None:
+            raise NotReadyError("nothing has been materialised to this feature store")
+        return self._tables.newest_event
+
+    def item_counts(self, pause: Callable[[], None] = without_pause) -> ItemCounts:
+        """Return what it takes to show popular items.
+
+        Raises:
+            NotReadyError: The store started without tables, or without items.
+        """
+        pause()
+        return ItemCounts.of_table(self.item_table())
 
     def item_table(self) -> ItemTable:
         """Return all items with their features.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,44 @@ class ItemTable:
     revision: str
 
 
+@dataclass(frozen=True)
+class ItemCounts:
+    """Of every item what it takes to show popular ones: small, and quick to read.
+
+    Attributes:
+        item_ids: Length n, sorted.
+        row_of: Row by item id.
+        languages: Distinct creator languages, sorted.
+        language_codes: Shape (n,), int32: position of each item's creator language in ``languages``.
+        interaction_counts: Shape (n,), int64: interactions of each item up to materialisation.
+        revision: Another one after every materialisation.
+    """
+
+    item_ids: tuple[str, ...]
+    row_of: Mapping[str, int]
+    languages: tuple[str, ...]
+    language_codes: NDArray[np.int32]
+    interaction_counts: NDArray[np.int64]
+    revision: str
+
+    @classmethod
+    def of_table(cls, table: ItemTable) -> Self:
+        """The same of a whole item table."""
+        catalogue = table.catalogue
+        return cls(
+            catalogue.item_ids,
+            catalogue.row_of,
+            catalogue.languages,
+            catalogue.language_codes,
+            table.interaction_counts,
+            table.revision,
+        )
+
+
+def without_pause() -> None:
+    """What a reader does between two steps that nobody waits for: nothing."""
+
+
 class FeatureStore(Protocol):
     """Online features. Blocking: call it from a worker thread where an event loop must not wait."""
 
@@ -103,6 +141,36 @@ class FeatureStore(Protocol):
 
         What the event log received since may be missing from them, where whoever took it was stopped before
         it wrote the rows. None: nothing is known of that.
+
+        Raises:
+            NotReadyError: Nothing has been materialised yet.
+        """
+        ...
+
+    def materialized_at(self) -> datetime:
+        """Return when what is published was materialised, UTC. Cheap and never blocking.
+
+        Raises:
+            NotReadyError: Nothing has been materialised yet.
+        """
+        ...
+
+    def newest_event_at(self) -> datetime | None:
+        """Return the time of the newest event that the published rows were computed from, UTC.
+
+        None: without any event, or where the materialisation did not say.
+
+        Raises:
+            NotReadyError: Nothing has been materialised yet.
+        """
+        ...
+
+    def item_counts(self, pause: Callable[[], None] = without_pause) -> ItemCounts:
+        """Return what `ItemCounts` holds of all items.
+
+        Args:
+            pause: Called after each step of about a millisecond that keeps the interpreter's lock, so that a
+                thread which reads beside requests can let them go first.
 
         Raises:
             NotReadyError: Nothing has been materialised yet.

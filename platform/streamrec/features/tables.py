@@ -13,7 +13,7 @@ does, therefore never sees an interaction at or after t.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
@@ -95,6 +95,14 @@ class FeatureTables:
         """The latest ``event_timestamp`` of all tables; None where all are empty."""
         stamps = [pa.compute.max(table[EVENT_TIMESTAMP]).as_py() for table in self.named().values()]
         return max((stamp for stamp in stamps if stamp is not None), default=None)
+
+    @property
+    def newest_event(self) -> datetime | None:
+        """Time of the newest event of a user, to the second; None without any."""
+        tables = (self.user_activity, self.user_rejections)
+        stamps = [pa.compute.max(table[EVENT_TIMESTAMP]).as_py() for table in tables]
+        newest = max((stamp for stamp in stamps if stamp is not None), default=None)
+        return None if newest is None else newest - timedelta(seconds=1)
 
 
 @dataclass(frozen=True)

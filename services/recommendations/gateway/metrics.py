@@ -6,7 +6,10 @@ so a hostile request cannot grow the number of time series.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -15,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from services.recommendations.contracts.empty_slates import EmptyReason
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import MODEL_STAGES, SLOTS, version_name
+from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.events import InteractionKind
 from streamrec.contracts.slots import ServingRole
 from streamrec.events.records import QuarantineReason
@@ -22,6 +26,9 @@ from streamrec.monitoring.model_metrics import LATENCY_BUCKETS_S, CallResult, Mo
 
 _NO_RUNG: Final = "none"
 _CATALOGUE: Final = "catalogue"
+_USER_ROWS: Final = "user_rows"
+_ITEM_FEATURES: Final = "item_features"
+_NEWEST_EVENT: Final = "newest_event"
 
 
 class RecommendationMetrics:
@@ -47,6 +54,13 @@ class RecommendationMetrics:
             "Time the gateway waited for a user's features.",
             registry=self._registry,
             buckets=LATENCY_BUCKETS_S,
+        )
+        self._features_age = Gauge(
+            "streamrec_features_age_seconds",
+            "How long ago the rows of users and the features of items that answer were materialised, and how "
+            "long ago the newest event was then; NaN where it is not known.",
+            ("part",),
+            registry=self._registry,
         )
         self._features_failures = Counter(
             "streamrec_features_failures",
@@ -256,6 +270,22 @@ class RecommendationMetrics:
         self._event_log_queued.set_function(queued)
         self._event_log_lost.set_function(lost)
 
+    def watch_features(
+        self,
+        rows: Callable[[], datetime],
+        items: Callable[[], datetime],
+        newest_event: Callable[[], datetime | None],
+    ) -> None:
+        """Ask these for three times whenever the metrics are read, to say how long ago they are.
+
+        Args:
+            rows: When the rows of users were materialised.
+            items: When the features of items were that answer.
+            newest_event: Of the newest event in the rows as they were materialised.
+        """
+        for part, moment in ((_USER_ROWS, rows), (_ITEM_FEATURES, items), (_NEWEST_EVENT, newest_event)):
+            self._features_age.labels(part).set_function(partial(_age_s, moment))
+
     def watch_catalogue(
         self, items: Callable[[], int], revision: Callable[[], int], readable: Callable[[], bool]
     ) -> None:
@@ -278,3 +308,12 @@ class RecommendationMetrics:
     def render(self) -> tuple[bytes, str]:
         """Return the exposition and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+def _age_s(moment: Callable[[], datetime | None]) -> float:
+    """Seconds since a moment; NaN where there is none, or where it cannot be told now."""
+    try:
+        then = moment()
+    except StreamRecError:
+        return math.nan
+    return math.nan if then is None else (datetime.now(UTC) - then).total_seconds()

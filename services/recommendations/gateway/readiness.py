@@ -14,7 +14,7 @@ from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from streamrec.contracts.errors import DependencyError, NotReadyError, StreamRecError
-from streamrec.features.store import FeatureStore, ItemTable
+from streamrec.features.store import FeatureStore, ItemCounts
 
 _LOG = logging.getLogger(__name__)
 
@@ -104,15 +104,15 @@ class Startup:
             await gateway.close()
 
 
-def open_features(open_store: Callable[[], FeatureStore]) -> tuple[FeatureStore, ItemTable]:
+def open_features(open_store: Callable[[], FeatureStore]) -> tuple[FeatureStore, ItemCounts]:
     """Open the feature store; read its items, and one user so that the first one to come does not wait.
 
     Raises:
         NotReadyError: The catalogue is empty, or nothing has been materialised.
     """
     store = open_store()
-    items = store.item_table()
-    if len(items.catalogue) == 0:
+    items = store.item_counts()
+    if len(items.item_ids) == 0:
         raise NotReadyError("the catalogue is empty: import data and run 'streamrec features materialize'")
     try:
         store.user_features(WARM_UP_USER.user_id)

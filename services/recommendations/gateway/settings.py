@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from services.recommendations.contracts.stages import COLD_START, RANKING, RERANKING, RETRIEVAL
+from services.recommendations.gateway.live_items import ItemFeatureSettings
 from services.recommendations.gateway.user_states import UserStateSettings
 from services.recommendations.pipeline.pipeline import PipelineSettings
 from streamrec.erasure.erased_persons import ErasureFiles
@@ -74,6 +75,7 @@ class GatewaySettings:
         maximum_events_in_flight: Event requests at once; more get a 503.
         pipeline: Who passes through which stage.
         users: How the feature store is read.
+        items: How the features of items are kept up to date.
     """
 
     deadline_ms: float = 100.0
@@ -84,3 +86,4 @@ class GatewaySettings:
     maximum_events_in_flight: int = 64
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     users: UserStateSettings = field(default_factory=UserStateSettings)
+    items: ItemFeatureSettings = field(default_factory=ItemFeatureSettings)

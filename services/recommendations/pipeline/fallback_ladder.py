@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.rungs import Rung
 from streamrec.contracts.errors import NotReadyError
-from streamrec.features.store import ItemTable
+from streamrec.features.store import ItemCounts
 from streamrec.items.state import ItemState
 
 
@@ -40,7 +40,7 @@ class FallbackLadder:
         item_ids: Length n, in catalogue order.
         by_popularity: Shape (n,), int32: rows, most interactions first, ties in catalogue order.
         by_language: The same, within each creator language.
-        revision: Of the item table it was built from.
+        revision: Of the item counts it was built from.
         changed: What the item log says of an item, by id: its language now, None where it was removed.
     """
 
@@ -51,23 +51,22 @@ class FallbackLadder:
     changed: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def from_item_table(cls, table: ItemTable) -> Self:
+    def from_counts(cls, counts: ItemCounts) -> Self:
         """Sort the whole catalogue once: 8 bytes an item, so no list can run out before the catalogue does.
 
         Raises:
             NotReadyError: The catalogue is empty.
         """
-        catalogue = table.catalogue
-        if len(catalogue) == 0:
+        if len(counts.item_ids) == 0:
             raise NotReadyError(
                 "the catalogue is empty: import data and run 'streamrec features materialize'"
             )
-        by_popularity = np.argsort(-table.interaction_counts, kind="stable").astype(np.int32)
-        codes = catalogue.language_codes[by_popularity]
+        by_popularity = np.argsort(-counts.interaction_counts, kind="stable").astype(np.int32)
+        codes = counts.language_codes[by_popularity]
         by_language = {
-            language: by_popularity[codes == code] for code, language in enumerate(catalogue.languages)
+            language: by_popularity[codes == code] for code, language in enumerate(counts.languages)
         }
-        return cls(catalogue.item_ids, by_popularity, MappingProxyType(by_language), table.revision)
+        return cls(counts.item_ids, by_popularity, MappingProxyType(by_language), counts.revision)
 
     def with_items(self, state: ItemState) -> Self:
         """Return the same lists with what the item log says: removed items gone, new ones at the end."""

@@ -11,7 +11,7 @@ import numpy as np
 from services.recommendations.contracts.candidates import Candidates
 from services.recommendations.contracts.stages import StageReply
 from services.recommendations.pipeline.fallback_ladder import FallbackLadder
-from streamrec.features.store import ItemTable
+from streamrec.features.store import ItemCounts, ItemTable
 from streamrec.items.state import ItemState
 
 
@@ -78,7 +78,16 @@ class ServedItems:
         Raises:
             NotReadyError: It is empty.
         """
-        return cls(FallbackLadder.from_item_table(table), table.catalogue.row_of, ItemState())
+        return cls.from_counts(ItemCounts.of_table(table))
+
+    @classmethod
+    def from_counts(cls, counts: ItemCounts) -> Self:
+        """The same from what it takes alone.
+
+        Raises:
+            NotReadyError: It is empty.
+        """
+        return cls(FallbackLadder.from_counts(counts), counts.row_of, ItemState())
 
     @property
     def revision(self) -> int:
@@ -91,7 +100,7 @@ class ServedItems:
         return EverKnownItems(self.known, self.state) if self.state.removed else self.known
 
     def as_of(self, state: ItemState) -> Self:
-        """Return the catalogue of `from_item_table` with what the log says; costs what the log's items do."""
+        """Return the materialised catalogue with what the log says; costs what the log's items do."""
         if not state.changes:
             return replace(self, state=state)
         known = KnownItems(self.known, state)

@@ -15,7 +15,7 @@ from services.recommendations.gateway.event_housekeeping import EventHousekeepin
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.faults import Faults
 from services.recommendations.gateway.impressions import ImpressionSink
-from services.recommendations.gateway.live_items import LiveItems, readmit_for_ever
+from services.recommendations.gateway.live_items import ItemRefresh, LiveItems, readmit_for_ever
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.readiness import Gateway, Startup, open_features
 from services.recommendations.gateway.recommender import Recommender
@@ -30,7 +30,7 @@ from services.recommendations.serving.versioned_stages import OpensStages, Versi
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.erasure.erased_persons import must_not_be_kept
 from streamrec.events.async_event_log import AsyncEventLog
-from streamrec.features.store import FeatureStore, ItemTable
+from streamrec.features.store import FeatureStore, ItemCounts
 from streamrec.rollout.traffic_files import TrafficFiles
 from streamrec.serving.concurrency_limit import ConcurrencyLimit
 from streamrec.serving.retry_budget import RetryBudget
@@ -57,7 +57,7 @@ class GatewayDeployment:
         self._traffic_files = traffic
         self._where_stages_run = stages
         self._stages: VersionedStages | None = None
-        self._features: tuple[FeatureStore, ItemTable] | None = None
+        self._features: tuple[FeatureStore, ItemCounts] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the application that Ray Serve runs in this replica."""
@@ -71,8 +71,8 @@ class GatewayDeployment:
 
     async def _compose(self, metrics: RecommendationMetrics) -> Gateway:
         settings = self._settings
-        stages, (store, table) = await self._wait_for_models_and_features()
-        items = await asyncio.to_thread(self._open_items, table)
+        stages, (store, counts) = await self._wait_for_models_and_features()
+        items = await asyncio.to_thread(self._open_items, counts)
         set_aside = await asyncio.to_thread(self._parts.set_aside)
         writer = await asyncio.to_thread(self._parts.event_log)
         log = AsyncEventLog(writer)
@@ -108,6 +108,13 @@ class GatewayDeployment:
         traffic.start()
         pipeline = RecommendationPipeline(traffic.stages, items.current, calls, settings.pipeline)
         items.start()
+        refresh = ItemRefresh(store, items, settings.items)
+        refresh.start()
+        metrics.watch_features(
+            rows=store.materialized_at,
+            items=lambda: refresh.materialized_at,
+            newest_event=store.newest_event_at,
+        )
         readmitting = asyncio.create_task(readmit_for_ever(items, intake.readmit), name="readmit")
 
         async def close() -> None:
@@ -117,6 +124,7 @@ class GatewayDeployment:
             await housekeeping.stop()
             readmitting.cancel()
             await asyncio.gather(readmitting, return_exceptions=True)
+            await asyncio.to_thread(refresh.stop)
             await asyncio.to_thread(items.stop)
             await log.close()
             await asyncio.to_thread(writer.close)
@@ -129,12 +137,12 @@ class GatewayDeployment:
             close=close,
         )
 
-    def _open_items(self, table: ItemTable) -> LiveItems:
-        return LiveItems(ServedItems.from_item_table(table), self._parts.item_feed())
+    def _open_items(self, counts: ItemCounts) -> LiveItems:
+        return LiveItems(ServedItems.from_counts(counts), self._parts.item_feed())
 
     async def _wait_for_models_and_features(
         self,
-    ) -> tuple[VersionedStages, tuple[FeatureStore, ItemTable]]:
+    ) -> tuple[VersionedStages, tuple[FeatureStore, ItemCounts]]:
         """Return both once they are there; one error says all that is missing."""
         stages, features = await asyncio.gather(
             self._open_models(), self._open_features(), return_exceptions=True
@@ -147,7 +155,7 @@ class GatewayDeployment:
                 raise error
         raise NotReadyError("; ".join(map(str, errors)))
 
-    async def _open_features(self) -> tuple[FeatureStore, ItemTable]:
+    async def _open_features(self) -> tuple[FeatureStore, ItemCounts]:
         """Open once: what is open stays open while something else is still missing."""
         if self._features is None:
             self._features = await asyncio.to_thread(open_features, self._parts.feature_store)

@@ -11,7 +11,7 @@ import pytest
 
 from streamrec.contracts.events import InteractionKind
 from streamrec.features.online.user_reads import DirectReads, UserRow
-from streamrec.features.store import ItemTable, UserFeatures
+from streamrec.features.store import ItemCounts, ItemTable, UserFeatures, without_pause
 from streamrec.features.user_actions import UserAction, UserActivity
 from tests.unit.pipeline.conftest import catalogue, item_table, stages
 
@@ -30,8 +30,11 @@ class StoreInMemory:
         self.revisions_read = 0
         self.changes: Counter[str] = Counter()
         self.writes = 0
+        self.item_reads = 0
         self.published = "first"
+        self.made_at = LONG_AGO
         self.error: Exception | None = None
+        self.item_error: Exception | None = None
 
     def user_features(self, user_id: str) -> UserFeatures | None:
         self.reads_made += 1
@@ -68,6 +71,19 @@ class StoreInMemory:
 
     def item_table(self) -> ItemTable:
         return self.table
+
+    def item_counts(self, pause=without_pause) -> ItemCounts:
+        self.item_reads += 1
+        pause()
+        if self.item_error is not None:
+            raise self.item_error
+        return ItemCounts.of_table(self.table)
+
+    def materialized_at(self) -> datetime:
+        return self.made_at
+
+    def newest_event_at(self) -> datetime | None:
+        return LONG_AGO
 
 
 @pytest.fixture

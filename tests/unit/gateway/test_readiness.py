@@ -16,7 +16,7 @@ def test_a_store_that_does_not_answer_yet_is_no_reason_not_to_serve(store):
     store.error = DependencyError("down")
     opened, items = open_features(lambda: store)
     assert opened is store
-    assert len(items.catalogue) > 0
+    assert len(items.item_ids) > 0
 
 
 def test_a_store_that_has_no_features_is_one(store):
@@ -26,8 +26,7 @@ def test_a_store_that_has_no_features_is_one(store):
 
 
 def test_an_empty_catalogue_is_named(store, monkeypatch):
-    empty = ItemTable(make_catalogue(0), np.empty(0, dtype=np.int64), "empty")
-    monkeypatch.setattr(store, "item_table", lambda: empty)
+    monkeypatch.setattr(store, "table", ItemTable(make_catalogue(0), np.empty(0, dtype=np.int64), "empty"))
     with pytest.raises(NotReadyError, match="catalogue is empty"):
         open_features(lambda: store)
 

@@ -8,7 +8,7 @@ from services.recommendations.pipeline.fallback_ladder import FallbackLadder
 from streamrec.contracts.errors import NotReadyError
 from streamrec.contracts.items import Item
 from streamrec.datasets.catalogue import Catalogue
-from streamrec.features.store import ItemTable
+from streamrec.features.store import ItemCounts, ItemTable
 from streamrec.items.memory_item_log import MemoryItemLog
 
 
@@ -32,7 +32,7 @@ COUNTS = [5, 9, 7, 9, 1, 100]
 
 @pytest.fixture
 def ladder() -> FallbackLadder:
-    return FallbackLadder.from_item_table(item_table(LANGUAGES, COUNTS))
+    return FallbackLadder.from_counts(ItemCounts.of_table(item_table(LANGUAGES, COUNTS)))
 
 
 def test_popular_items_of_the_users_language_come_first(ladder):
@@ -71,7 +71,7 @@ def test_who_has_seen_everything_gets_nothing(ladder):
 
 def test_a_long_history_cannot_run_the_lists_dry():
     size = 6000
-    ladder = FallbackLadder.from_item_table(item_table(["en"] * size, range(size)))
+    ladder = FallbackLadder.from_counts(ItemCounts.of_table(item_table(["en"] * size, range(size))))
     seen = {f"i{row}" for row in range(size - 4096, size)}
     answer = ladder.answer(language="en", seen=seen, count=500)
     assert len(set(answer.item_ids) - seen) == 500
@@ -79,7 +79,7 @@ def test_a_long_history_cannot_run_the_lists_dry():
 
 def test_an_empty_catalogue_is_not_ready():
     with pytest.raises(NotReadyError, match="catalogue is empty"):
-        FallbackLadder.from_item_table(item_table([], []))
+        FallbackLadder.from_counts(ItemCounts.of_table(item_table([], [])))
 
 
 def test_the_lists_follow_the_item_log(ladder):
