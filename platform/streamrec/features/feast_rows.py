@@ -101,18 +101,6 @@ def feature_names(view: FeatureView) -> list[str]:
     return [field.name for field in view.schema if field.name != "user_id"]
 
 
-def sqlite_row(
-    feast: FeatureStore, views: Sequence[FeatureView], connection: sqlite3.Connection, user_id: str
-) -> dict[str, bytes]:
-    """Read one user's row of all views from SQLite, as it is stored: values by feature name."""
-    key = stored_key(user_id, "", feast.config.entity_key_serialization_version)
-    query = " UNION ALL ".join(
-        f'SELECT feature_name, value FROM "{feast.config.project}_{view.name}" WHERE entity_key = ?1'  # noqa: S608 - names of ours
-        for view in views
-    )
-    return dict(connection.execute(query, (key,)).fetchall())
-
-
 def decoded(values: Mapping[str, bytes | None]) -> dict[str, Value]:
     """The values of a stored row."""
     return {name: Value.FromString(value) for name, value in values.items() if value is not None}

@@ -13,7 +13,6 @@ Feast 0.67 as found, and what is done about it here:
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -39,20 +38,13 @@ from streamrec.contracts.errors import (
 from streamrec.features.feast_import import FeatureStore as Feast
 from streamrec.features.feast_import import FeatureView
 from streamrec.features.feast_repository import answering, online_connection, open_feast
-from streamrec.features.feast_rows import (
-    add_actions,
-    decoded,
-    feature_names,
-    features_of,
-    read_user,
-    redis_fields,
-    sqlite_row,
-)
+from streamrec.features.feast_rows import add_actions, feature_names, read_user, redis_fields
 from streamrec.features.generation import GENERATION_FILE, read_generation
 from streamrec.features.item_tables import item_table_of, read_item_counts
 from streamrec.features.names import ACTIVITY_VIEW, ITEM_CONTENT_VIEW, ITEM_POPULARITY_VIEW, ONLINE_SERVICE
 from streamrec.features.online.redis_reads import RedisReads, RowLayout, RowLayouts
-from streamrec.features.online.user_reads import ReadLimits, ThreadedReads, UserReads, UserRow
+from streamrec.features.online.sqlite_rows import SqliteRows
+from streamrec.features.online.user_reads import ReadLimits, ThreadedReads, UserReads
 from streamrec.features.publication import writing_rows
 from streamrec.features.rules import as_served, check_actions, check_user_id, utc_now
 from streamrec.features.settings import SQLITE, FeatureSettings
@@ -121,7 +113,11 @@ class FeastFeatureStore:
     def reads(self, limits: ReadLimits) -> UserReads:
         """Return the same reads for an event loop: without threads from Redis, in threads from SQLite."""
         if self._settings.online == SQLITE:
-            return ThreadedReads(self._sqlite_row, self._sqlite_revision, limits)
+            return ThreadedReads(
+                lambda user_id: self._in_sqlite(lambda rows: rows.row(user_id, self._clock())),
+                lambda user_id: self._in_sqlite(lambda rows: rows.revision(user_id)),
+                limits,
+            )
         return RedisReads(
             RowLayouts(self._opened_layout, self._identity, self._settings),
             self._settings,
@@ -282,26 +278,16 @@ class FeastFeatureStore:
                 raise DependencyError(f"the feature store failed ({error!r})") from error
         raise DependencyError(f"the features in {self._settings.folder} are replaced again and again")
 
-    def _sqlite_row(self, user_id: str) -> UserRow:
-        def read(opened: _Opened) -> UserRow:
-            stored = self._stored(opened, user_id)
-            features = features_of(user_id, decoded(stored))
-            if features is not None:
-                features = as_served(features, opened.history_ttl, self._clock())
-            return UserRow(features, _digest(opened.identity, stored))
+    def _in_sqlite(self, read: Callable[[SqliteRows], T]) -> T:
+        def locked(opened: _Opened) -> T:
+            connection = opened.connections[0]
+            if connection is None:
+                raise ValueError("these rows are not in SQLite")
+            with answering(), self._one_reader:
+                parts = (opened.reading, opened.user_views, connection, opened.identity, opened.history_ttl)
+                return read(SqliteRows(*parts))
 
-        return self._on_current(read)
-
-    def _sqlite_revision(self, user_id: str) -> bytes:
-        return self._on_current(lambda opened: _digest(opened.identity, self._stored(opened, user_id)))
-
-    def _stored(self, opened: _Opened, user_id: str) -> dict[str, bytes]:
-        check_user_id(user_id)
-        connection = opened.connections[0]
-        if connection is None:
-            raise ValueError("these rows are not in SQLite")
-        with answering(), self._one_reader:
-            return sqlite_row(opened.reading, opened.user_views, connection, user_id)
+        return self._on_current(locked)
 
     def _opened_layout(self) -> RowLayout:
         """Where the rows of the published generation lie in Redis; opens it where it is not open yet."""
@@ -363,15 +349,6 @@ class FeastFeatureStore:
         if self._identity() != identity:
             raise DependencyError("the features were replaced while they were being opened")
         return opened
-
-
-def _digest(identity: tuple[int, int], stored: Mapping[str, bytes]) -> bytes:
-    """Of a stored row. Feast's SQLite keeps times in whole seconds, so they cannot tell its changes."""
-    digest = hashlib.blake2b(repr(identity).encode(), digest_size=16)
-    for name in sorted(stored):
-        digest.update(b"%s %d " % (name.encode(), len(stored[name])))
-        digest.update(stored[name])
-    return digest.digest()
 
 
 def _lock_if_needed(settings: FeatureSettings) -> AbstractContextManager[Any]:

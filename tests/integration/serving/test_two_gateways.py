@@ -27,7 +27,7 @@ SERVICE_ARGUMENTS = ("--together", "--replicas", "gateway=2")
 def users_by_gateway(workspace) -> list[set[str]]:
     """Whom each gateway has answered: every gateway writes segments of its own."""
     users: dict[str, set[str]] = {}
-    for path in segments_folder(workspace.folder / "events").iterdir():
+    for path in segments_folder(workspace.folder / "events").glob("*.*"):  # none before the first record
         with path.open("rb") as file:
             records = read_segment(file, sealed=path.suffix == ".sealed").records
         answered = {record.unit for record in records if isinstance(record, Impression)}
