@@ -34,6 +34,8 @@ class ImpressionExtension:
             imported catalogue alone.
         stage_item_revisions: The same by stage, of the stages that took part: each follows the log by itself.
         in_full: Whether no stage cut its answer off to be in time.
+        page: Which page of the user's list it is; 1 is the first. What the pages before showed is part of the
+            state that was drawn for.
     """
 
     rung: Rung
@@ -43,6 +45,7 @@ class ImpressionExtension:
     item_revision: int = 0
     stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
     in_full: bool = True
+    page: int = 1
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return it as `streamrec.contracts.events.Impression.extension`."""
@@ -55,6 +58,7 @@ class ImpressionExtension:
             "item_revision": self.item_revision,
             "stage_item_revisions": dict(self.stage_item_revisions),
             "in_full": self.in_full,
+            "page": self.page,
         }
 
     @classmethod
@@ -82,6 +86,7 @@ class ImpressionExtension:
             read.item_revision,
             read.stage_item_revisions,
             read.in_full,
+            read.page,
         )
 
 
@@ -98,6 +103,7 @@ class _Document:
     item_revision: Annotated[int, Field(ge=0)] = 0
     stage_item_revisions: Mapping[str, Annotated[int, Field(ge=0)]] = field(default_factory=dict)
     in_full: bool = True
+    page: Annotated[int, Field(ge=1)] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -283,6 +283,8 @@ def _answer_document(served: ServedAnswer) -> dict[str, Any]:
         "skipped": list(answer.skipped),
         "in_full": answer.in_full,
         "empty_reason": answer.empty_reason,
+        "page": served.page,
+        "next_page_token": served.next_page_token,
         "cold_start": answer.cold_start,
         "model_versions": dict(answer.model_versions),
         "price_revision": answer.price_revision,

@@ -64,6 +64,7 @@ def impression_of(
     latency_ms: float,
     *,
     client_request_id: str | None = None,
+    page: int = 1,
 ) -> Impression:
     """Return what is written down about an answer.
 
@@ -74,6 +75,7 @@ def impression_of(
         predicted_at: Now, UTC.
         latency_ms: From the request's arrival to the answer.
         client_request_id: What the caller calls the request, where it said so.
+        page: Which page of a list it is.
     """
     versions = {
         SLOTS[stage]: version_name(stage, version) for stage, version in answer.model_versions.items()
@@ -108,6 +110,7 @@ def impression_of(
             answer.item_revision,
             answer.stage_item_revisions,
             answer.in_full,
+            page,
         ).to_json(),
     )
 

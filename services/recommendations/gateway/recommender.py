@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from uuid6 import uuid7
 
 from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.pages import read_page
 from services.recommendations.contracts.stages import FEATURES
 from services.recommendations.gateway.faults import Faults
 from services.recommendations.gateway.impressions import impression_of
@@ -44,6 +45,8 @@ class ServedAnswer:
         request_id: Made here, UUIDv7: nobody can choose it.
         client_request_id: What the caller calls the request; None where it said nothing.
         user_id: Who asked.
+        page: Which page of the list it is.
+        next_page_token: Asks for the page after it; None where there is none.
         answer: What the pipeline returned, the wait for the user's features included.
         latency_ms: From arrival, waiting unseen included, to here.
     """
@@ -51,6 +54,8 @@ class ServedAnswer:
     request_id: str
     client_request_id: str | None
     user_id: str
+    page: int
+    next_page_token: str | None
     answer: PipelineAnswer
     latency_ms: float
 
@@ -77,7 +82,11 @@ class Recommender:
         Args:
             request: What is asked for.
             deadline: Started when the request arrived.
+
+        Raises:
+            InvalidInputError: ``page_token`` is not one that an answer to this user had.
         """
+        page = read_page(request.page_token, request.user_id)
         request_id = str(uuid7())
         context = request.context.as_segment() if request.context is not None else Segment()
         skipped: tuple[str, ...] = ()
@@ -101,6 +110,8 @@ class Recommender:
                 skipped = (FEATURES,)
                 if not isinstance(read.problem, TimeoutError):
                     self._faults.note(_FEATURE_STORE, read.problem, "users are served by rows of before")
+        if page.shown:
+            user = replace(user, shown=page.shown)
         features_ms = deadline.elapsed_ms() - asked_at_ms
         try:
             answer = await self._pipeline.recommend(user, request.k, request_id, deadline)
@@ -114,7 +125,15 @@ class Recommender:
         )
         latency_ms = deadline.elapsed_ms()
         self._count(answer, latency_ms, deadline)
-        served = ServedAnswer(request_id, request.request_id, request.user_id, answer, latency_ms)
+        served = ServedAnswer(
+            request_id,
+            request.request_id,
+            request.user_id,
+            page.number,
+            page.next_token(request.user_id, answer.item_ids, request.k),
+            answer,
+            latency_ms,
+        )
         try:
             self._impressions.offer(
                 impression_of(
@@ -124,6 +143,7 @@ class Recommender:
                     datetime.now(UTC),
                     latency_ms,
                     client_request_id=served.client_request_id,
+                    page=page.number,
                 )
             )
         except Exception as error:  # noqa: BLE001 - the slate is there, and is worth more than its record

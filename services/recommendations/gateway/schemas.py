@@ -12,6 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.contracts.empty_slates import EmptyReason
+from services.recommendations.contracts.pages import (
+    MAXIMUM_PAGES,
+    MAXIMUM_SHOWN_ITEMS,
+    MAXIMUM_TOKEN_CHARACTERS,
+)
 from services.recommendations.contracts.rungs import Rung
 from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.events import InteractionKind, interaction_kind
@@ -92,6 +97,15 @@ class RecommendationRequest(_Incoming):
     user_id: Identifier
     k: Annotated[int, Field(ge=1, le=MAXIMUM_K, description="Length of the slate.")] = 10
     context: UserContext | None = None
+    page_token: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAXIMUM_TOKEN_CHARACTERS,
+            description="The `next_page_token` of the page before this one, as it came: no item of the pages "
+            "before is shown again.",
+        ),
+    ] = None
     request_id: Annotated[
         Identifier | None,
         Field(
@@ -128,6 +142,15 @@ class RecommendationAnswer(_Outgoing):
     price_revision: Annotated[
         int | None,
         Field(description="Of the published exposure prices it was made under; null where none took part."),
+    ]
+    page: Annotated[int, Field(ge=1, description="Which page of the list it is; 1 is the first.")]
+    next_page_token: Annotated[
+        str | None,
+        Field(
+            description="Asks for the next page, at any gateway; opaque. Null where the list ends: fewer "
+            f"items than asked for, {MAXIMUM_PAGES} pages, {MAXIMUM_SHOWN_ITEMS} items, or a token of "
+            f"{MAXIMUM_TOKEN_CHARACTERS // 1024} KiB."
+        ),
     ]
     latency_ms: Annotated[float, Field(description="From arrival to answer.")]
     stages_ms: Annotated[dict[str, float], Field(description="Time waited for each stage.")]

@@ -83,3 +83,20 @@ def test_an_erased_person_is_nobody_at_both(both, workspace):
     while refused < 10:
         refused = refused + 1 if click(both, "gone", "item-005")["quarantined"] else 0
         assert time.monotonic() < deadline_s, "a gateway does not hear of it"
+
+
+def test_pages_show_nothing_twice_whichever_gateway_answers(both):
+    for user in ("user-20", "user-21", "new"):
+        shown, token = [], None
+        for number in range(1, 11):
+            asked = {} if token is None else {"page_token": token}
+            page = recommend(both, user, k=12, **asked)
+            assert page["page"] == number
+            shown += ids(page)
+            token = page["next_page_token"]
+            if token is None:
+                break
+        assert len(shown) == len(set(shown)) >= 120
+    refused = both.post("/v1/recommendations", json={"user_id": "user-22", "page_token": token or "x"})
+    assert refused.status_code == 422
+    assert "page_token" in refused.text

@@ -66,6 +66,17 @@ def test_a_logged_slate_is_drawn_again(pipeline):
     assert len(firsts) > 1
 
 
+def test_a_later_page_is_drawn_again_without_what_the_pages_before_showed(pipeline):
+    first = logged(pipeline)
+    shown = tuple(item_id for item_id in first.item_ids if item_id > "item-02")  # the first place is drawn
+    user = replace(USER, shown=shown)
+    second = logged(pipeline, user=user)
+    assert not set(second.item_ids) & set(shown)
+    assert check_redraw(pipeline, second) == user
+    with pytest.raises(InvalidInputError, match="state_digest"):
+        check_redraw(pipeline, replace(second, features=second.features | {"shown": []}))
+
+
 def test_the_chance_of_each_item_at_its_position_is_estimated_by_further_draws(pipeline):
     impression = logged(pipeline)
     found = drawn_propensity(pipeline, impression, 399)
