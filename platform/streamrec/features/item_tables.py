@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streamrec.contracts.errors import NotReadyError
+from streamrec.contracts.errors import DamagedRowError, NotReadyError
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.features.names import OFFLINE_FOLDER
 from streamrec.features.store import ItemCounts, ItemTable, without_pause
@@ -27,6 +27,21 @@ _TABLES = ("items", "item_popularity")
 _STEP_ROWS: Final = 2_000
 """Rows that are made objects of Python in one step: well below a millisecond."""
 
+_ITEM_COLUMNS: Final[Mapping[str, Callable[[pa.DataType], bool]]] = {
+    "item_id": pa.types.is_string,
+    "title": pa.types.is_string,
+    "creator_id": pa.types.is_string,
+    "creator_language": pa.types.is_string,
+    "topics": pa.types.is_list,
+    "published_at": pa.types.is_timestamp,
+}
+_POPULARITY_COLUMNS: Final[Mapping[str, Callable[[pa.DataType], bool]]] = {
+    "item_id": pa.types.is_string,
+    "interaction_count": pa.types.is_integer,
+}
+_WHOLE: Final = frozenset({"item_id", "creator_id", "creator_language", "interaction_count"})
+"""What every item has."""
+
 
 def item_table_of(items: pa.Table, item_popularity: pa.Table) -> ItemTable:
     """Join content and the newest popularity of every item.
@@ -37,7 +52,10 @@ def item_table_of(items: pa.Table, item_popularity: pa.Table) -> ItemTable:
 
     Raises:
         NotReadyError: There is no item.
+        DamagedRowError: A column is missing, holds another type, or lacks a value that every item has.
     """
+    _check(items, _ITEM_COLUMNS, "items")
+    _check(item_popularity, _POPULARITY_COLUMNS, "item_popularity")
     if not items.num_rows:
         raise NotReadyError("the feature store has no items; run 'streamrec features materialize'")
     items = items.sort_by("item_id")
@@ -69,10 +87,13 @@ def read_item_counts(folder: Path, revision: str, pause: Callable[[], None] = wi
 
     Raises:
         NotReadyError: Nothing has been materialised yet, a table cannot be read, or there is no item.
+        DamagedRowError: A column holds another type, or lacks a value that every item has.
     """
     items = _read(folder, "items", ["item_id", "creator_language"])
+    _check(items, {name: _ITEM_COLUMNS[name] for name in ("item_id", "creator_language")}, "items")
     pause()
     popularity = _read(folder, "item_popularity", ["item_id", "interaction_count", EVENT_TIMESTAMP])
+    _check(popularity, _POPULARITY_COLUMNS, "item_popularity")
     pause()
     if not items.num_rows:
         raise NotReadyError("the feature store has no items; run 'streamrec features materialize'")
@@ -109,6 +130,20 @@ def _read(folder: Path, name: str, columns: list[str]) -> pa.Table:
         raise NotReadyError(
             f"{folder} has no items; run 'streamrec features materialize' ({error})"
         ) from error
+
+
+def _check(table: pa.Table, columns: Mapping[str, Callable[[pa.DataType], bool]], name: str) -> None:
+    """Nothing is guessed: an item without a language would be shown to nobody, and nobody would know why."""
+    for column, is_right in columns.items():
+        if column not in table.column_names:
+            problem = "is missing"
+        elif not is_right(table.schema.field(column).type):
+            problem = f"holds {table.schema.field(column).type}"
+        elif column in _WHOLE and table[column].null_count:
+            problem = f"lacks {table[column].null_count} of {table.num_rows} values"
+        else:
+            continue
+        raise DamagedRowError(f"column {column} of the offline table {name} {problem}: materialise anew")
 
 
 def read_item_table(folder: Path) -> ItemTable:

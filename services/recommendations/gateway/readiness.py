@@ -13,7 +13,7 @@ from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
-from streamrec.contracts.errors import DependencyError, NotReadyError, StreamRecError
+from streamrec.contracts.errors import DependencyError, NotReadyError, PermanentError, StreamRecError
 from streamrec.features.store import FeatureStore, ItemCounts
 
 _LOG = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ class Startup:
         """Describe a start-up; nothing happens before `run`.
 
         Args:
-            compose: Returns a gateway. Raises `NotReadyError` where something does not exist, which a person
-                must mend, and another `StreamRecError` where something does not answer yet.
+            compose: Returns a gateway. Raises a `PermanentError` where something is missing or damaged,
+                which a person must mend, and another `StreamRecError` where something does not answer yet.
         """
         self._compose = compose
         self.metrics = RecommendationMetrics()
@@ -65,7 +65,7 @@ class Startup:
             except StreamRecError as error:
                 if str(error) != self.missing:
                     _LOG.warning("not ready: %s", error)
-                await self._wait(str(error), blocked=isinstance(error, NotReadyError))
+                await self._wait(str(error), blocked=isinstance(error, PermanentError))
             except Exception as error:  # noqa: BLE001 - the process must go on saying what is wrong with it
                 _LOG.exception("not ready")
                 await self._wait(f"starting failed: {type(error).__name__}: {error}", blocked=True)

@@ -7,7 +7,7 @@ import pytest
 
 from services.recommendations.gateway.readiness import Gateway, Startup, open_features
 from services.recommendations.gateway.schemas import Readiness
-from streamrec.contracts.errors import DependencyError, NotReadyError
+from streamrec.contracts.errors import DamagedRowError, DependencyError, NotReadyError, PermanentError
 from streamrec.features.store import ItemTable
 from tests.unit.pipeline.conftest import make_catalogue
 
@@ -31,7 +31,10 @@ def test_an_empty_catalogue_is_named(store, monkeypatch):
         open_features(lambda: store)
 
 
-@pytest.mark.parametrize("error", [DependencyError("a stage does not answer"), NotReadyError("no model")])
+@pytest.mark.parametrize(
+    "error",
+    [DependencyError("a stage does not answer"), NotReadyError("no model"), DamagedRowError("a column")],
+)
 def test_a_start_is_settled_once_it_is_ready_or_waiting_will_not_help(error):
     readiness = Readiness(model_versions={}, catalogue_items=1)
     ready = Gateway(recommender=None, intake=None, readiness=lambda: readiness, close=None)
@@ -59,4 +62,4 @@ def test_a_start_is_settled_once_it_is_ready_or_waiting_will_not_help(error):
         await asyncio.wait_for(settled, 5.0)
         return blocked
 
-    assert asyncio.run(start()) == isinstance(error, NotReadyError)
+    assert asyncio.run(start()) == isinstance(error, PermanentError)
