@@ -104,9 +104,11 @@ class Answers:
     def degraded_share(self) -> float:
         return sum(answer.degraded for answer in self.all) / len(self.all)
 
-    def percentile_ms(self, percent: float) -> float:
-        """Of the latency of those that are OK, in milliseconds."""
-        return float(np.percentile([answer.latency_ms for answer in self.all if answer.ok], percent))
+    def percentile_ms(self, percent: float, *, of_all: bool = False) -> float:
+        """Of the latency, in milliseconds: of those that are OK, unless told otherwise."""
+        return float(
+            np.percentile([answer.latency_ms for answer in self.all if answer.ok or of_all], percent)
+        )
 
     def last(self, predicate: Callable[[Answer], bool]) -> Answer | None:
         """The last one of a kind."""

@@ -14,10 +14,10 @@ DELAY_S: Final = 0.05
 class SlowRanking(RankingDeployment):
     """Answers as the ranker does, 50 ms later."""
 
-    async def answer(self, message: bytes) -> bytes:
+    async def answer(self, message: bytes, remaining_ms: float) -> bytes:
         """Wait, then answer."""
         await asyncio.sleep(DELAY_S)
-        return await super().answer(message)
+        return await super().answer(message, remaining_ms - 1000.0 * DELAY_S)
 
 
 def install() -> None:

@@ -51,8 +51,8 @@ def outage(
         try:
             time.sleep(for_s)
         finally:
+            back_s = time.monotonic()
             back()
-        back_s = time.monotonic()
         settle(service, load, back_s)
         answers = load.finish()
     recovered_s = recovered_after_s(answers, back_s)

@@ -31,11 +31,16 @@ def test_case_1_one_of_two_rankers_is_killed(service):
     assert outcome.after.percentile_ms(99) <= 2.0 * outcome.before.percentile_ms(99)
 
 
+def test_case_3_all_rankers_are_killed(service):
+    outcome = process_cases.all_rankers(service, BEFORE_S)
+    # Half of them, not all: two new rankers start beside the client.
+    assert outcome.fallbacks.percentile_ms(50) <= process_cases.FALLBACK_MS
+
+
 @pytest.mark.parametrize(
     "case",
     [
         pytest.param(process_cases.one_of_two_gateways, id="2 one of two gateways"),
-        pytest.param(process_cases.all_rankers, id="3 all rankers"),
         pytest.param(process_cases.controller, id="4 the controller"),
         pytest.param(process_cases.proxy, id="5 the proxy"),
         pytest.param(process_cases.proxy_manager, id="5 the manager of the proxy"),

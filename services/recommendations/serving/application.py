@@ -38,7 +38,9 @@ class ReplicaSettings:
             threads inside a replica are limited to one by the environment.
         min_replicas: Replicas that always run, 1 or more.
         max_replicas: Replicas under load.
-        target_ongoing_requests: Requests under way per replica that the autoscaler aims at.
+        target_ongoing_requests: Requests under way per replica that the autoscaler aims at. A healthy stage
+            at 60 requests a second has a third of one; one that takes 50 ms has three. The mean of half a
+            minute counts, and a stage whose calls are given up after 70 ms never gets to eight.
         max_ongoing_requests: Requests that a replica takes at once; the rest queue at the caller.
         max_queued_requests: Requests that a caller queues; the rest are refused at once. Unbounded by Ray's
             default, which at twice the capacity means seconds of waiting for everybody.
@@ -50,7 +52,7 @@ class ReplicaSettings:
     num_cpus: float = 0.1
     min_replicas: int = 1
     max_replicas: int = 2
-    target_ongoing_requests: float = 8.0
+    target_ongoing_requests: float = 2.0
     max_ongoing_requests: int = 32
     max_queued_requests: int = 64
     upscale_delay_s: float = 20.0
@@ -88,7 +90,9 @@ def _default_replicas() -> dict[str, ReplicaSettings]:
     return {stage: ReplicaSettings() for stage in MODEL_STAGES} | {
         # A request whose body is still under way counts as ongoing here; how many are worked on at once the
         # gateway limits by itself (`GatewaySettings.limit`).
-        GATEWAY: ReplicaSettings(max_replicas=1, max_ongoing_requests=2048, max_queued_requests=128),
+        GATEWAY: ReplicaSettings(
+            max_replicas=1, target_ongoing_requests=8.0, max_ongoing_requests=2048, max_queued_requests=128
+        ),
     }
 
 

@@ -1,7 +1,8 @@
 """Serves from a folder until it is told to stop; a program of its own, so that a test can kill it.
 
 Usage: serve_process.py FOLDER PORT [--wait-for-models] [--together] [--online URL]
-                        [--replicas DEPLOYMENT=N]...
+                        [--replicas DEPLOYMENT=N]... [--scaling-delays-s UP DOWN] [--slow-ranking]
+                        [--registry URL]
 """
 
 from __future__ import annotations
@@ -30,28 +31,50 @@ from streamrec.features.settings import SQLITE, FeatureSettings
 from streamrec.items.follower import ItemFollower
 from streamrec.registry.mlflow_registry import RegistrySettings
 from streamrec.rollout.traffic_files import TrafficFiles
+from tests.failures import slow_ranking
 
 
 def waiting_events(folder: Path) -> Sequence[QuarantinedEvent]:
     return events_on_unknown_items(FileEventReader(folder), datetime.now(UTC))
 
 
-def graph(folder: Path, placement: Placement, replicas: Mapping[str, int]) -> GraphSettings:
-    """The graph, with so many replicas of the deployments that are named, neither more nor fewer."""
+def graph(
+    folder: Path,
+    placement: Placement,
+    replicas: Mapping[str, int],
+    scaling_delays_s: tuple[float, float] | None = None,
+) -> GraphSettings:
+    """The graph, with so many replicas of the deployments that are named, neither more nor fewer.
+
+    The others wait for ``scaling_delays_s`` before they grow and before they shrink; as usual where None.
+    """
     prices = PriceFiles(
         document=folder / "exposure_prices.json",
         last_good_copy=folder / "exposure_prices.last_good.json",
         public_keys=folder / "keys" / "public",
     )
     usual = GraphSettings(placement=placement, exposure_prices=prices, item_log=folder / "items")
-    fixed = {
-        deployment: replace(usual.replicas[deployment], min_replicas=count, max_replicas=count)
-        for deployment, count in replicas.items()
-    }
-    return replace(usual, replicas={**usual.replicas, **fixed})
+    changed = dict(usual.replicas)
+    if scaling_delays_s is not None:
+        up_s, down_s = scaling_delays_s
+        changed = {
+            deployment: replace(settings, upscale_delay_s=up_s, downscale_delay_s=down_s)
+            for deployment, settings in changed.items()
+        }
+    for deployment, count in replicas.items():
+        changed[deployment] = replace(changed[deployment], min_replicas=count, max_replicas=count)
+    return replace(usual, replicas=changed)
 
 
-def main(folder: Path, port: int, graph: GraphSettings, *, wait_for_models: bool, online: str) -> None:
+def main(
+    folder: Path,
+    port: int,
+    graph: GraphSettings,
+    *,
+    wait_for_models: bool,
+    online: str,
+    registry: RegistrySettings,
+) -> None:
     features = FeatureSettings(
         folder / "features", Path(__file__).resolve().parents[3] / "feature_repo", online
     )
@@ -65,10 +88,7 @@ def main(folder: Path, port: int, graph: GraphSettings, *, wait_for_models: bool
     )
     serve_forever(
         LocalServeSettings(port=port, wait_for_models=wait_for_models, graph=graph),
-        ModelSource(
-            RegistrySettings.embedded(folder / "registry"),
-            TrafficFiles(folder / "traffic", folder / "keys" / "public"),
-        ),
+        ModelSource(registry, TrafficFiles(folder / "traffic", folder / "keys" / "public")),
         parts,
         lambda service: print(f"ready at {service.url} after {service.startup_s:.1f} s", flush=True),
     )
@@ -87,12 +107,25 @@ if __name__ == "__main__":
     parser.add_argument("--wait-for-models", action="store_true")
     parser.add_argument("--together", action="store_true")
     parser.add_argument("--online", default=SQLITE)
+    parser.add_argument("--registry", metavar="URL", help="of an MLflow server; else a folder")
     parser.add_argument("--replicas", type=_count, action="append", default=[])
+    parser.add_argument("--scaling-delays-s", type=float, nargs=2, metavar=("UP", "DOWN"))
+    parser.add_argument("--slow-ranking", action="store_true")
     asked = parser.parse_args()
+    if asked.slow_ranking:
+        slow_ranking.install()
     main(
         asked.folder,
         asked.port,
-        graph(asked.folder, Placement.TOGETHER if asked.together else Placement.APART, dict(asked.replicas)),
+        graph(
+            asked.folder,
+            Placement.TOGETHER if asked.together else Placement.APART,
+            dict(asked.replicas),
+            asked.scaling_delays_s,
+        ),
         wait_for_models=asked.wait_for_models,
         online=asked.online,
+        registry=RegistrySettings(asked.registry, None, asked.folder / "registry_cache")
+        if asked.registry
+        else RegistrySettings.embedded(asked.folder / "registry"),
     )

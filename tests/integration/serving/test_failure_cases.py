@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import pytest
 
-from tests.failures import event_cases, feature_cases, input_cases, process_cases, store_cases
+from services.recommendations.contracts.stages import MODEL_NAMES, RANKING
+from streamrec.contracts.models import ModelRef
+from tests.failures import (
+    event_cases,
+    feature_cases,
+    input_cases,
+    overload_cases,
+    process_cases,
+    registry_cases,
+    store_cases,
+)
 from tests.failures.services import breakable, redis_server, service
 
 __all__ = ["breakable", "redis_server", "service"]
 
 BEFORE_S = 0.5
 OUTAGE_S = 2.5
+OVERLOAD_RPS = 300.0
 
 pytestmark = [
     pytest.mark.ray,
@@ -44,6 +55,19 @@ def test_odd_input(breakable, case):
 
 def test_case_16_hostile_input(service):
     input_cases.attack(service, BEFORE_S)
+
+
+def test_case_7_the_registry_is_gone(breakable):
+    folder = breakable.workspace.folder
+    registry, challenger = registry_cases.cut_off(folder), ModelRef(MODEL_NAMES[RANKING], 2)
+    registry_cases.promotion_holds(breakable.load, folder, registry, challenger, BEFORE_S)
+
+
+def test_case_23_far_more_than_it_can_do(service):
+    """Whom it refuses it refuses with a 503, and it comes back; how fast is a matter of the long form."""
+    seen = overload_cases.overload(service.load, OVERLOAD_RPS, OUTAGE_S)
+    assert len(seen.refused) > 0
+    assert len(seen.accepted) > 0
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,9 @@ import time
 import httpx
 import pytest
 
-from services.recommendations.contracts.stages import MODEL_NAMES
-from streamrec.contracts.models import ModelRef, ModelSpec
 from streamrec.events.reader import FileEventReader
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
-from tests.promoted import promote
+from tests.promoted import promote, register_again
 
 pytestmark = [
     pytest.mark.ray,
@@ -72,22 +70,6 @@ def test_a_service_without_a_parent_stops_in_order_also_where_ray_hangs_and_is_k
     said = running.log.read_text()
     assert "was killed" in said
     assert said.rstrip().endswith("stopped")
-
-
-def register_again(source, target, stage, folder):
-    """Register a trained model's files in another registry."""
-    version = source.get(ModelRef(MODEL_NAMES[stage], 1))
-    ignored = shutil.ignore_patterns("manifest.json", "MLmodel")
-    shutil.copytree(source.fetch(version), folder / stage, ignore=ignored)
-    spec = ModelSpec(
-        name=version.ref.name,
-        signature=version.signature,
-        data_fingerprint=version.data_fingerprint,
-        settings_fingerprint=version.settings_fingerprint,
-        depends_on=version.depends_on,
-        slot=version.slot,
-    )
-    return target.register(spec, folder / stage).ref
 
 
 def test_a_model_that_comes_late_is_served_and_an_acknowledged_event_survives_kill_9(

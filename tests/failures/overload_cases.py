@@ -1,0 +1,97 @@
+"""Case 23 of what the platform must survive: 2 to 5 times what the service can do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from tests.failures.load import Answers, Load
+from tests.failures.services import recovered_after_s, warm_up
+
+DEADLINE_MS: Final = 100.0
+LATE_MS: Final = 10.0
+REFUSED_MS: Final = 50.0
+GOODPUT_SHARE: Final = 0.9
+NORMAL_S: Final = 10.0
+USUAL_RPS: Final = 30.0
+
+LoadOnIt = Callable[..., AbstractContextManager[Load]]
+"""Makes a load on the service; takes ``rps``."""
+
+
+@dataclass(frozen=True)
+class Overload:
+    """What clients saw.
+
+    Attributes:
+        accepted: The answers that are 200.
+        refused: Those that are 503.
+        goodput_rps: Answers in time, a second.
+        normal_s: Seconds after it until the service answered in full again.
+    """
+
+    accepted: Answers
+    refused: Answers
+    goodput_rps: float
+    normal_s: float
+
+
+def goodput_rps(answers: Answers, for_s: float) -> float:
+    """Answers a second that are 200 and in time."""
+    return sum(answer.ok and answer.latency_ms <= DEADLINE_MS + LATE_MS for answer in answers.all) / for_s
+
+
+def capacity_rps(load_on_it: LoadOnIt, for_s: float, step: float = 1.4) -> float:
+    """The highest goodput of a rising load, until more load brings no more."""
+    best, rps = 0.0, USUAL_RPS
+    while True:
+        answers = offered(load_on_it, rps, for_s)
+        found = goodput_rps(answers, for_s)
+        print(f"\n  {rps:.0f} rps: goodput {found:.0f} rps, {answers.said()}", end="")
+        if found < 0.8 * rps:
+            return max(best, found)
+        best, rps = max(best, found), rps * step
+
+
+def offered(load_on_it: LoadOnIt, rps: float, for_s: float) -> Answers:
+    """The answers to a load, its first seconds left out."""
+    with load_on_it(rps=rps) as load:
+        warm_up()
+        began_s = time.monotonic()
+        time.sleep(for_s)
+        return load.finish().between(began_s, began_s + for_s)
+
+
+def overload(load_on_it: LoadOnIt, rps: float, for_s: float) -> Overload:
+    """Offer too much beside the usual load, and look until the usual load is answered in full again."""
+    with load_on_it(rps=USUAL_RPS) as usual:
+        answers = offered(load_on_it, rps, for_s)
+        ended_s = time.monotonic()
+        time.sleep(NORMAL_S)
+        normal_s = recovered_after_s(usual.finish(), ended_s)
+    statuses = {answer.status for answer in answers.all}
+    assert statuses <= {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}, statuses
+    seen = Overload(
+        Answers([answer for answer in answers.all if answer.ok]),
+        Answers([answer for answer in answers.all if answer.status == HTTPStatus.SERVICE_UNAVAILABLE]),
+        goodput_rps(answers, for_s),
+        normal_s,
+    )
+    print(f"\n  accepted at {rps:.0f} rps: {seen.accepted.said()}, goodput {seen.goodput_rps:.0f} rps")
+    if seen.refused.all:
+        print(f"  refused: {len(seen.refused)}, p99 {seen.refused.percentile_ms(99, of_all=True):.0f} ms")
+    print(f"  normal after {normal_s:.0f} s")
+    return seen
+
+
+def check(seen: Overload, capacity: float) -> None:
+    """The bars of the case."""
+    assert len(seen.refused) > 0
+    assert seen.refused.percentile_ms(99, of_all=True) <= REFUSED_MS
+    assert seen.accepted.percentile_ms(99) <= DEADLINE_MS + LATE_MS
+    assert seen.goodput_rps >= GOODPUT_SHARE * capacity
+    assert seen.normal_s < NORMAL_S
