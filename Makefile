@@ -41,7 +41,7 @@ test: $(VENV)/.developing ## Every test; unit tests first
 unit: $(VENV)/.developing ## The fast tests alone, on all cores
 	$(BIN)/pytest --numprocesses auto tests/unit tests/architecture
 
-scenarios: $(VENV)/.developing ## The long tests: whole worlds in closed loop, about an hour
+scenarios: $(VENV)/.developing ## The long tests: whole worlds in closed loop, failures under load; over an hour
 	$(BIN)/pytest --timeout 7200 tests/scenarios
 
 check: $(VENV)/.developing ## Format, lint, types, import contracts, current JSON Schemas
