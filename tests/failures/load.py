@@ -98,6 +98,11 @@ class Answers:
         return Answers([answer for answer in self.all if since_s <= answer.planned_s < until_s])
 
     @property
+    def failed(self) -> list[Answer]:
+        """Those that are not OK, but for those that were refused: a busy machine has no room for all."""
+        return [answer for answer in self.not_ok if not answer.refused]
+
+    @property
     def not_ok(self) -> list[Answer]:
         return [answer for answer in self.all if not answer.ok]
 

@@ -79,6 +79,11 @@ class Answer:
     problem: str = ""
 
     @property
+    def refused(self) -> bool:
+        """Whether the service said that it has too much to do."""
+        return self.status == 503 and self.problem.endswith(":overloaded")
+
+    @property
     def ok(self) -> bool:
         """Whether it is 200 with a slate."""
         return self.status == 200 and self.items > 0

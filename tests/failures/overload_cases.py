@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from tests.failures.load import Answers, Load
-from tests.failures.services import recovered_after_s, warm_up
+from tests.failures.services import recovered_after_s
 
 DEADLINE_MS: Final = 100.0
 LATE_MS: Final = 10.0
@@ -18,6 +18,7 @@ REFUSED_MS: Final = 50.0
 GOODPUT_SHARE: Final = 0.9
 NORMAL_S: Final = 10.0
 USUAL_RPS: Final = 30.0
+WARM_UP_S: Final = 2.0
 
 LoadOnIt = Callable[..., AbstractContextManager[Load]]
 """Makes a load on the service; takes ``rps``."""
@@ -60,18 +61,18 @@ def capacity_rps(load_on_it: LoadOnIt, for_s: float, step: float = 1.4) -> float
 def offered(load_on_it: LoadOnIt, rps: float, for_s: float) -> Answers:
     """The answers to a load, its first seconds left out."""
     with load_on_it(rps=rps) as load:
-        warm_up()
+        time.sleep(WARM_UP_S)
         began_s = time.monotonic()
         time.sleep(for_s)
         return load.finish().between(began_s, began_s + for_s)
 
 
-def overload(load_on_it: LoadOnIt, rps: float, for_s: float) -> Overload:
-    """Offer too much beside the usual load, and look until the usual load is answered in full again."""
+def overload(load_on_it: LoadOnIt, rps: float, for_s: float, look_s: float = NORMAL_S) -> Overload:
+    """Offer too much beside the usual load, and look when the usual load is answered in full again."""
     with load_on_it(rps=USUAL_RPS) as usual:
         answers = offered(load_on_it, rps, for_s)
         ended_s = time.monotonic()
-        time.sleep(NORMAL_S)
+        time.sleep(look_s)
         normal_s = recovered_after_s(usual.finish(), ended_s)
     statuses = {answer.status for answer in answers.all}
     assert statuses <= {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}, statuses

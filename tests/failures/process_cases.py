@@ -10,7 +10,7 @@ from services.recommendations.contracts.stages import RANKING
 from services.recommendations.serving.application import GATEWAY
 from tests.failures.load import Answers
 from tests.failures.parts import CONTROLLER, PROXY_MANAGER, kill_9, processes, proxies
-from tests.failures.services import BreakableService, recovered_after_s, settle, warm_up
+from tests.failures.services import BreakableService, recovered_after_s, settle
 
 FULL_STRENGTH_S = 10.0
 PROXY_OUTAGE_S = 5.0
@@ -41,7 +41,7 @@ class Outcome:
 def killed(service: BreakableService, pids: Collection[int], before_s: float) -> Outcome:
     """Kill processes after some seconds of load, and wait until the service is whole again."""
     with service.load() as load:
-        warm_up()
+        service.warm_up()
         begin_s = time.monotonic()
         time.sleep(before_s)
         killed_s = kill_9(pids)
@@ -56,7 +56,7 @@ def killed(service: BreakableService, pids: Collection[int], before_s: float) ->
 def one_of_two_rankers(service: BreakableService, before_s: float) -> Outcome:
     """Case 1, but for the 99th percentile, which takes a longer look than some callers have."""
     outcome = killed(service, {min(service.replicas(RANKING))}, before_s)
-    assert outcome.after.not_ok == []
+    assert outcome.after.failed == []
     assert outcome.recovered_s <= FULL_STRENGTH_S
     return outcome
 
@@ -64,14 +64,14 @@ def one_of_two_rankers(service: BreakableService, before_s: float) -> Outcome:
 def one_of_two_gateways(service: BreakableService, before_s: float) -> Outcome:
     """Case 2: the proxy sends once more what the gateway had under way."""
     outcome = killed(service, {min(service.replicas(GATEWAY))}, before_s)
-    assert outcome.after.not_ok == []
+    assert outcome.after.failed == []
     return outcome
 
 
 def all_rankers(service: BreakableService, before_s: float) -> Outcome:
     """Case 3."""
     outcome = killed(service, service.replicas(RANKING), before_s)
-    assert outcome.after.not_ok == []
+    assert outcome.after.failed == []
     assert len(outcome.fallbacks) > 0
     assert outcome.recovered_s <= FULL_STRENGTH_S
     return outcome
@@ -80,7 +80,7 @@ def all_rankers(service: BreakableService, before_s: float) -> Outcome:
 def controller(service: BreakableService, before_s: float) -> Outcome:
     """Case 4."""
     outcome = killed(service, processes(service.running, CONTROLLER), before_s)
-    assert outcome.after.not_ok == []
+    assert outcome.after.failed == []
     return outcome
 
 

@@ -27,11 +27,7 @@ from tests.integration.serving.conftest import USER_COUNT, ServeProcess, Workspa
 USERS = [f"user-{row:02d}" for row in range(USER_COUNT)]
 REPLICAS = {RANKING: 2, GATEWAY: 2}
 
-WARM_UP_S = 2.0
-"""After which connections are open and users are in the caches."""
-
 PATIENCE_S = 60.0
-CALM_S = 3.0
 DEGRADED_SHARE = 0.2
 """More is a bad second: on a busy machine some stage is late now and then."""
 
@@ -44,11 +40,17 @@ class BreakableService:
         running: The service.
         workspace: Its folder.
         redis: Its online store.
+        rps: The load on it.
+        warm_up_s: After which connections are open and users' rows are kept.
+        calm_s: For how long it must answer in full before it counts as mended.
     """
 
     running: ServeProcess
     workspace: Workspace
     redis: LastingRedis
+    rps: float = 30.0
+    warm_up_s: float = 2.0
+    calm_s: float = 3.0
 
     def replicas(self, deployment: str) -> set[int]:
         """Ids of the processes that are replicas of a deployment."""
@@ -68,7 +70,11 @@ class BreakableService:
 
     def load(self, **options: Any) -> AbstractContextManager[Load]:
         """Load on it."""
-        return load_on(self.running.url, self.workspace.folder, USERS, **options)
+        return load_on(self.running.url, self.workspace.folder, USERS, **{"rps": self.rps, **options})
+
+    def warm_up(self) -> None:
+        """Let a load that has just begun open its connections."""
+        time.sleep(self.warm_up_s)
 
 
 @pytest.fixture(scope="module")
@@ -125,21 +131,16 @@ def _is_bad(second: Answers) -> bool:
 
 
 def settle(service: BreakableService, load: Load, since_s: float) -> None:
-    """Keep the load up until every part runs and the service has answered in full for three seconds."""
+    """Keep the load up until every part runs and the service has answered in full for a while."""
 
     def settled() -> bool:
         answers = load.so_far()
         if not answers.between(since_s).all or not service.is_whole():
             return False
         quiet_s = answers.all[-1].planned_s - since_s - recovered_after_s(answers, since_s)
-        return quiet_s >= CALM_S
+        return quiet_s >= service.calm_s
 
     wait_until(settled, PATIENCE_S, "the service has all its parts and answers in full")
-
-
-def warm_up() -> None:
-    """Let a load that has just begun open its connections."""
-    time.sleep(WARM_UP_S)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.failures.load import Answers
-from tests.failures.services import BreakableService, recovered_after_s, settle, warm_up
+from tests.failures.services import BreakableService, recovered_after_s, settle
 
 CIRCUIT_OPEN_S: Final = 1.0
 RECOVERED_S: Final = 5.0
@@ -43,7 +43,7 @@ def outage(
 ) -> Outage:
     """Take the online store away and bring it back, under the load of users whom no cache holds."""
     with service.load(new_share=1.0) as load:
-        warm_up()
+        service.warm_up()
         begin_s = time.monotonic()
         time.sleep(before_s)
         ended_s = time.monotonic()
@@ -70,7 +70,7 @@ def outage(
 
 def check(seen: Outage) -> None:
     """No 5xx, nobody waits for a store that is known to be gone, and all is well soon after it is back."""
-    assert [answer for part in (seen.first_second, seen.during) for answer in part.not_ok] == []
+    assert [answer for part in (seen.first_second, seen.during) for answer in part.failed] == []
     assert seen.during.degraded_share() > 0.9, "the store was not gone"
     # Now and then one request asks whether the store is back.
     at_once = sum(answer.features_ms <= AT_ONCE_MS for answer in seen.during.all)

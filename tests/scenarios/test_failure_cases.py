@@ -28,11 +28,13 @@ pytestmark = [
 
 def test_case_1_one_of_two_rankers_is_killed(service):
     outcome = process_cases.one_of_two_rankers(service, BEFORE_S)
+    assert outcome.after.not_ok == []
     assert outcome.after.percentile_ms(99) <= 2.0 * outcome.before.percentile_ms(99)
 
 
 def test_case_3_all_rankers_are_killed(service):
     outcome = process_cases.all_rankers(service, BEFORE_S)
+    assert outcome.after.not_ok == []
     # Half of them, not all: two new rankers start beside the client.
     assert outcome.fallbacks.percentile_ms(50) <= process_cases.FALLBACK_MS
 
@@ -42,11 +44,20 @@ def test_case_3_all_rankers_are_killed(service):
     [
         pytest.param(process_cases.one_of_two_gateways, id="2 one of two gateways"),
         pytest.param(process_cases.controller, id="4 the controller"),
+    ],
+)
+def test_killed(service, case):
+    assert case(service, BEFORE_S).after.not_ok == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
         pytest.param(process_cases.proxy, id="5 the proxy"),
         pytest.param(process_cases.proxy_manager, id="5 the manager of the proxy"),
     ],
 )
-def test_killed(service, case):
+def test_the_only_proxy_is_killed(service, case):
     case(service, BEFORE_S)
 
 
@@ -72,6 +83,7 @@ def test_killed_beside_a_process_that_takes_a_core(service, case):
 )
 def test_online_store_is_gone(service, case):
     seen = case(service, BEFORE_S, OUTAGE_S)
+    assert seen.first_second.not_ok == seen.during.not_ok == []
     assert seen.during.percentile_ms(99) <= seen.before.percentile_ms(99) + store_cases.MORE_MS
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.recommendations.contracts.stages import MODEL_NAMES, RANKING
@@ -18,12 +20,12 @@ from tests.failures import (
     registry_cases,
     store_cases,
 )
-from tests.failures.services import breakable, redis_server, service
+from tests.failures.services import breakable, redis_server
 
-__all__ = ["breakable", "redis_server", "service"]
+__all__ = ["breakable", "redis_server"]
 
 BEFORE_S = 0.5
-OUTAGE_S = 2.5
+OUTAGE_S = 2.0
 OVERLOAD_RPS = 300.0
 
 pytestmark = [
@@ -34,6 +36,12 @@ pytestmark = [
     # MLflow's own tables use what SQLAlchemy will drop.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
 ]
+
+
+@pytest.fixture(scope="module")
+def service(breakable):
+    """Under a load that a machine bears that is busy with something else. Each test leaves it mended."""
+    return replace(breakable, rps=10.0, warm_up_s=0.5, calm_s=1.0)
 
 
 @pytest.mark.parametrize(
@@ -49,23 +57,23 @@ pytestmark = [
     ],
     ids=["17 unknown", "17 filtered", "18 clocks", "19 ten times", "17 empty", "15 sent", "15 stored"],
 )
-def test_odd_input(breakable, case):
-    case(breakable)
+def test_odd_input(service, case):
+    case(service)
 
 
 def test_case_16_hostile_input(service):
     input_cases.attack(service, BEFORE_S)
 
 
-def test_case_7_the_registry_is_gone(breakable):
-    folder = breakable.workspace.folder
+def test_case_7_the_registry_is_gone(service):
+    folder = service.workspace.folder
     registry, challenger = registry_cases.cut_off(folder), ModelRef(MODEL_NAMES[RANKING], 2)
-    registry_cases.promotion_holds(breakable.load, folder, registry, challenger, BEFORE_S)
+    registry_cases.promotion_holds(service.load, folder, registry, challenger, BEFORE_S)
 
 
 def test_case_23_far_more_than_it_can_do(service):
     """Whom it refuses it refuses with a 503, and it comes back; how fast is a matter of the long form."""
-    seen = overload_cases.overload(service.load, OVERLOAD_RPS, OUTAGE_S)
+    seen = overload_cases.overload(service.load, OVERLOAD_RPS, OUTAGE_S, look_s=5.0)
     assert len(seen.refused) > 0
     assert len(seen.accepted) > 0
 
