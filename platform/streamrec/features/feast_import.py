@@ -48,7 +48,7 @@ with _without_torch_and_type_checks():
     from feast.errors import FeastObjectNotFoundException
     from feast.infra.key_encoding_utils import serialize_entity_key
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
+    from feast.protos.feast.types.Value_pb2 import Int64List, StringList, Value
     from feast.repo_config import RepoConfig
 
 for _name in _METRICS_VARIABLES:
@@ -62,7 +62,9 @@ __all__ = [
     "FeatureService",
     "FeatureStore",
     "FeatureView",
+    "Int64List",
     "RepoConfig",
+    "StringList",
     "Value",
     "serialize_entity_key",
 ]

@@ -133,9 +133,10 @@ def add_online_actions(
     users = sorted(actions)
     with answering():
         connection = online_connection(store)
+        views = [store.get_feature_view(name) for name in (ACTIVITY_VIEW, REJECTIONS_VIEW)]
         for start in range(0, len(users), WRITE_ROWS):
             batch = users[start : start + WRITE_ROWS]
-            add_actions(store, connection, {user_id: actions[user_id] for user_id in batch})
+            add_actions(store, views, connection, {user_id: actions[user_id] for user_id in batch})
         _close(store)
 
 

@@ -55,7 +55,6 @@ from streamrec.features.user_tables import EVENT_TIMESTAMP
 TRAINING_ROWS: Final = 20_000
 """Rows of an entity frame joined at a time. Feast joins each with every snapshot of its entity at once."""
 
-
 _ATTEMPTS: Final = 5
 """Of a call whose generation is replaced on the way; each publication takes seconds."""
 
@@ -108,7 +107,7 @@ class FeastFeatureStore:
                 features = read_user(opened.reading, opened.user_views, user_id)
             return None if features is None else as_served(features, opened.history_ttl, self._clock())
 
-        return self._on_current(read)
+        return self._on_current(read, newest=True)
 
     def reads(self, limits: ReadLimits) -> UserReads:
         """Return the same reads for an event loop: without threads from Redis, in threads from SQLite."""
@@ -137,7 +136,7 @@ class FeastFeatureStore:
 
         def write(opened: _Opened) -> None:
             with answering(), self._one_writer:
-                add_actions(opened.writing, opened.connections[1], actions)
+                add_actions(opened.writing, opened.user_views, opened.connections[1], actions)
 
         self._identity()  # says that nothing is published before it waits for a lock
         with writing_rows(self._settings.folder):
@@ -169,11 +168,7 @@ class FeastFeatureStore:
         return datetime.fromtimestamp(written_ns / 1e9, UTC)
 
     def newest_event_at(self) -> datetime | None:
-        """Return the time of the newest event in the rows; see `FeatureStore.newest_event_at`.
-
-        Raises:
-            NotReadyError: Nothing has been materialised yet.
-        """
+        """Return the time of the newest event in the rows; see `FeatureStore.newest_event_at`."""
         newest = read_generation(self._settings.folder, self._settings).newest_event_at
         return None if newest is None else datetime.fromisoformat(newest)
 
@@ -256,18 +251,21 @@ class FeastFeatureStore:
             if connection is not None:
                 connection.close()
 
-    def _on_current(self, call: Callable[[_Opened], T]) -> T:
-        """Call with the published generation, and again where it was replaced on the way.
+    def _on_current(self, call: Callable[[_Opened], T], *, newest: bool = False) -> T:
+        """Call with the published generation, and again where it was replaced on the way and the call failed.
 
-        A publication takes the definitions and, after a while, the rows of the generation before away, also
-        from a call that was held up between opening one and reading from it.
+        With ``newest`` also where it did not fail: what was read is of the generation before.
+
+        A publication takes definitions and, after a while, rows away, also from a call that was held up.
         """
         for _ in range(_ATTEMPTS):
             used = self._identity()
             try:
                 opened = self._open(used)
                 used = opened.identity
-                return call(opened)
+                result = call(opened)
+                if not newest or self._identity() == used:
+                    return result
             except (InvalidInputError, NotFoundError):
                 raise
             except Exception as error:
@@ -287,7 +285,7 @@ class FeastFeatureStore:
                 parts = (opened.reading, opened.user_views, connection, opened.identity, opened.history_ttl)
                 return read(SqliteRows(*parts))
 
-        return self._on_current(locked)
+        return self._on_current(locked, newest=True)
 
     def _opened_layout(self) -> RowLayout:
         """Where the rows of the published generation lie in Redis; opens it where it is not open yet."""
