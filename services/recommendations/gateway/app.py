@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ValidationError
 from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp
 
 from services.recommendations.gateway.edge import problems
 from services.recommendations.gateway.edge.api_page import render_api_page
@@ -70,6 +71,7 @@ def create_app(
     maximum_events_in_flight: int = 64,
     deadlines: DeadlineLimits | None = None,
     body_limits: BodyLimits | None = None,
+    stand_before: Callable[[Callable[[ASGIApp], ASGIApp]], None] = lambda _wrap: None,
 ) -> FastAPI:
     """Build the application.
 
@@ -80,6 +82,8 @@ def create_app(
         maximum_events_in_flight: The same of event requests, which recommendations do not crowd out.
         deadlines: How long the caller of a recommendation request may say that it waits.
         body_limits: What a body may take.
+        stand_before: Given what notes a request's arrival and refuses what is too much, to be put further out
+            than this application reaches, where a server works on requests before it calls it.
     """
 
     deadlines = deadlines or DeadlineLimits()
@@ -237,6 +241,7 @@ def create_app(
     app.add_middleware(RefusalMiddleware, doors=doors)
     app.add_middleware(MethodsMiddleware, allowed=allowed_methods(app))
     app.add_middleware(ArrivalMiddleware, lag=lag)
+    stand_before(lambda outer: ArrivalMiddleware(RefusalMiddleware(outer, doors), lag))
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the document
     return app
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.edge.deadlines import DeadlineLimits
+from services.recommendations.gateway.edge.front_door import stand_before_ray
 from services.recommendations.gateway.event_housekeeping import EventHousekeeping
 from services.recommendations.gateway.event_intake import EventIntake
 from services.recommendations.gateway.faults import Faults
@@ -67,6 +68,7 @@ class GatewayDeployment:
             limit=ConcurrencyLimit(settings.limit),
             maximum_events_in_flight=settings.maximum_events_in_flight,
             deadlines=DeadlineLimits(settings.deadline_ms, settings.maximum_deadline_ms),
+            stand_before=stand_before_ray,
         )
 
     async def _compose(self, metrics: RecommendationMetrics) -> Gateway:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from services.recommendations.gateway.edge import front_door
 from services.recommendations.gateway.edge.bodies import BODY_TIMEOUT_S
 
 FOLDER_VARIABLE: Final = "STREAMREC_SERVICE_FOLDER"
@@ -81,6 +82,7 @@ def _values(folder: Path, *, haproxy: bool) -> dict[str, str]:
         values |= {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": front_door.IMPORT_PATH,
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
             # With every gateway that comes or goes HAProxy starts anew, and the one before closes its idle
             # connections with the next answer on each; what it cuts off instead, a client sees as an error.

@@ -88,8 +88,8 @@ class ArrivalMiddleware:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note the time, then pass the request on."""
-        if scope["type"] == "http":
+        """Note the time unless that was done further out, then pass the request on."""
+        if scope["type"] == "http" and _ARRIVED_AT not in scope.get("state", ()):
             arrived_at_s = self._clock() - self._lag.current_ms() / 1000.0
             scope = {**scope, "state": {**scope.get("state", {}), _ARRIVED_AT: arrived_at_s}}
         await self._app(scope, receive, send)
