@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.rungs import Rung
 from streamrec.contracts.errors import InvalidInputError
 
@@ -36,6 +37,8 @@ class ImpressionExtension:
         in_full: Whether no stage cut its answer off to be in time.
         page: Which page of the user's list it is; 1 is the first. What the pages before showed is part of the
             state that was drawn for.
+        effort: How much was done for the request. It depends on the load alone: given it, a slate is as
+            likely as at any other time.
     """
 
     rung: Rung
@@ -46,6 +49,7 @@ class ImpressionExtension:
     stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
     in_full: bool = True
     page: int = 1
+    effort: Effort = Effort.FULL
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return it as `streamrec.contracts.events.Impression.extension`."""
@@ -59,6 +63,7 @@ class ImpressionExtension:
             "stage_item_revisions": dict(self.stage_item_revisions),
             "in_full": self.in_full,
             "page": self.page,
+            "effort": self.effort.value,
         }
 
     @classmethod
@@ -87,6 +92,7 @@ class ImpressionExtension:
             read.stage_item_revisions,
             read.in_full,
             read.page,
+            read.effort,
         )
 
 
@@ -104,6 +110,7 @@ class _Document:
     stage_item_revisions: Mapping[str, Annotated[int, Field(ge=0)]] = field(default_factory=dict)
     in_full: bool = True
     page: Annotated[int, Field(ge=1)] = 1
+    effort: Effort = Effort.FULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,8 +39,8 @@ from services.recommendations.gateway.schemas import (
 from streamrec import __version__
 from streamrec.contracts.errors import InvalidInputError, TemporaryError
 from streamrec.serving.admission import Admission
-from streamrec.serving.concurrency_limit import ConcurrencyLimit
 from streamrec.serving.deadline import Deadline
+from streamrec.serving.load_control import LoadControl
 from streamrec.serving.loop_lag import LoopLag
 
 RECOMMENDATIONS_PATH: Final = "/v1/recommendations"
@@ -67,7 +67,7 @@ _RECOMMENDATION_PROBLEMS: Final = (*_POST_PROBLEMS, problems.EXPIRED)
 def create_app(
     startup: Startup,
     *,
-    limit: ConcurrencyLimit | None = None,
+    load: LoadControl | None = None,
     maximum_events_in_flight: int = 64,
     deadlines: DeadlineLimits | None = None,
     body_limits: BodyLimits | None = None,
@@ -77,8 +77,8 @@ def create_app(
 
     Args:
         startup: Holds the gateway once everything it needs is there, and until then what is missing.
-        limit: Recommendation requests at once; more are refused with a 503. One whose body is still under way
-            is not yet among them. It follows what is measured.
+        load: How many recommendation requests may be under way; more are refused with a 503. One whose body
+            is still under way is not yet among them. It follows what is measured.
         maximum_events_in_flight: The same of event requests, which recommendations do not crowd out.
         deadlines: How long the caller of a recommendation request may say that it waits.
         body_limits: What a body may take.
@@ -87,7 +87,7 @@ def create_app(
     """
 
     deadlines = deadlines or DeadlineLimits()
-    limit = limit or ConcurrencyLimit()
+    load = load or LoadControl()
     lag = LoopLag()
     startup.metrics.watch_event_loop(lag.current_ms)
 
@@ -114,11 +114,10 @@ def create_app(
         lifespan=lifespan,
     )
     problems.install(app)
-    recommending = Admission(lambda: limit.current, limit.reached)
     taking_events = Admission(lambda: maximum_events_in_flight)
-    startup.metrics.watch_limit(lambda: limit.current, lambda: recommending.under_way)
+    startup.metrics.watch_load(load)
     doors = {
-        RECOMMENDATIONS_PATH: Door(recommending, startup.metrics.count_request_without_place),
+        RECOMMENDATIONS_PATH: Door(load.admission, startup.metrics.count_request_without_place),
         EVENTS_PATH: Door(taking_events, startup.metrics.count_events_without_place),
     }
     app.add_middleware(PlaceMiddleware, doors=doors)
@@ -167,13 +166,13 @@ def create_app(
             startup.metrics.observe_queue(deadline.elapsed_ms())
             if deadline.expired:
                 # Nobody waits for it any more; to work on it would make the next one late too.
-                limit.measured(deadline.elapsed_ms() / deadline.budget_ms, deadline.clock())
+                load.done(deadline, deadline.elapsed_ms())
                 startup.metrics.count_expired()
                 return problems.problem_response(
                     problems.EXPIRED, _expired(deadline), headers=problems.RETRY_AFTER
                 )
             served = await gateway.recommender.recommend(asked, deadline)
-            limit.measured(served.latency_ms / deadline.budget_ms, deadline.clock())
+            load.done(deadline, served.latency_ms)
             return _json(_answer_document(served), _named_by_client(served.client_request_id))
 
         response = await answer(handle)
@@ -286,6 +285,7 @@ def _answer_document(served: ServedAnswer) -> dict[str, Any]:
         "rung": answer.rung.value,
         "degraded": answer.degraded,
         "skipped": list(answer.skipped),
+        "effort": answer.effort.value,
         "in_full": answer.in_full,
         "empty_reason": answer.empty_reason,
         "page": served.page,

@@ -111,6 +111,7 @@ def impression_of(
             answer.stage_item_revisions,
             answer.in_full,
             page,
+            answer.effort,
         ).to_json(),
     )
 

@@ -15,6 +15,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.empty_slates import EmptyReason
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import MODEL_STAGES, SLOTS, version_name
@@ -23,6 +24,7 @@ from streamrec.contracts.events import InteractionKind
 from streamrec.contracts.slots import ServingRole
 from streamrec.events.records import QuarantineReason
 from streamrec.monitoring.model_metrics import LATENCY_BUCKETS_S, CallResult, ModelMetrics
+from streamrec.serving.load_control import LoadControl
 
 _NO_RUNG: Final = "none"
 _CATALOGUE: Final = "catalogue"
@@ -106,6 +108,23 @@ class RecommendationMetrics:
             "Recommendation requests that may be under way at once, by what is measured.",
             registry=self._registry,
         )
+        answers = Counter(
+            "streamrec_effort",
+            "Recommendation requests by how much was done for them; all but `full` are a brown-out.",
+            ("effort",),
+            registry=self._registry,
+        )
+        self._efforts = {effort: answers.labels(effort.value) for effort in Effort}
+        self._brown_out = Gauge(
+            "streamrec_brown_out_level",
+            "Steps of the brown-out: 0 nothing, 1 fewer candidates, 2 no re-ranking either.",
+            registry=self._registry,
+        )
+        self._pressure = Gauge(
+            "streamrec_pressure",
+            "Part of the places for recommendation requests that was given away lately; 1 where it refuses.",
+            registry=self._registry,
+        )
         self._in_flight = Gauge(
             "streamrec_in_flight", "Recommendation requests under way.", registry=self._registry
         )
@@ -185,6 +204,7 @@ class RecommendationMetrics:
         latency_ms: float,
         cold_start: bool = False,
         degraded: bool = False,
+        effort: Effort = Effort.FULL,
         late: bool = False,
         empty_reason: EmptyReason | None = None,
     ) -> None:
@@ -197,6 +217,7 @@ class RecommendationMetrics:
             self._cold_start.inc()
         if late:
             self._late.inc()
+        self._efforts[effort].inc()
         if empty_reason is not None:
             self._empty.labels(empty_reason.value).inc()
 
@@ -217,10 +238,12 @@ class RecommendationMetrics:
         """Count one request that came to its turn."""
         self._queue.observe(waited_ms / 1000.0)
 
-    def watch_limit(self, limit: Callable[[], int], in_flight: Callable[[], int]) -> None:
-        """Ask these for the concurrency limit and the requests under way whenever the metrics are read."""
-        self._limit.set_function(limit)
-        self._in_flight.set_function(in_flight)
+    def watch_load(self, load: LoadControl) -> None:
+        """Ask this for limit, places and brown-out whenever the metrics are read."""
+        self._limit.set_function(lambda: load.limit.current)
+        self._in_flight.set_function(lambda: load.admission.under_way)
+        self._brown_out.set_function(lambda: load.brown_out.level)
+        self._pressure.set_function(lambda: load.brown_out.pressure)
 
     def watch_event_loop(self, lag_ms: Callable[[], float]) -> None:
         """Ask this for the event loop's lag whenever the metrics are read."""

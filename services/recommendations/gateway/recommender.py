@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -9,6 +10,7 @@ from typing import Final, Protocol
 from uuid6 import uuid7
 
 from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.pages import read_page
 from services.recommendations.contracts.stages import FEATURES
 from services.recommendations.gateway.faults import Faults
@@ -69,11 +71,22 @@ class Recommender:
         pipeline: RecommendationPipeline,
         impressions: ImpressionLog,
         metrics: RecommendationMetrics,
+        effort: Callable[[], Effort] = lambda: Effort.FULL,
     ) -> None:
+        """Compose one.
+
+        Args:
+            users: What is known of users.
+            pipeline: Answers.
+            impressions: Where answers are written down.
+            metrics: Where they are counted.
+            effort: How much is to be done for a request that comes now.
+        """
         self._users = users
         self._pipeline = pipeline
         self._impressions = impressions
         self._metrics = metrics
+        self._effort = effort
         self._faults = Faults(metrics)
 
     async def recommend(self, request: RecommendationRequest, deadline: Deadline) -> ServedAnswer:
@@ -114,7 +127,9 @@ class Recommender:
             user = replace(user, shown=page.shown)
         features_ms = deadline.elapsed_ms() - asked_at_ms
         try:
-            answer = await self._pipeline.recommend(user, request.k, request_id, deadline)
+            answer = await self._pipeline.recommend(
+                user, request.k, request_id, deadline, effort=self._effort()
+            )
         except Exception as error:  # noqa: BLE001 - popular items are there whatever is wrong with the stages
             self._faults.note(_PIPELINE, error, "popular items are served")
             answer = self._pipeline.popular(user, request.k)
@@ -167,6 +182,7 @@ class Recommender:
             cold_start=answer.cold_start,
             degraded=answer.degraded,
             empty_reason=answer.empty_reason,
+            effort=answer.effort,
             late=latency_ms > deadline.budget_ms,
         )
 

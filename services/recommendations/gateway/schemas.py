@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from pydantic_core import PydanticCustomError
 
 from services.recommendations.contracts.candidates import Segment
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.empty_slates import EmptyReason
 from services.recommendations.contracts.pages import (
     MAXIMUM_PAGES,
@@ -133,6 +134,9 @@ class RecommendationAnswer(_Outgoing):
     rung: Annotated[Rung, Field(description="Step of the fallback ladder.")]
     degraded: Annotated[bool, Field(description="Whether a stage that should have taken part did not.")]
     skipped: Annotated[list[str], Field(description="Those stages.")]
+    effort: Annotated[
+        Effort, Field(description="What was left out because of the load: `full` where nothing was.")
+    ]
     in_full: Annotated[bool, Field(description="False where a stage cut its work off to be in time.")]
     empty_reason: Annotated[
         EmptyReason | None, Field(description="Why there are no items; null where there are.")

@@ -18,6 +18,7 @@ from streamrec.features.store import FeatureStore
 from streamrec.features.user_actions import UserAction
 from streamrec.items.follower import ItemFeed
 from streamrec.items.memory_item_log import MemoryItemLog
+from streamrec.serving.brown_out import BrownOutSettings
 from streamrec.serving.concurrency_limit import LimitSettings
 
 
@@ -72,6 +73,7 @@ class GatewaySettings:
         stage_timeout_ms: Longest wait by stage within ``deadline_ms``; within another deadline in proportion.
         retry_ratio: Retries a request on average, at most.
         limit: How the number of recommendation requests at once is found; more get a 503.
+        brown_out: When less is done for a request (`contracts.effort`).
         maximum_events_in_flight: Event requests at once; more get a 503.
         pipeline: Who passes through which stage.
         users: How the feature store is read.
@@ -83,6 +85,7 @@ class GatewaySettings:
     stage_timeout_ms: Mapping[str, float] = field(default_factory=_default_timeouts)
     retry_ratio: float = 0.1
     limit: LimitSettings = field(default_factory=LimitSettings)
+    brown_out: BrownOutSettings = field(default_factory=BrownOutSettings)
     maximum_events_in_flight: int = 64
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     users: UserStateSettings = field(default_factory=UserStateSettings)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Segment, UserState
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.stages import TIMED_FOR_MS, Stages
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.pipeline import (
@@ -63,7 +64,13 @@ class OfflinePipeline:
         return self._pipeline.cold_start_weight(user)
 
     def recommend(
-        self, user: UserState, k: int, request_id: str, *, slate_length: int | None = None
+        self,
+        user: UserState,
+        k: int,
+        request_id: str,
+        *,
+        slate_length: int | None = None,
+        effort: Effort = Effort.FULL,
     ) -> PipelineAnswer:
         """Return the slate that the gateway would serve for this user, request id and k.
 
@@ -72,6 +79,7 @@ class OfflinePipeline:
             k: Items wanted.
             request_id: Seeds the posterior draw of a new user.
             slate_length: Items that the re-ranker chooses as the slate; ``k`` where None.
+            effort: How much the gateway would do.
 
         Raises:
             InvalidInputError: ``k`` is below 1.
@@ -81,7 +89,9 @@ class OfflinePipeline:
             raise InvalidInputError("k", "must be 1 or more")
         # The clock stands still: no stage may answer differently because the machine was busy.
         standing = Deadline.after_ms(TIMED_FOR_MS, clock=lambda: 0.0)
-        return _run_to_end(self._pipeline.recommend(user, k, request_id, standing, slate_length=slate_length))
+        return _run_to_end(
+            self._pipeline.recommend(user, k, request_id, standing, slate_length=slate_length, effort=effort)
+        )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import CANDIDATE_COUNT, Candidates, UserState
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.empty_slates import EmptyReason
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import (
@@ -55,11 +56,13 @@ class PipelineSettings:
     Attributes:
         hand_over: Weight of cold start by the number of known interactions.
         candidate_count: Candidates that ranking is given.
+        fewer_candidates: The same where less is done for a request (`Effort`).
         skips: How far items that the user skipped are lowered, in whatever order the stages left them.
     """
 
     hand_over: HandOver = field(default_factory=HandOver)
     candidate_count: int = CANDIDATE_COUNT
+    fewer_candidates: int = 200
     skips: SkipDiscount = field(default_factory=SkipDiscount)
 
 
@@ -88,6 +91,7 @@ class PipelineAnswer:
         stage_item_revisions: The same by stage, of the stages that took part: each follows the log by itself.
         in_full: Whether no stage cut its answer off to be in time.
         empty_reason: Why there is no item; None where there is one.
+        effort: How much was done. What is left out on purpose is not among ``skipped``.
     """
 
     item_ids: tuple[str, ...]
@@ -106,11 +110,12 @@ class PipelineAnswer:
     stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
     in_full: bool = True
     empty_reason: EmptyReason | None = None
+    effort: Effort = Effort.FULL
 
     @property
     def degraded(self) -> bool:
         """Whether the answer is less than it should have been."""
-        return self.rung is not Rung.RANKED or bool(self.skipped)
+        return self.rung is not Rung.RANKED or bool(self.skipped) or self.effort is not Effort.FULL
 
 
 @dataclass(slots=True)
@@ -169,6 +174,7 @@ class RecommendationPipeline:
         deadline: Deadline,
         *,
         slate_length: int | None = None,
+        effort: Effort = Effort.FULL,
     ) -> PipelineAnswer:
         """Return a slate of ``k``; with `GuardedCalls` it always returns one, whatever the stages do.
 
@@ -179,6 +185,7 @@ class RecommendationPipeline:
             deadline: Started when the request arrived.
             slate_length: Items that the re-ranker is to choose as the slate; ``k`` where None. An evaluation
                 asks for more items than are shown.
+            effort: How much is to be done.
         """
         if len(user.history) > HISTORY_LIMIT:
             user = replace(user, history=user.history[-HISTORY_LIMIT:])
@@ -188,7 +195,7 @@ class RecommendationPipeline:
         if _has_seen_everything(seen, items):
             return self._popular(user, k, seen, items, trace)
         weight = self._cold_start_weight(user, items)
-        count = max(k, self._settings.candidate_count)
+        count = max(k, self._candidate_count(effort))
         cold, found = await self._find(user, count, request_id, weight, items, trace, deadline)
         if cold is None and found is None:
             return self._popular(user, k, seen, items, trace)
@@ -203,8 +210,9 @@ class RecommendationPipeline:
             except StageSkippedError:
                 rung = Rung.RETRIEVAL_ORDER
         candidates = ordered = self._settings.skips.lowered(ordered, user)
-        with suppress(StageSkippedError):  # noted in the trace; the order of the stage before stands
-            ordered = await self._rerank(user, ordered, slate_length or k, trace, deadline)
+        if effort is not Effort.NO_RERANKING:
+            with suppress(StageSkippedError):  # noted in the trace; the order of the stage before stands
+                ordered = await self._rerank(user, ordered, slate_length or k, trace, deadline)
         return PipelineAnswer(
             item_ids=ordered.item_ids[:k],
             scores=_as_floats(ordered.scores[:k]),
@@ -221,7 +229,12 @@ class RecommendationPipeline:
             item_revision=items.revision,
             stage_item_revisions=trace.item_revisions,
             in_full=trace.in_full,
+            effort=effort,
         )
+
+    def _candidate_count(self, effort: Effort) -> int:
+        count = self._settings.candidate_count
+        return count if effort is Effort.FULL else min(count, self._settings.fewer_candidates)
 
     def popular(self, user: UserState, k: int) -> PipelineAnswer:
         """Return what is popular, without asking a stage: the answer when nothing else has worked."""

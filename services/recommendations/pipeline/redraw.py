@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.recommendations.contracts.candidates import UserState
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.impression_extension import ImpressionExtension
 from services.recommendations.contracts.state_document import state_digest, state_of
 from services.recommendations.pipeline.offline import OfflinePipeline
@@ -45,6 +46,10 @@ def logged_user(impression: Impression) -> UserState:
     return user
 
 
+def _effort(impression: Impression) -> Effort:
+    return ImpressionExtension.from_json(impression.extension).effort
+
+
 def check_redraw(pipeline: OfflinePipeline, impression: Impression) -> UserState:
     """Draw the slate again with its own seed, and return the user that it was drawn for.
 
@@ -57,7 +62,9 @@ def check_redraw(pipeline: OfflinePipeline, impression: Impression) -> UserState
         InvalidInputError: As in `logged_user`.
     """
     user = logged_user(impression)
-    answer = pipeline.recommend(user, len(impression.item_ids), impression.request_id)
+    answer = pipeline.recommend(
+        user, len(impression.item_ids), impression.request_id, effort=_effort(impression)
+    )
     if answer.seed != impression.seed:
         raise SlateDiffersError("seed", f"is {impression.seed}; drawn again it is {answer.seed}")
     if answer.item_ids != impression.item_ids:
@@ -84,10 +91,11 @@ def drawn_propensity(pipeline: OfflinePipeline, impression: Impression, draws: i
     if draws < 1:
         raise InvalidInputError("draws", "must be 1 or more")
     user = check_redraw(pipeline, impression)
+    effort = _effort(impression)
     hits = np.zeros(len(impression.item_ids), dtype=np.int64)
     for number in range(draws):
         # The seed of a draw comes from the request's id: other ids are independent draws.
-        again = pipeline.recommend(user, len(hits), f"{impression.request_id}/{number}")
+        again = pipeline.recommend(user, len(hits), f"{impression.request_id}/{number}", effort=effort)
         for place, (drawn, shown) in enumerate(zip(again.item_ids, impression.item_ids, strict=False)):
             hits[place] += drawn == shown
     values = monte_carlo_propensity(hits, draws)

@@ -8,6 +8,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from services.recommendations.contracts.effort import EFFORTS, Effort
 from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.edge.deadlines import DeadlineLimits
@@ -33,7 +34,7 @@ from streamrec.erasure.erased_persons import must_not_be_kept
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemCounts
 from streamrec.rollout.traffic_files import TrafficFiles
-from streamrec.serving.concurrency_limit import ConcurrencyLimit
+from streamrec.serving.load_control import LoadControl
 from streamrec.serving.retry_budget import RetryBudget
 
 _STATUS_TIMEOUT_S: Final = 30.0
@@ -57,6 +58,7 @@ class GatewayDeployment:
         self._parts = parts
         self._traffic_files = traffic
         self._where_stages_run = stages
+        self._load = LoadControl(settings.limit, settings.brown_out)
         self._stages: VersionedStages | None = None
         self._features: tuple[FeatureStore, ItemCounts] | None = None
 
@@ -65,7 +67,7 @@ class GatewayDeployment:
         settings = self._settings
         return create_app(
             Startup(self._compose),
-            limit=ConcurrencyLimit(settings.limit),
+            load=self._load,
             maximum_events_in_flight=settings.maximum_events_in_flight,
             deadlines=DeadlineLimits(settings.deadline_ms, settings.maximum_deadline_ms),
             stand_before=stand_before_ray,
@@ -133,11 +135,14 @@ class GatewayDeployment:
             await users.close()
 
         return Gateway(
-            recommender=Recommender(users, pipeline, impressions, metrics),
+            recommender=Recommender(users, pipeline, impressions, metrics, self._effort),
             intake=intake,
             readiness=lambda: _readiness(traffic, items),
             close=close,
         )
+
+    def _effort(self) -> Effort:
+        return EFFORTS[self._load.brown_out.level]
 
     def _open_items(self, counts: ItemCounts) -> LiveItems:
         return LiveItems(ServedItems.from_counts(counts), self._parts.item_feed())

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.gateway.activity_writer import WriterSettings
 from services.recommendations.gateway.app import create_app
 from services.recommendations.gateway.edge.deadlines import DeadlineLimits
@@ -25,7 +26,8 @@ from services.recommendations.pipeline.stage_calls import CallSettings, GuardedC
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
 from streamrec.items.memory_item_log import MemoryItemLog
-from streamrec.serving.concurrency_limit import ConcurrencyLimit, LimitSettings
+from streamrec.serving.concurrency_limit import LimitSettings
+from streamrec.serving.load_control import LoadControl
 from streamrec.serving.retry_budget import RetryBudget
 
 TIMEOUTS_MS = dict.fromkeys(("retrieval", "cold_start", "ranking", "reranking"), 1000.0)
@@ -51,12 +53,13 @@ class Service:
         self.erased = set()
         self.item_log = MemoryItemLog()
         self.set_aside = ()
+        self.effort = Effort.FULL
         self.problems = []
         self.startup = Startup(self.compose)
-        self.limit = ConcurrencyLimit(LimitSettings(*[maximum_in_flight] * 3))
+        self.load = LoadControl(LimitSettings(*[maximum_in_flight] * 3))
         self.app = create_app(
             self.startup,
-            limit=self.limit,
+            load=self.load,
             maximum_events_in_flight=maximum_in_flight,
             deadlines=DeadlineLimits(5000.0, 5000.0),
         )
@@ -86,6 +89,7 @@ class Service:
                 pipeline,
                 ImpressionSink(log, metrics, is_erased=self.erased.__contains__),
                 metrics,
+                lambda: self.effort,
             ),
             EventIntake(
                 log,

@@ -12,7 +12,8 @@ from services.recommendations.gateway.edge import front_door
 from services.recommendations.gateway.edge.deadlines import ArrivalMiddleware, deadline_of
 from services.recommendations.gateway.edge.front_door import FrontDoor, middlewares, stand_before_ray
 from services.recommendations.gateway.readiness import Startup
-from streamrec.serving.concurrency_limit import ConcurrencyLimit, LimitSettings
+from streamrec.serving.concurrency_limit import LimitSettings
+from streamrec.serving.load_control import LoadControl
 from streamrec.serving.loop_lag import LoopLag
 
 ASKED = {"type": "http", "method": "POST", "path": "/v1/recommendations"}
@@ -49,15 +50,14 @@ def statuses(app, *scopes):
 
 
 def an_application(places):
-    limit = ConcurrencyLimit()
+    load = LoadControl(LimitSettings(1.0, 1.0, 1.0))
     if places == 0:
-        limit = ConcurrencyLimit(LimitSettings(1.0, 1.0, 1.0))
-        limit._limit = 0.0
+        load.admission.take()
 
     async def never(_metrics):
         raise AssertionError("nothing is composed here")
 
-    return create_app(Startup(never), limit=limit, stand_before=stand_before_ray)
+    return create_app(Startup(never), load=load, stand_before=stand_before_ray)
 
 
 def test_ray_is_told_the_name_of_what_makes_it():
@@ -90,6 +90,6 @@ def test_the_arrival_that_was_noted_first_counts():
 
 def test_a_request_that_finds_room_comes_with_its_arrival():
     behind = Behind()
-    an_application(places=12)
+    an_application(places=1)
     assert statuses(FrontDoor(behind), ASKED) == [200]
     assert deadline_of(behind.scopes[0], 100.0).elapsed_ms() >= 0.0

@@ -12,6 +12,7 @@ import pytest
 import rfc8785
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.impression_extension import ImpressionExtension
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import StageReply
@@ -151,7 +152,9 @@ def test_the_state_digest_is_that_of_the_canonical_form():
 
 
 def test_an_extension_comes_back_as_it_was():
-    extension = ImpressionExtension(Rung.STATIC, True, 12.5, ("ranking",))
+    extension = ImpressionExtension(
+        Rung.STATIC, True, 12.5, ("ranking",), 3, {"ranking": 2}, False, Effort.NO_RERANKING
+    )
     assert ImpressionExtension.from_json(extension.to_json()) == extension
 
 
@@ -171,6 +174,7 @@ def test_the_extension_of_the_logs_version_1_is_read():
         ({"cold_start": 1}, "extension.cold_start"),
         ({"skipped": [1]}, "extension.skipped.0"),
         ({"surprise": 1}, "extension.surprise"),
+        ({"effort": "none"}, "extension.effort"),
     ],
 )
 def test_a_wrong_extension_is_refused_by_name(changes, field):

@@ -155,7 +155,7 @@ def test_a_place_is_given_back_however_a_request_ends(ends):
 def test_answers_move_the_limit(stages, store):
     service = Service(stages, store)
     measured = []
-    service.limit.measured = lambda share, _now_s: measured.append(share)
+    service.load.limit.measured = lambda share, _now_s: measured.append(share)
     service.recommend({"user_id": "known"})
     service.recommend({"user_id": "known", "k": 0})  # what is refused for its content says nothing
     assert len(measured) == 1
@@ -165,7 +165,7 @@ def test_answers_move_the_limit(stages, store):
 def test_requests_whose_time_was_over_move_it_too(stages, store):
     service = Service(stages, store)
     measured = []
-    service.limit.measured = lambda share, _now_s: measured.append(share)
+    service.load.limit.measured = lambda share, _now_s: measured.append(share)
     response = service.recommend(json={"user_id": "known"}, headers={"x-request-timeout-ms": "0.001"})
     assert response.status_code == 503
     assert measured[0] > 1.0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from services.recommendations.contracts.effort import Effort
 from services.recommendations.gateway.impressions import impression_of
 from services.recommendations.pipeline.local_stages import LocalModels
 from services.recommendations.pipeline.offline import OfflinePipeline
@@ -135,3 +136,14 @@ def test_what_cannot_be_drawn_again_is_said(pipeline, changes, field):
 def test_no_draws_are_no_estimate(pipeline):
     with pytest.raises(InvalidInputError, match="draws"):
         drawn_propensity(pipeline, logged(pipeline), 0)
+
+
+def test_a_slate_of_a_brown_out_is_drawn_again_with_as_little(pipeline):
+    answer = pipeline.recommend(USER, 5, "r", effort=Effort.NO_RERANKING)
+    impression = from_json(to_json(impression_of("r", USER, answer, NOW, 1.0)))
+    asked = []
+    recommend = pipeline.recommend
+    pipeline.recommend = lambda *given, **named: asked.append(named["effort"]) or recommend(*given, **named)
+    assert check_redraw(pipeline, impression) == USER
+    drawn_propensity(pipeline, impression, 3)
+    assert asked == [Effort.NO_RERANKING] * 5

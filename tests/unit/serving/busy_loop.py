@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamrec.serving.admission import Admission
 from streamrec.serving.concurrency_limit import ConcurrencyLimit
 
 
@@ -51,6 +52,8 @@ class BusyLoop:
         budget_s: Of a request.
         pieces: A request computes in so many pieces.
         seed: Of the times.
+        admission: The places, where others want to know of every request; else ``limit`` alone decides.
+        clock: Set to the simulated time.
     """
 
     limit: ConcurrencyLimit
@@ -59,6 +62,12 @@ class BusyLoop:
     budget_s: float = 0.1
     pieces: int = 4
     seed: int = 0
+    admission: Admission | None = None
+    clock: list[float] = field(default_factory=lambda: [0.0])
+
+    def _reached(self, share: float) -> None:
+        if share >= 1.0:
+            self.limit.reached()
 
     def run(
         self, arrivals_s: Sequence[float], slowed: Callable[[float], float] = lambda _now: 1.0
@@ -68,16 +77,17 @@ class BusyLoop:
         costs = rng.gamma(16.0, self.service_s / 16.0, len(arrivals_s)).tolist()
         waiting = deque(zip(arrivals_s, costs, strict=True))
         active: deque[list[float]] = deque()
+        admission = self.admission or Admission(lambda: self.limit.current, self._reached)
         outcome, now = Outcome(), 0.0
         while waiting or active:
             if not active and waiting[0][0] > now:
                 now = waiting[0][0]
             while waiting and waiting[0][0] <= now:
                 at, cost = waiting.popleft()
-                if len(active) < self.limit.current:
+                self.clock[0] = now
+                if admission.take():
                     active.append([at, cost / self.pieces, self.pieces])
                 else:
-                    self.limit.reached()
                     now += self.refusal_s
                     outcome.refused.append((at, now - at))
             for _ in range(len(active)):
@@ -87,6 +97,7 @@ class BusyLoop:
                 if request[2] > 0:
                     active.append(request)
                     continue
+                admission.leave()
                 outcome.answered.append((request[0], now - request[0]))
                 self.limit.measured((now - request[0]) / self.budget_s, now)
                 outcome.limits.append((now, self.limit.current))

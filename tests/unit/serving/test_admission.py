@@ -4,15 +4,15 @@ from streamrec.serving.admission import Admission
 
 
 def test_who_finds_no_place_is_told_so_and_counted():
-    full = []
-    admission = Admission(lambda: 2, lambda: full.append(None))
+    shares = []
+    admission = Admission(lambda: 2, shares.append)
     assert [admission.take() for _ in range(4)] == [True, True, False, False]
-    assert (admission.under_way, len(full)) == (2, 2)
+    assert (admission.under_way, shares) == (2, [0.0, 0.5, 1.0, 1.0])
     admission.leave()
     assert admission.has_room()
     assert admission.take()
     assert not admission.has_room()
-    assert (admission.under_way, len(full)) == (2, 3)
+    assert (admission.under_way, shares[4:]) == (2, [0.5, 1.0])
 
 
 def test_a_limit_that_falls_takes_nobodys_place_and_gives_none_away():
