@@ -22,8 +22,17 @@ class RetryBudget:
             raise ValueError("initial_retries must lie between 0 and maximum_retries")
         self._ratio = ratio
         self._maximum_retries = maximum_retries
+        self._initial_retries = initial_retries
         self._tokens = initial_retries
         self._lock = Lock()
+
+    def fresh(self) -> RetryBudget:
+        """Return one of the same settings that nothing was spent of, for something else that is called."""
+        return RetryBudget(
+            ratio=self._ratio,
+            maximum_retries=self._maximum_retries,
+            initial_retries=self._initial_retries,
+        )
 
     def record_request(self) -> None:
         """Count one first attempt."""

@@ -153,13 +153,14 @@ class GuardedCalls:
 
         Args:
             settings: When to stop waiting.
-            retries: What second attempts may cost.
+            retries: What second attempts may cost, of each stage by itself: out of one budget for all, the
+                calls of three stages that are well would pay for retries of one that is not.
             on_fault: Told the stage, what it raised, and what follows, where a stage is skipped because it
                 failed. There may be thousands in a second.
         """
         self._settings = settings
         self._on_fault = on_fault
-        self._retries = retries
+        self._retries = {stage: retries.fresh() for stage in MODEL_STAGES}
         self._breakers = {
             stage: CircuitBreaker(
                 stage,
@@ -173,7 +174,7 @@ class GuardedCalls:
 
     async def __call__(self, request: StageRequest, deadline: Deadline) -> StageReply:
         """Call with the time that is left; retry once if the failure may pass and the budget allows it."""
-        self._retries.record_request()
+        self._retries[request.stage].record_request()
         try:
             return await self._attempt(request, deadline)
         except TimeoutError as error:
@@ -184,7 +185,7 @@ class GuardedCalls:
             self._on_fault(request.stage, error, _SKIPPED)
             raise StageSkippedError(f"{request.stage} failed: {error}", failed=True) from error
         stopped = self._breakers[request.stage].state is not CircuitState.CLOSED
-        if isinstance(first, StageSkippedError) or stopped or not self._retries.try_spend():
+        if isinstance(first, StageSkippedError) or stopped or not self._retries[request.stage].try_spend():
             if not isinstance(first, StageSkippedError):
                 self._on_fault(request.stage, first, _SKIPPED)
             raise StageSkippedError(f"{request.stage} failed: {first}", failed=_is_failure(first)) from first
@@ -212,9 +213,13 @@ class GuardedCalls:
             raise StageSkippedError(f"{request.stage}: no time left after {deadline.elapsed_ms():.0f} ms")
         # Nor is a full queue of ours, which turns a call down at once, a failure of the stage.
         excused: tuple[type[BaseException], ...] = (OverloadedError,)
+        breaker = self._breakers[request.stage]
         if share_ms < _FAIR_SHARE * self._settings.timeout_ms[request.stage]:
+            if breaker.state is not CircuitState.CLOSED:
+                # Its lateness would prove nothing, so it is no probe.
+                raise StageSkippedError(f"{request.stage} is left alone", failed=True)
             excused = (OverloadedError, TimeoutError)
-        with self._breakers[request.stage].guard(excused=excused):
+        with breaker.guard(excused=excused):
             try:
                 with call_within(Deadline.after_ms(share_ms, deadline.clock)):
                     async with asyncio.timeout(share_ms / 1000.0):
@@ -226,7 +231,7 @@ class GuardedCalls:
 
 
 def _is_failure(error: Exception) -> bool:
-    return not isinstance(error, StageSkippedError | TimeoutError)
+    return error.failed if isinstance(error, StageSkippedError) else not isinstance(error, TimeoutError)
 
 
 def check_found(candidates: Candidates, *, count: int, known: Collection[str], seen: Collection[str]) -> None:

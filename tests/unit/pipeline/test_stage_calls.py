@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from services.recommendations.pipeline.stage_calls import (
     StageRequest,
     StageSkippedError,
 )
-from streamrec.contracts.errors import DeadlineExceededError
+from streamrec.contracts.errors import DeadlineExceededError, DependencyError
 from streamrec.serving.deadline import Deadline, remaining_of_call_ms
 from streamrec.serving.retry_budget import RetryBudget
 
@@ -82,3 +83,42 @@ def test_clients_in_a_hurry_do_not_open_the_circuit():
         return str(skipped.value)
 
     assert "is not called" in asyncio.run(run())
+
+
+def test_a_request_in_a_hurry_is_no_probe_of_an_open_circuit():
+    asked = []
+
+    async def answer():
+        asked.append(None)
+        raise DeadlineExceededError("over")
+
+    async def run():
+        calls = GuardedCalls(replace(SETTINGS, open_for_ms=0.001), RetryBudget())
+        for _ in range(20):
+            with pytest.raises(StageSkippedError):
+                await calls(call_of(answer), standing(100.0))
+        asked.clear()
+        with pytest.raises(StageSkippedError, match="is left alone") as skipped:
+            await calls(call_of(answer), standing(40.0))
+        return skipped.value.failed
+
+    assert asyncio.run(run())
+    assert asked == []
+
+
+def test_each_stage_has_a_retry_budget_of_its_own():
+    tried = []
+
+    async def fails():
+        tried.append(None)
+        raise DependencyError("gone")
+
+    async def run():
+        calls = GuardedCalls(SETTINGS, RetryBudget(ratio=0.1, initial_retries=1.0), lambda *_: None)
+        for _ in range(2):
+            for stage in ("retrieval", "ranking"):
+                with pytest.raises(StageSkippedError):
+                    await calls(StageRequest(stage, fails, lambda _candidates: None), standing(100.0))
+
+    asyncio.run(run())
+    assert len(tried) == 6  # one retry each, and none the second time

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -144,6 +147,49 @@ def test_one_probe_decides(breaker, clock):
         assert_refused(breaker)
     assert breaker.state is CircuitState.CLOSED
     succeed(breaker)
+
+
+def test_of_many_at_once_one_is_the_probe(breaker, clock):
+    open_it(breaker)
+    clock.now_s = 1.0
+    callers, called = 16, []
+    together, all_tried = threading.Barrier(callers), threading.Event()
+
+    def call():
+        together.wait(10.0)
+        with suppress(DependencyError), breaker.guard():
+            called.append(None)
+            all_tried.wait(10.0)
+
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for _ in range(1_000):
+        if sum(thread.is_alive() for thread in threads) == 1:
+            break
+        time.sleep(0.001)
+    all_tried.set()
+    for thread in threads:
+        thread.join()
+    assert len(called) == 1
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_of_many_on_one_loop_one_is_the_probe(breaker, clock):
+    open_it(breaker)
+    clock.now_s = 1.0
+    called = []
+
+    async def call():
+        with breaker.guard():
+            called.append(None)
+            await asyncio.sleep(0)
+
+    async def run():
+        return await asyncio.gather(*(call() for _ in range(20)), return_exceptions=True)
+
+    refused = [outcome for outcome in asyncio.run(run()) if isinstance(outcome, DependencyError)]
+    assert (len(called), len(refused)) == (1, 19)
 
 
 def test_a_failed_probe_opens_it_for_another_while(breaker, clock):
