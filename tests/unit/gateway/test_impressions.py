@@ -153,7 +153,7 @@ def test_the_state_digest_is_that_of_the_canonical_form():
 
 def test_an_extension_comes_back_as_it_was():
     extension = ImpressionExtension(
-        Rung.STATIC, True, 12.5, ("ranking",), 3, {"ranking": 2}, False, Effort.NO_RERANKING
+        Rung.STATIC, True, 12.5, ("ranking",), 3, {"ranking": 2}, False, 2, Effort.NO_RERANKING
     )
     assert ImpressionExtension.from_json(extension.to_json()) == extension
 
