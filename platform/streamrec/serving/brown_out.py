@@ -25,9 +25,9 @@ class BrownOutSettings:
     """
 
     rises_at: tuple[float, ...] = (0.4, 0.6)
-    falls_at: float = 0.2
-    calm_s: float = 3.0
-    memory_s: float = 0.5
+    falls_at: float = 0.25
+    calm_s: float = 2.5
+    memory_s: float = 1.0
 
     def __post_init__(self) -> None:
         steps = (0.0, self.falls_at, *self.rises_at)

@@ -101,8 +101,9 @@ class ConcurrencyLimit:
         tolerated = self.tolerated
         if slow > tolerated:
             self._limit *= max(0.5, tolerated / slow)
-        elif self._was_reached:
-            # As TCP in congestion avoidance: one more for every window in which there was room.
+        elif self._was_reached or (slow <= 0.5 * tolerated and self._limit < settings.initial):
+            # As TCP in congestion avoidance: one more for every window in which there was time to spare. What
+            # nobody asks for is not tried beyond where it began.
             self._limit += 1.0
         self._limit = min(settings.maximum, max(settings.minimum, self._limit))
 

@@ -200,6 +200,32 @@ def test_bodies_that_come_a_byte_at_a_time_hold_nobody_up(service, client):
             assert recommend(client, "user-43")["items"]
 
 
+def test_a_burst_is_answered_or_refused_before_ray_works_on_it_and_leaves_the_service_well(service, client):
+    address = httpx.URL(service.url)
+    body = b'{"user_id": "user-07"}'
+    asked = (
+        b"POST /v1/recommendations HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\n"
+        b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    with ExitStack() as connections:
+        burst = [
+            connections.enter_context(socket.create_connection((address.host, address.port), timeout=30.0))
+            for _ in range(200)
+        ]
+        for connection in burst:
+            connection.sendall(asked)
+        assert client.get("/healthz").status_code == 200
+        answers = [connection.makefile("rb").read().partition(b"\r\n\r\n")[0].lower() for connection in burst]
+    refused = [head for head in answers if head.startswith(b"http/1.1 503")]
+    assert refused
+    assert len(refused) < len(answers)
+    assert {head.split()[1] for head in answers} == {b"200", b"503"}
+    for head in refused:
+        assert b"retry-after: 1" in head
+        assert b"x-request-id" not in head  # which Ray adds to whatever it has worked on
+    undegraded(client, "user-07")
+
+
 def test_every_get_route_answers_head(client):
     for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
         response = client.head(path)

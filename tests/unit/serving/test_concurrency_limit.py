@@ -52,6 +52,16 @@ def test_it_grows_by_one_a_window_where_more_was_asked_for_and_there_was_time():
     assert limit.current == 64
 
 
+def test_after_an_overload_it_grows_back_to_where_it_began_without_being_asked():
+    limit = ConcurrencyLimit()
+    now_s = windows(limit, 2.0, 5, reached=True)
+    assert limit.current == 4
+    now_s = windows(limit, 0.5, 20, start_s=now_s)
+    assert limit.current == 4  # there is no time to spare
+    windows(limit, 0.1, 20, start_s=now_s)
+    assert limit.current == 12
+
+
 def test_a_few_slow_answers_are_no_reason():
     limit = ConcurrencyLimit()
     now_s = 0.0
