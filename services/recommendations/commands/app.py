@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from services.recommendations.commands import (
+    bench,
     evaluate,
     exposure,
     hand_over,
@@ -27,6 +28,7 @@ commands.command("evaluate")(evaluate.evaluate)
 commands.command("hand-over")(hand_over.hand_over)
 commands.command("propensities")(propensities.propensities)
 commands.command("serve")(serve.serve)
+commands.command("bench")(bench.bench)
 commands.add_typer(index.app, name="index")
 commands.add_typer(exposure.app, name="exposure")
 commands.add_typer(world.app, name="world")

@@ -1,0 +1,85 @@
+"""What is compared, and the program that runs one of them until it is told to stop.
+
+    python -m services.recommendations.load_tests.systems SYSTEM WORKSPACE PORT WORLD
+
+WORLD is `WorldSettings` as JSON; ``STREAMREC_ONLINE_STORE`` names the Redis that holds the workspace's rows.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from services.recommendations.contracts.placement import Placement
+from services.recommendations.load_tests.made_world import MadeWorld
+from services.recommendations.load_tests.world_settings import WorldSettings
+from services.recommendations.serving.empty.graph import build_empty_graph, build_empty_hop
+from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
+from services.recommendations.serving.workspace_service import (
+    gateway_parts,
+    workspace_graph,
+    workspace_models,
+)
+from streamrec.command_line.workspace import Workspace
+
+
+class System(StrEnum):
+    """One way to answer the same requests."""
+
+    TOGETHER = "streamrec_together"
+    """The service, its stages in the gateway's process."""
+    APART = "streamrec_apart"
+    """The service, each stage a deployment of its own."""
+    MONOLITH = "monolith"
+    """The same models in one FastAPI process without Ray (`monolith`)."""
+    RAY_DEFAULTS = "ray_defaults"
+    """The service with its stages apart, behind Ray Serve's own proxy and with its default settings."""
+    EMPTY_GRAPH = "empty_graph"
+    """Gateway and stages apart, the same hops and messages, no models: what Ray costs."""
+    EMPTY_HOP = "empty_hop"
+    """A gateway that makes one call of one empty deployment."""
+
+
+def run(system: System, workspace: Workspace, port: int, world: WorldSettings) -> None:
+    """Serve until SIGINT or SIGTERM. For the main thread of a process of its own."""
+    if system is System.MONOLITH:
+        from services.recommendations.load_tests.monolith import serve_monolith
+
+        serve_monolith(workspace, port)
+        return
+    serve_forever(
+        _settings(system, workspace, port, world),
+        workspace_models(workspace),
+        gateway_parts(workspace),
+        lambda _service: None,
+    )
+
+
+def _settings(system: System, workspace: Workspace, port: int, world: WorldSettings) -> LocalServeSettings:
+    placement = Placement.TOGETHER if system is System.TOGETHER else Placement.APART
+    settings = LocalServeSettings(port=port, graph=workspace_graph(workspace, placement))
+    if system is System.RAY_DEFAULTS:
+        return replace(settings, haproxy=False)
+    if system is System.EMPTY_HOP:
+        return replace(settings, build=build_empty_hop)
+    if system is System.EMPTY_GRAPH:
+        offsets, _ = MadeWorld.of(world).histories()
+        lengths = tuple(np.diff(offsets).tolist())
+        return replace(settings, build=partial(build_empty_graph, history_lengths=lengths))
+    return settings
+
+
+def main() -> None:
+    """Run what the arguments say."""
+    system, folder, port, world = sys.argv[1:]
+    run(System(system), Workspace(Path(folder)), int(port), WorldSettings(**json.loads(world)))
+
+
+if __name__ == "__main__":
+    main()
