@@ -19,7 +19,7 @@ _DEFAULT_RPS = (10.0, 60.0)
 
 def bench(
     items: Annotated[
-        int, typer.Option("--items", min=200, max=5_000_000, help="Items of the catalogue.")
+        int, typer.Option("--items", min=400, max=5_000_000, help="Items of the catalogue.")
     ] = 200_000,
     rps: Annotated[
         list[float] | None,
@@ -71,15 +71,18 @@ def bench(
     The workspace is made without training and kept; each system is started anew in every round, with a Redis
     of its own. The machine should do nothing else.
     """
-    from services.recommendations.load_tests.bench import BenchSettings, document_of, run_bench
+    from services.recommendations.load_tests.bench import BenchReport, BenchSettings, document_of, run_bench
     from services.recommendations.load_tests.plots import write_plots
     from services.recommendations.load_tests.redis_server import check_redis
     from services.recommendations.load_tests.schedule import LoadSettings
     from services.recommendations.load_tests.workspace import made_workspace
     from services.recommendations.load_tests.world_settings import WorldSettings
     from streamrec.command_line.files import write_json
+    from streamrec.command_line.locks import LOCK_FILE
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.tables import stdout_console
+    from streamrec.files.durable_files import make_folder
+    from streamrec.files.locks import only_holder
 
     load = LoadSettings(
         rps=60.0,
@@ -97,21 +100,24 @@ def bench(
         for count in (GROWTH_ITEMS if growth else (items,))
     ]
     check_redis()
-    console, reports = stdout_console(), []
-    for world in worlds:
-        results = folder / f"results-{world.key}"
-        results.mkdir(parents=True, exist_ok=True)
-        with shown_progress(console) as progress:
-            made = made_workspace(folder, world, progress)
-            report = run_bench(settings, made, results, progress, typer.echo)
-        reports.append(report)
-        console.print(bench_table(report))
-        if report.capacity_rps:
-            console.print(capacity_table(report, settings))
-        for path in write_plots(report, results):
-            console.print(f"Plot in {path}", markup=False, highlight=False, soft_wrap=True)
-        if json_file is not None:  # after each size: a long run that is cut off leaves what it found
-            write_json(json_file, document_of(reports))
+    console, reports = stdout_console(), list[BenchReport]()
+    make_folder(folder)
+    held = f"a load test is under way in {folder}: two at once would measure each other; wait for it"
+    with only_holder(folder / LOCK_FILE, held):
+        for world in worlds:
+            results = folder / f"results-{world.key}"
+            results.mkdir(parents=True, exist_ok=True)
+            with shown_progress(console) as progress:
+                made = made_workspace(folder, world, progress)
+                report = run_bench(settings, made, results, progress)
+            reports.append(report)
+            console.print(bench_table(report))
+            if report.capacity_rps:
+                console.print(capacity_table(report, settings))
+            for path in write_plots(report, results):
+                console.print(f"Plot in {path}", markup=False, highlight=False, soft_wrap=True)
+            if json_file is not None:  # after each size: a long run that is cut off leaves what it found
+                write_json(json_file, document_of(reports))
     if json_file is not None:
         console.print(f"Figures in {json_file}", markup=False, highlight=False, soft_wrap=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,8 @@ from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import Progress
 
 CAPACITY_FIRST_RPS: Final = 40.0
+_USUAL_STEPS: Final = 7
+"""Loads of a search for capacity; how many it takes nobody knows before."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,9 @@ class BenchReport:
 
     def stages(self) -> dict[str, dict[str, float]]:
         """See `results`: by stage, and by system and stage, at the lowest rate."""
-        found: dict[str, dict[str, float]] = {}
-        for system, by_rate in self.loads.items():
-            stages = by_rate[min(by_rate)].stages()
-            if system is System.MONOLITH:
-                found |= stages
+        of_system = {system: by_rate[min(by_rate)].stages() for system, by_rate in self.loads.items()}
+        found = dict(of_system.get(System.MONOLITH) or of_system.get(System.TOGETHER) or {})
+        for system, stages in of_system.items():
             found |= {f"{system}.{stage}": figures for stage, figures in stages.items()}
         return found
 
@@ -138,7 +138,6 @@ def run_bench(
     made: MadeWorkspace,
     folder: Path,
     progress: Progress,
-    on_load: Callable[[str], None] = lambda _line: None,
 ) -> BenchReport:
     """Measure.
 
@@ -147,7 +146,6 @@ def run_bench(
         made: On which workspace.
         folder: Gets the logs of the systems, and after every load `details.json`.
         progress: Shows the loads.
-        on_load: Told one line after every load.
 
     Raises:
         DependencyError: A system did not become ready, or the generator failed.
@@ -163,21 +161,20 @@ def run_bench(
                 for load in settings.loads(number):
                     measured = running.measure(load)
                     report.add(system, load.rps, measured)
-                    progress.advance(note=f"{system} at {load.rps:g} rps")
-                    on_load(f"round {number + 1}: {_line(system, load.rps, measured)}")
+                    progress.advance(note=_note(system, load.rps, measured))
                 report.memory_mib[system] = running.memory_mib()
             _write_details(report, folder)
     progress.finish()
     if settings.capacity:
         for system in settings.systems:
             with running_system(system, made, folder / f"{system}.log") as running:
-                report.capacity_rps[system] = _capacity(running, settings, report, on_load)
+                report.capacity_rps[system] = _capacity(running, settings, report, progress)
             _write_details(report, folder)
     return report
 
 
 def _capacity(
-    running: RunningSystem, settings: BenchSettings, report: BenchReport, on_load: Callable[[str], None]
+    running: RunningSystem, settings: BenchSettings, report: BenchReport, progress: Progress
 ) -> float:
     """Search; the load at the rate found is joined to the report."""
     passed: dict[float, Measured] = {}
@@ -187,16 +184,19 @@ def _capacity(
         within = settings.limits.hold(measured)
         if within:
             passed[rps] = measured
-        on_load(f"capacity: {_line(running.system, rps, measured)}: {'sustained' if within else 'too much'}")
+        note = _note(running.system, rps, measured)
+        progress.advance(note=f"{note}: {'sustained' if within else 'too much'}")
         return within
 
+    progress.start(f"sustained throughput of {running.system}", _USUAL_STEPS)
     rps = round(find_capacity(sustains, CAPACITY_FIRST_RPS), 1)
+    progress.finish(note=f"{rps:g} rps")
     if passed:
         report.add(running.system, rps, passed[max(passed)])
     return rps
 
 
-def _line(system: System, rps: float, measured: Measured) -> str:
+def _note(system: System, rps: float, measured: Measured) -> str:
     p50, p99 = (measured.percentile_ms(percent) for percent in (50.0, 99.0))
     times = "no answer" if p50 is None else f"p50 {p50:.1f}, p99 {p99:.1f} ms"
     return (

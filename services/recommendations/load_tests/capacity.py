@@ -45,8 +45,8 @@ class CapacityLimits:
 def find_capacity(sustains: Callable[[float], bool], first_rps: float) -> float:
     """Search upwards or downwards from a rate until one fails and one does not, then between the two.
 
-    Whether a rate is sustained is measured, so one near the limit may be judged either way: what is found is as
-    precise as `PRECISION` says, and no better.
+    Whether a rate is sustained is measured, so one near the limit may be judged either way: what is found is
+    as precise as `PRECISION` says, and no better.
 
     Args:
         sustains: Measures a rate.

@@ -1,10 +1,11 @@
 """The thing that somebody would write instead: the same models in one FastAPI process under uvicorn.
 
 It does what an answer needs and no more. The same: models, pipeline (so that the slates are equal), online
-rows, a cache of rows with the same bounds, the order of work (models run on the event loop, the store is read
-in two threads). Left out: the log of impressions, deadlines, retries, circuit breakers, admission, metrics,
-and following of traffic, items, prices and erasures. Events are appended to a file without waiting for the
-disk, and added to the user's row, so that the next answer knows them.
+rows and the client that reads them, the order of work (models run on the event loop). As there is one
+process, rows are cached as long as the user does nothing, and the store is not asked again. Left out: the log
+of impressions, deadlines, retries, circuit breakers, admission, metrics, and following of traffic, items,
+prices and erasures. Events are appended to a file without waiting for the disk, and added to the user's row,
+so that the next answer knows them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -84,9 +84,9 @@ class Monolith:
 
     def __post_init__(self) -> None:
         settings = UserStateSettings()
-        self._threads = ThreadPoolExecutor(settings.threads)
+        self._reads = self.store.reads(settings.reads)
         self._cache: TtlCache[str, UserFeatures | None] = TtlCache(
-            maximum_entries=settings.cache_entries, lifetime_s=settings.cache_lifetime_s
+            maximum_entries=settings.kept_rows, lifetime_s=settings.kept_for_s
         )
 
     async def recommend(self, ask: Ask) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Monolith:
         for event in events:
             action = UserAction(event.item_id, event.kind, event.occurred_at)
             actions.setdefault(event.user_id, []).append(action)
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._write, lines, actions)
+        await asyncio.to_thread(self._write, lines, actions)
         for user_id in actions:
             self._cache.invalidate(user_id)
 
@@ -129,9 +129,7 @@ class Monolith:
         if cached is None or isinstance(cached, UserFeatures):
             return cached
         with self._cache.fill(user_id) as store:
-            features = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self.store.user_features, user_id
-            )
+            features = (await self._reads.row(user_id)).features
             store(features)
         return features
 
@@ -151,7 +149,7 @@ def serve_monolith(workspace: Workspace, port: int) -> None:
     models = load_models(registry, versions)
     stages = models.as_stages()
     store = open_feature_store(workspace)
-    items = ServedItems.from_item_table(store.item_table())
+    items = ServedItems.from_counts(store.item_counts())
     pipeline = RecommendationPipeline(lambda: stages, lambda: items, PlainCalls())
     app = create_app(
         Monolith(pipeline, store, workspace.root / "events.jsonl"), models.versions, len(items.known)

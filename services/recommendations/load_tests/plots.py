@@ -77,7 +77,7 @@ def _cpu(report: BenchReport, path: Path) -> Path:
     """Processor time of an answer by kind of process, at the highest rate that every system was put under."""
     shared = set.intersection(*(set(by_rate) for by_rate in report.loads.values()))
     chosen = {system: max(shared or by_rate) for system, by_rate in report.loads.items()}
-    figure = Figure(figsize=(8.0, 0.9 + 0.5 * len(chosen)), dpi=144, layout="constrained")
+    figure = Figure(figsize=(8.0, 1.4 + 0.45 * len(chosen)), dpi=144, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     names = [f"{system} at {rps:g} rps" for system, rps in chosen.items()]
@@ -95,6 +95,6 @@ def _cpu(report: BenchReport, path: Path) -> Path:
     axes.set_axisbelow(True)
     axes.set_xlabel("processor milliseconds for an answer")
     axes.set_title(f"{report.items:,} items", loc="left", fontsize=11)
-    axes.legend(frameon=False, fontsize=9, ncols=len(_KIND_COLORS), loc="upper right")
+    figure.legend(frameon=False, fontsize=9, ncols=len(_KIND_COLORS), loc="outside lower center")
     figure.savefig(path)
     return path

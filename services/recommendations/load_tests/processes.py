@@ -24,7 +24,8 @@ _MEBIBYTE: Final = 1 << 20
 def kind_of(command_line: str) -> str:
     """What a process below the one that was started is, by its command line, which Ray's workers set."""
     if "ServeReplica" in command_line:
-        return GATEWAY if command_line.split()[0].endswith(":gateway") else STAGES
+        deployment = command_line.split()[0].rpartition(":")[2].partition(".")[0]
+        return GATEWAY if deployment == GATEWAY else STAGES
     if "haproxy" in command_line.lower() or "ProxyActor" in command_line:
         return PROXY
     return RAY

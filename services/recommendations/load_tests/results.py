@@ -2,7 +2,8 @@
 
 FILE: ``{"rows": [ROW, ...], "stages": {NAME: {"p50_ms", "p99_ms"}}, "machine": {...}}``. A ROW has the fields
 of `Row`. NAME is ``SYSTEM.STAGE``: what a request of that system waited for the stage, at the lowest rate; or
-``STAGE`` alone: what the stage's own work takes, which is what the monolith waits for it.
+``STAGE`` alone: what the stage's own work takes, which is what is waited for it where it runs in the process
+that asks: in the monolith or, where that was not measured, in the service with its stages together.
 """
 
 from __future__ import annotations

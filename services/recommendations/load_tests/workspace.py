@@ -75,11 +75,11 @@ class MadeWorkspace:
 def made_workspace(folder: Path, settings: WorldSettings, progress: Progress) -> MadeWorkspace:
     """Return the workspace of these settings below ``folder``, made if it is not there.
 
-    Making one of 200,000 items takes about a minute and 2 GiB of memory.
+    Making one of 200,000 items takes about a minute and 2 GiB of memory. Nobody else may make it meanwhile:
+    what is there and not finished is taken for cut off.
 
     Raises:
         DependencyError: There is no Redis server to fill.
-        NotReadyError: Something else is being made there.
     """
     workspace = Workspace((folder / settings.key).resolve())
     if (workspace.root / MADE_FILE).is_file():

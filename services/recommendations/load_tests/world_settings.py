@@ -12,7 +12,7 @@ from streamrec.contracts.errors import InvalidInputError
 _FORMAT: Final = 1
 """Of what is made from the settings: another one makes every kept workspace anew."""
 
-MINIMUM_ITEMS: Final = 200
+MINIMUM_ITEMS: Final = 400
 MAXIMUM_ITEMS: Final = 5_000_000
 MAXIMUM_USERS: Final = 200_000
 

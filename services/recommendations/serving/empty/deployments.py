@@ -44,7 +44,7 @@ class EmptyStage:
         self._finds = finds
         self._scores = scores
 
-    async def answer(self, message: bytes) -> bytes:
+    async def answer(self, message: bytes, _remaining_ms: float) -> bytes:
         """Unpack, pack."""
         if self._finds:
             stage_messages.unpack_find(message)
