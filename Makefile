@@ -60,7 +60,7 @@ format: $(VENV)/.developing ## Format the code and sort the imports
 
 bench: $(VENV)/.developing ## Measure side by side; prints tables, asserts nothing about seconds
 	@for script in tests/benchmarks/benchmark_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
-	$(BIN)/streamrec recommendations bench --rps 10 --rps 60 --duration-s 10 --rounds 1 --json var/bench/bench.json
+	$(BIN)/streamrec recommendations bench --rps 60 --duration-s 10 --warm-up-s 3 --rounds 1 --json var/bench/bench.json
 
 constraints: $(VENV)/.developing ## Write constraints.txt from this environment
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt.new

@@ -52,7 +52,16 @@ ROOMS = {
         "closed_loop_policy",
     },
     "jobs": {"training", "evaluation", "closed_loop", "index_tuning", "model_cards"},
-    "load_tests": {"generator", "made_models", "made_world", "results", "schedule", "workspace"},
+    "load_tests": {
+        "bench",
+        "generator",
+        "made_models",
+        "made_world",
+        "results",
+        "schedule",
+        "systems",
+        "workspace",
+    },
     "commands": {"train", "evaluate", "serve"},
 }
 """Every room, and the modules that a newcomer is told to find there (docs/architecture.md)."""

@@ -75,9 +75,10 @@ def _rows(
         columns.append((keys % count).astype(np.int32))
         kept_lengths.append(np.bincount(keys // count, minlength=len(block)))
     starts = np.concatenate([[0], np.cumsum(np.concatenate(kept_lengths))]).astype(np.int64)
-    low, high = np.log(values)
+    # Plain floats: NumPy's own would turn hundreds of millions of values into double precision.
+    low, high = (float(bound) for bound in np.log(values))
     drawn_values = np.exp(low + (high - low) * rng.random(int(starts[-1]), dtype=np.float32))
-    return SparseRows(starts, np.concatenate(columns), drawn_values.astype(np.float32), count)
+    return SparseRows(starts, np.concatenate(columns), drawn_values, count)
 
 
 def _topic_rows(catalogue: Catalogue, names: tuple[str, ...]) -> SparseRows:
