@@ -11,6 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_FASTEST: Final = 0.1
+"""The quantile of a window that is taken for requests that met no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class LimitSettings:
         memory: Weight of what was known before, when the latency without load is measured again.
     """
 
-    initial: float = 12.0
+    initial: float = 16.0
     minimum: float = 4.0
     maximum: float = 64.0
     tolerated_share: float = 0.6
@@ -97,7 +101,7 @@ class ConcurrencyLimit:
     def _move(self) -> None:
         settings, slow = self._settings, _quantile(self._window, self._settings.quantile)
         if not self._was_reached:
-            self._learn_unloaded(_quantile(self._window, 0.5))
+            self._learn_unloaded(_quantile(self._window, _FASTEST))
         tolerated = self.tolerated
         if slow > tolerated:
             self._limit *= max(0.5, tolerated / slow)
@@ -108,7 +112,7 @@ class ConcurrencyLimit:
         self._limit = min(settings.maximum, max(settings.minimum, self._limit))
 
     def _learn_unloaded(self, share: float) -> None:
-        """What requests take while nothing is refused is what they need; with a queue it says nothing."""
+        """What the fastest take while nothing is refused is what they need; with a queue it says nothing."""
         before = share if self._unloaded is None else self._unloaded
         self._unloaded = self._settings.memory * before + (1.0 - self._settings.memory) * share
 

@@ -36,7 +36,7 @@ class LoadControl:
 
         Args:
             deadline: Its own.
-            latency_ms: From its first byte.
+            latency_ms: From its first byte, without what others made it wait in vain.
         """
         self.limit.measured(latency_ms / deadline.budget_ms, self._clock())
 

@@ -172,7 +172,8 @@ def create_app(
                     problems.EXPIRED, _expired(deadline), headers=problems.RETRY_AFTER
                 )
             served = await gateway.recommender.recommend(asked, deadline)
-            load.done(deadline, served.latency_ms)
+            # What was waited for another process in vain is no sign that too much is asked of this one.
+            load.done(deadline, max(0.0, served.latency_ms - served.answer.in_vain_ms))
             return _json(_answer_document(served), _named_by_client(served.client_request_id))
 
         response = await answer(handle)

@@ -91,6 +91,7 @@ class PipelineAnswer:
         stage_item_revisions: The same by stage, of the stages that took part: each follows the log by itself.
         in_full: Whether no stage cut its answer off to be in time.
         empty_reason: Why there is no item; None where there is one.
+        in_vain_ms: Time waited for stages that were asked and did not answer in time.
         effort: How much was done. What is left out on purpose is not among ``skipped``.
     """
 
@@ -110,6 +111,7 @@ class PipelineAnswer:
     stage_item_revisions: Mapping[str, int] = field(default_factory=dict)
     in_full: bool = True
     empty_reason: EmptyReason | None = None
+    in_vain_ms: float = 0.0
     effort: Effort = Effort.FULL
 
     @property
@@ -127,6 +129,7 @@ class _Trace:
     stages_ms: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    in_vain_ms: float = 0.0
     price_revision: int | None = None
     item_revisions: dict[str, int] = field(default_factory=dict)
     in_full: bool = True
@@ -229,6 +232,7 @@ class RecommendationPipeline:
             item_revision=items.revision,
             stage_item_revisions=trace.item_revisions,
             in_full=trace.in_full,
+            in_vain_ms=trace.in_vain_ms,
             effort=effort,
         )
 
@@ -263,6 +267,7 @@ class RecommendationPipeline:
             failed=tuple(sorted(trace.failed, key=STAGES.index)),
             model_versions=trace.versions,
             stages_ms=trace.stages_ms,
+            in_vain_ms=trace.in_vain_ms,
             traffic_revision=trace.stages.traffic_revision,
             item_revision=items.revision,
             stage_item_revisions=trace.item_revisions,
@@ -323,6 +328,8 @@ class RecommendationPipeline:
             trace.skipped.append(request.stage)
             if error.failed:
                 trace.failed.append(request.stage)
+            if error.late:
+                trace.in_vain_ms += deadline.elapsed_ms() - started_ms
             raise
         finally:
             trace.stages_ms[request.stage] = deadline.elapsed_ms() - started_ms

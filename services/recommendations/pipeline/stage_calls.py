@@ -40,11 +40,13 @@ class StageSkippedError(TemporaryError):
     Attributes:
         failed: Whether it failed, answered something unusable, or is left alone because it keeps failing;
             else it was late, or there was no time left to ask it.
+        late: Whether it was asked and waited for, and did not answer in time.
     """
 
-    def __init__(self, message: str, *, failed: bool = False) -> None:
+    def __init__(self, message: str, *, failed: bool = False, late: bool = False) -> None:
         super().__init__(message)
         self.failed = failed
+        self.late = late
 
 
 class UnusableAnswerError(PermanentError):
@@ -178,7 +180,7 @@ class GuardedCalls:
         try:
             return await self._attempt(request, deadline)
         except TimeoutError as error:
-            raise StageSkippedError(f"{request.stage} is late") from error
+            raise StageSkippedError(f"{request.stage} is late", late=True) from error
         except TemporaryError as error:
             first = error
         except Exception as error:

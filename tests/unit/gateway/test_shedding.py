@@ -162,6 +162,17 @@ def test_answers_move_the_limit(stages, store):
     assert 0.0 < measured[0] < 1.0
 
 
+def test_a_stage_that_is_waited_for_in_vain_is_no_sign_of_too_much(stages, store):
+    service = Service(stages, store)
+    measured = []
+    service.load.limit.measured = lambda share, _now_s: measured.append(share)
+    stages.ranking.delay_s = 30.0
+    response = service.recommend(json={"user_id": "known"}, headers={"x-request-timeout-ms": "400"})
+    assert response.json()["skipped"][0] == "ranking"
+    assert response.json()["latency_ms"] > 300.0
+    assert measured[0] < 0.5
+
+
 def test_requests_whose_time_was_over_move_it_too(stages, store):
     service = Service(stages, store)
     measured = []

@@ -29,15 +29,15 @@ def windows(limit, share, count=1, *, reached=False, start_s=0.0):
 
 
 def test_nothing_measured_nothing_moved():
-    assert ConcurrencyLimit().current == 12
+    assert ConcurrencyLimit().current == 16
 
 
 def test_slow_answers_lower_the_limit_in_proportion_and_at_most_by_half():
     limit = ConcurrencyLimit()
     now_s = windows(limit, 50.0, reached=True)
-    assert limit.current == 6
+    assert limit.current == 8
     now_s = windows(limit, 0.7, reached=True, start_s=now_s)
-    assert limit.current == 5  # 6 * 0.6 / 0.7
+    assert limit.current == 6  # 8 * 0.6 / 0.7
     windows(limit, 50.0, 20, reached=True, start_s=now_s)
     assert limit.current == 4
 
@@ -45,9 +45,9 @@ def test_slow_answers_lower_the_limit_in_proportion_and_at_most_by_half():
 def test_it_grows_by_one_a_window_where_more_was_asked_for_and_there_was_time():
     limit = ConcurrencyLimit()
     now_s = windows(limit, 0.3, 5, reached=True)
-    assert limit.current == 17
+    assert limit.current == 21
     now_s = windows(limit, 0.3, 5, start_s=now_s)
-    assert limit.current == 17  # nobody asked for more: what it would be good for is not known
+    assert limit.current == 21  # nobody asked for more: what it would be good for is not known
     windows(limit, 0.3, 200, reached=True, start_s=now_s)
     assert limit.current == 64
 
@@ -59,7 +59,7 @@ def test_after_an_overload_it_grows_back_to_where_it_began_without_being_asked()
     now_s = windows(limit, 0.5, 20, start_s=now_s)
     assert limit.current == 4  # there is no time to spare
     windows(limit, 0.1, 20, start_s=now_s)
-    assert limit.current == 12
+    assert limit.current == 16
 
 
 def test_a_few_slow_answers_are_no_reason():
@@ -68,16 +68,16 @@ def test_a_few_slow_answers_are_no_reason():
     for number in range(200):
         now_s += 0.02
         limit.measured(0.9 if number % 10 == 0 else 0.1, now_s)
-    assert limit.current == 12
+    assert limit.current == 16
 
 
 def test_requests_that_need_long_without_a_queue_do_not_lower_the_limit():
     # A stage of 70 ms that nobody queues for: fewer at once would not make it faster.
     limit = ConcurrencyLimit()
     now_s = windows(limit, 0.7, 20)
-    assert (limit.current, limit.tolerated) == (12, pytest.approx(0.85))
+    assert (limit.current, limit.tolerated) == (16, pytest.approx(0.85))
     windows(limit, 0.7, 10, reached=True, start_s=now_s)
-    assert limit.current == 22
+    assert limit.current == 26
 
 
 def test_what_a_queue_makes_of_requests_is_not_taken_for_what_they_need():
