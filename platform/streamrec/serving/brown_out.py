@@ -24,8 +24,8 @@ class BrownOutSettings:
         memory_s: Over how long the pressure is averaged; also the least time between two steps up.
     """
 
-    rises_at: tuple[float, ...] = (0.4, 0.6)
-    falls_at: float = 0.25
+    rises_at: tuple[float, ...] = (0.3, 0.5)
+    falls_at: float = 0.15
     calm_s: float = 2.5
     memory_s: float = 1.0
 

@@ -32,7 +32,7 @@ def test_steps_are_taken_one_by_one_as_pressure_rises():
     assert levels.index(2) - levels.index(1) >= 100  # a second, in which the first one may help
 
 
-@pytest.mark.parametrize(("share", "level"), [(0.3, 0), (0.5, 1), (0.7, 2)])
+@pytest.mark.parametrize(("share", "level"), [(0.2, 0), (0.4, 1), (0.6, 2)])
 def test_how_far_depends_on_the_pressure(share, level):
     brown_out = BrownOut()
     fed(brown_out, share, 5.0)
