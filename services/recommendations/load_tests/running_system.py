@@ -22,16 +22,17 @@ from services.recommendations.load_tests.recording import Recording
 from services.recommendations.load_tests.redis_server import free_port, running_redis
 from services.recommendations.load_tests.results import Measured
 from services.recommendations.load_tests.schedule import LoadSettings
-from services.recommendations.load_tests.systems import System
+from services.recommendations.load_tests.systems import READY_TIMEOUT_S, System
 from services.recommendations.load_tests.workspace import MadeWorkspace, run_copy
 from streamrec.command_line.composition import ONLINE_STORE_VARIABLE
 from streamrec.contracts.errors import DependencyError
 
-_READY_TIMEOUT_S: Final = 180.0
 _STOP_TIMEOUT_S: Final = 40.0
 _POLL_S: Final = 0.1
 _GENERATOR_START_S: Final = 1.5
 """Python and NumPy are there by then, and the requests are made."""
+_GENERATOR_END_S: Final = 60.0
+"""For what it saw to be written, on a machine that has no time for it."""
 _LOG_TAIL_CHARACTERS: Final = 2_000
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """As the service sets it for its replicas: what is beside Ray gets the same."""
@@ -74,7 +75,7 @@ class RunningSystem:
                 before = self._times()
                 _sleep_until(start_s + load.total_s)
                 cpu_s = self._times().since(before)
-                _, errors = generator.communicate(timeout=load.patience_s + _READY_TIMEOUT_S)
+                _, errors = generator.communicate(timeout=load.patience_s + _GENERATOR_END_S)
             finally:
                 if generator.poll() is None:
                     generator.kill()
@@ -137,7 +138,7 @@ def running_system(system: System, made: MadeWorkspace, log: Path) -> Iterator[R
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, system: System, log: Path) -> None:
-    deadline_s = time.monotonic() + _READY_TIMEOUT_S
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             raise DependencyError(
@@ -150,7 +151,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, system: Syste
             return
         time.sleep(_POLL_S)
     raise DependencyError(
-        f"{system} was not ready after {_READY_TIMEOUT_S:.0f} s: {_tail(log.read_text(errors='replace'))}"
+        f"{system} was not ready after {READY_TIMEOUT_S:.0f} s: {_tail(log.read_text(errors='replace'))}"
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from services.recommendations.serving.workspace_service import (
     workspace_models,
 )
 from streamrec.command_line.workspace import Workspace
+
+READY_TIMEOUT_S: Final = 600.0
+"""Millions of items take minutes to be checked and loaded."""
 
 
 class System(StrEnum):
@@ -63,7 +67,9 @@ def run(system: System, workspace: Workspace, port: int, world: WorldSettings) -
 
 def _settings(system: System, workspace: Workspace, port: int, world: WorldSettings) -> LocalServeSettings:
     placement = Placement.TOGETHER if system is System.TOGETHER else Placement.APART
-    settings = LocalServeSettings(port=port, graph=workspace_graph(workspace, placement))
+    settings = LocalServeSettings(
+        port=port, graph=workspace_graph(workspace, placement), ready_timeout_s=READY_TIMEOUT_S
+    )
     if system is System.RAY_DEFAULTS:
         return replace(settings, haproxy=False)
     if system is System.EMPTY_HOP:

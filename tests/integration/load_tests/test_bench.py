@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from services.recommendations.load_tests.running_system import running_system
 from services.recommendations.load_tests.systems import System
 from services.recommendations.load_tests.workspace import MADE_FILE, made_workspace
 from services.recommendations.load_tests.world_settings import WorldSettings
-from streamrec.contracts.errors import OverloadedError
+from streamrec.command_line.workspace import Workspace
+from streamrec.contracts.errors import DependencyError, OverloadedError
 from streamrec.contracts.progress import SilentProgress
 from streamrec.files.locks import only_holder
 
@@ -86,6 +88,18 @@ def test_the_monolith_knows_an_event_and_the_kept_workspace_stays_as_it_is(made,
     assert shown[0] not in {item["item_id"] for item in after["items"]}
     assert not process.is_running()
     assert tree(made.workspace.root) == before
+
+
+def test_a_system_that_cannot_start_says_why(made, tmp_path) -> None:
+    for part in ("features", "keys", "registry", "redis"):
+        (tmp_path / part).symlink_to(made.workspace.root / part)
+    (tmp_path / "traffic").mkdir()  # where nothing is promoted
+    broken = replace(made, workspace=Workspace(tmp_path))
+    with (
+        pytest.raises(DependencyError, match=r"ended before it was ready(.|\n)*no version is promoted"),
+        running_system(System.MONOLITH, broken, tmp_path / "log"),
+    ):
+        pytest.fail("it cannot have become ready")
 
 
 @pytest.mark.ray
