@@ -39,6 +39,10 @@ def bench(
     rounds: Annotated[
         int, typer.Option("--rounds", min=1, max=100, help="Rounds; the systems take turns in each.")
     ] = 3,
+    gateways: Annotated[
+        int,
+        typer.Option("--gateways", min=0, max=16, help="Gateways that answer; 0: as many as `serve` has."),
+    ] = 0,
     find_capacity: Annotated[
         bool,
         typer.Option(
@@ -94,7 +98,7 @@ def bench(
     )
     # A search of its own needs no rate beside it.
     rates = tuple(rps) if rps else () if find_capacity else _DEFAULT_RPS
-    settings = BenchSettings(_systems_of(systems), rates, rounds, load, find_capacity)
+    settings = BenchSettings(_systems_of(systems), rates, rounds, load, gateways, find_capacity)
     worlds = [
         WorldSettings(item_count=count, user_count=users, seed=seed)
         for count in (GROWTH_ITEMS if growth else (items,))

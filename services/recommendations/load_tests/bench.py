@@ -19,6 +19,7 @@ from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.progress import Progress
 
 CAPACITY_FIRST_RPS: Final = 40.0
+MAXIMUM_GATEWAYS: Final = 16
 _USUAL_STEPS: Final = 7
 """Loads of a search for capacity; how many it takes nobody knows before."""
 
@@ -32,6 +33,7 @@ class BenchSettings:
         rates_rps: Each system is put under each, from the lowest.
         rounds: How often; in each round the systems take turns in another order.
         load: Its rate and seed are replaced.
+        gateways: How many, where a system has any; 0: as the service has it.
         capacity: Whether the sustained throughput of each system is searched for, in one more round.
         limits: What counts as sustained.
     """
@@ -40,6 +42,7 @@ class BenchSettings:
     rates_rps: Sequence[float]
     rounds: int = 3
     load: LoadSettings = field(default_factory=lambda: LoadSettings(rps=60.0))
+    gateways: int = 0
     capacity: bool = False
     limits: CapacityLimits = field(default_factory=CapacityLimits)
 
@@ -50,6 +53,8 @@ class BenchSettings:
             raise InvalidInputError("rps", "name at least one rate")
         if not 1 <= self.rounds <= 100:
             raise InvalidInputError("rounds", "must be in 1..100")
+        if not 0 <= self.gateways <= MAXIMUM_GATEWAYS:
+            raise InvalidInputError("gateways", f"must be in 0..{MAXIMUM_GATEWAYS}")
 
     def order(self, number: int) -> tuple[System, ...]:
         """The systems in the order of a round, ``number`` from 0: each is the first one once in a while."""
@@ -156,7 +161,7 @@ def run_bench(
     progress.start("load test", rounds * len(settings.systems) * len(settings.rates_rps))
     for number in range(rounds):
         for system in settings.order(number):
-            with running_system(system, made, folder / f"{system}.log") as running:
+            with running_system(system, made, folder / f"{system}.log", settings.gateways) as running:
                 report.ready_s.setdefault(system, []).append(round(running.ready_s, 2))
                 for load in settings.loads(number):
                     measured = running.measure(load)
@@ -167,7 +172,7 @@ def run_bench(
     progress.finish()
     if settings.capacity:
         for system in settings.systems:
-            with running_system(system, made, folder / f"{system}.log") as running:
+            with running_system(system, made, folder / f"{system}.log", settings.gateways) as running:
                 report.capacity_rps[system] = _capacity(running, settings, report, progress)
             _write_details(report, folder)
     return report

@@ -97,29 +97,24 @@ class RunningSystem:
 
 
 @contextlib.contextmanager
-def running_system(system: System, made: MadeWorkspace, log: Path) -> Iterator[RunningSystem]:
+def running_system(
+    system: System, made: MadeWorkspace, log: Path, gateways: int = 0
+) -> Iterator[RunningSystem]:
     """Start a system over a copy of the workspace and a Redis with its rows; stop both at the end.
 
     Args:
         system: Which.
         made: The workspace, which stays as it is.
         log: Gets what the system says; replaced.
+        gateways: How many, where it has any; 0: as the service has it.
 
     Raises:
         DependencyError: It did not become ready; the message has its last words.
     """
     with running_redis(made.redis_folder) as redis, run_copy(made) as workspace:
         port, started_s = free_port(), time.monotonic()
-        world = json.dumps(asdict(made.settings))
-        command = [
-            sys.executable,
-            "-m",
-            f"{__package__}.systems",
-            system,
-            str(workspace.root),
-            str(port),
-            world,
-        ]
+        arguments = (system, workspace.root, port, json.dumps(asdict(made.settings)), gateways)
+        command = [sys.executable, "-m", f"{__package__}.systems", *map(str, arguments)]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own program, no shell

@@ -1,8 +1,9 @@
 """What is compared, and the program that runs one of them until it is told to stop.
 
-    python -m services.recommendations.load_tests.systems SYSTEM WORKSPACE PORT WORLD
+    python -m services.recommendations.load_tests.systems SYSTEM WORKSPACE PORT WORLD GATEWAYS
 
 WORLD is `WorldSettings` as JSON; ``STREAMREC_ONLINE_STORE`` names the Redis that holds the workspace's rows.
+GATEWAYS is how many gateways answer, in whatever has any; 0: as the service has it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from services.recommendations.contracts.placement import Placement
 from services.recommendations.load_tests.made_world import MadeWorld
 from services.recommendations.load_tests.world_settings import WorldSettings
+from services.recommendations.serving.application import GATEWAY
 from services.recommendations.serving.empty.graph import build_empty_graph, build_empty_hop
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
 from services.recommendations.serving.workspace_service import (
@@ -50,7 +52,7 @@ class System(StrEnum):
     """A gateway that makes one call of one empty deployment."""
 
 
-def run(system: System, workspace: Workspace, port: int, world: WorldSettings) -> None:
+def run(system: System, workspace: Workspace, port: int, world: WorldSettings, gateways: int) -> None:
     """Serve until SIGINT or SIGTERM. For the main thread of a process of its own."""
     if system is System.MONOLITH:
         from services.recommendations.load_tests.monolith import serve_monolith
@@ -58,18 +60,23 @@ def run(system: System, workspace: Workspace, port: int, world: WorldSettings) -
         serve_monolith(workspace, port)
         return
     serve_forever(
-        _settings(system, workspace, port, world),
+        settings_of(system, workspace, port, world, gateways),
         workspace_models(workspace),
         gateway_parts(workspace),
         lambda _service: None,
     )
 
 
-def _settings(system: System, workspace: Workspace, port: int, world: WorldSettings) -> LocalServeSettings:
+def settings_of(
+    system: System, workspace: Workspace, port: int, world: WorldSettings, gateways: int
+) -> LocalServeSettings:
+    """How a system on Ray is served; see the module for the arguments."""
     placement = Placement.TOGETHER if system is System.TOGETHER else Placement.APART
-    settings = LocalServeSettings(
-        port=port, graph=workspace_graph(workspace, placement), ready_timeout_s=READY_TIMEOUT_S
-    )
+    graph = workspace_graph(workspace, placement)
+    if gateways:
+        replicas = replace(graph.replicas[GATEWAY], min_replicas=gateways, max_replicas=gateways)
+        graph = replace(graph, replicas={**graph.replicas, GATEWAY: replicas})
+    settings = LocalServeSettings(port=port, graph=graph, ready_timeout_s=READY_TIMEOUT_S)
     if system is System.RAY_DEFAULTS:
         return replace(settings, haproxy=False)
     if system is System.EMPTY_HOP:
@@ -83,8 +90,9 @@ def _settings(system: System, workspace: Workspace, port: int, world: WorldSetti
 
 def main() -> None:
     """Run what the arguments say."""
-    system, folder, port, world = sys.argv[1:]
-    run(System(system), Workspace(Path(folder)), int(port), WorldSettings(**json.loads(world)))
+    system, folder, port, world, gateways = sys.argv[1:]
+    settings = WorldSettings(**json.loads(world))
+    run(System(system), Workspace(Path(folder)), int(port), settings, int(gateways))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,17 @@ import pytest
 
 from services.recommendations.commands.bench import bench
 from services.recommendations.load_tests.bench import BenchReport, BenchSettings, document_of
+from services.recommendations.load_tests.made_world import MadeWorld
 from services.recommendations.load_tests.processes import DRIVER, GATEWAY, KINDS, PROXY, RAY, STAGES, kind_of
 from services.recommendations.load_tests.recording import STAGE_NAMES, Recording
 from services.recommendations.load_tests.results import Measured
 from services.recommendations.load_tests.schedule import LoadSettings, Schedule
-from services.recommendations.load_tests.systems import System
+from services.recommendations.load_tests.systems import System, settings_of
+from services.recommendations.load_tests.world_settings import WorldSettings
+from services.recommendations.serving.application import build_application
+from services.recommendations.serving.empty.graph import build_empty_hop
+from services.recommendations.serving.local_cluster import LocalServeSettings
+from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import DependencyError, InvalidInputError
 
 LOAD = LoadSettings(rps=1.0, duration_s=10.0, warm_up_s=0.0)
@@ -105,12 +111,31 @@ def test_processes_are_told_by_what_they_call_themselves() -> None:
         ({"systems": (System.APART, System.APART)}, "systems"),
         ({"rates_rps": ()}, "rps"),
         ({"rounds": 0}, "rounds"),
+        ({"gateways": 17}, "gateways"),
     ],
 )
 def test_settings_that_measure_nothing_are_refused(changed, field) -> None:
     with pytest.raises(InvalidInputError, match=field):
         BenchSettings(**{"systems": (System.APART,), "rates_rps": (60.0,), **changed})
     assert BenchSettings((System.APART,), (), capacity=True).rates_rps == ()
+
+
+def test_each_system_is_served_as_its_name_says(tmp_path) -> None:
+    world = WorldSettings(item_count=400, user_count=10, longest_history=50)
+    served = {
+        system: settings_of(system, Workspace(tmp_path), 8123, world, gateways)
+        for system, gateways in ((System.TOGETHER, 0), (System.APART, 3), (System.RAY_DEFAULTS, 0))
+    }
+    assert [settings.graph.placement for settings in served.values()] == ["together", "apart", "apart"]
+    assert [settings.haproxy for settings in served.values()] == [True, True, False]
+    assert {settings.port for settings in served.values()} == {8123}
+    gateways = served[System.APART].graph.replicas["gateway"]
+    assert (gateways.min_replicas, gateways.max_replicas) == (3, 3)
+    assert served[System.TOGETHER].graph.replicas == LocalServeSettings().graph.replicas
+    assert served[System.TOGETHER].build is build_application
+    assert settings_of(System.EMPTY_HOP, Workspace(tmp_path), 8123, world, 0).build is build_empty_hop
+    lengths = settings_of(System.EMPTY_GRAPH, Workspace(tmp_path), 8123, world, 0).build.keywords
+    assert lengths == {"history_lengths": tuple(np.diff(MadeWorld.of(world).histories()[0]).tolist())}
 
 
 def test_a_system_that_there_is_not_is_refused_before_anything_is_made(tmp_path) -> None:
