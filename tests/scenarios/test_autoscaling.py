@@ -48,7 +48,7 @@ def watch(running, workspace, rps, until, patience_s):
             seen.append(counts(running))
         answers = load.finish()
     print(f"\n  {rps:.0f} rps for {len(seen)} s: {Counter(one[RANKING] for one in seen)}; {answers.said()}")
-    assert answers.not_ok == []
+    assert answers.failed == []
     return seen
 
 

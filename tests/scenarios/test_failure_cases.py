@@ -9,10 +9,10 @@ from __future__ import annotations
 import pytest
 
 from tests.failures import event_cases, feature_cases, input_cases, process_cases, store_cases
-from tests.failures.services import breakable, busy_core, redis_server, service
+from tests.failures.services import breakable, busy_core, redis_server, service, start_breakable
 from tests.integration.serving.conftest import serve, trained
 
-__all__ = ["breakable", "busy_core", "redis_server", "serve", "service", "trained"]
+__all__ = ["breakable", "busy_core", "redis_server", "serve", "service", "start_breakable", "trained"]
 
 BEFORE_S = 10.0
 OUTAGE_S = 10.0

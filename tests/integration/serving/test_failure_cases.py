@@ -20,9 +20,9 @@ from tests.failures import (
     registry_cases,
     store_cases,
 )
-from tests.failures.services import breakable, redis_server
+from tests.failures.services import breakable, redis_server, start_breakable
 
-__all__ = ["breakable", "redis_server"]
+__all__ = ["breakable", "redis_server", "start_breakable"]
 
 BEFORE_S = 0.5
 OUTAGE_S = 2.0
