@@ -62,7 +62,7 @@ def test_odd_input(service, case):
 
 
 def test_case_16_hostile_input(service):
-    input_cases.attack(service, BEFORE_S)
+    input_cases.attack(replace(service, rps=30.0), BEFORE_S)
 
 
 def test_case_7_the_registry_is_gone(service):
@@ -82,7 +82,8 @@ def test_case_23_far_more_than_it_can_do(service):
     "case", [store_cases.redis_stops, store_cases.redis_freezes], ids=["6 stopped", "6 frozen"]
 )
 def test_online_store(service, case):
-    case(service, BEFORE_S, OUTAGE_S)
+    # A circuit opens after some calls, not after some time.
+    case(replace(service, rps=30.0), BEFORE_S, OUTAGE_S)
 
 
 @pytest.mark.parametrize(
