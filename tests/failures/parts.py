@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +56,7 @@ def frozen(pids: Collection[int]) -> Iterator[None]:
         yield
     finally:
         for pid in pids:
-            if psutil.pid_exists(pid):
+            with suppress(ProcessLookupError):  # the body may have ended it
                 os.kill(pid, signal.SIGCONT)
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from services.recommendations.contracts.stages import RANKING
 from services.recommendations.serving.application import GATEWAY
 from tests.failures.load import Answers
-from tests.failures.parts import CONTROLLER, PROXY_MANAGER, kill_9, processes, proxies
+from tests.failures.parts import CONTROLLER, PROXY_MANAGER, frozen, kill_9, processes, proxies
 from tests.failures.services import BreakableService, recovered_after_s, settle
 
 FULL_STRENGTH_S = 10.0
 PROXY_OUTAGE_S = 5.0
+UNDER_WAY_S = 0.3
 FALLBACK_MS = 110.0
 """The service's deadline, and the way to the client and back."""
 
@@ -38,16 +39,28 @@ class Outcome:
         return Answers([answer for answer in self.after.all if answer.degraded])
 
 
-def killed(service: BreakableService, pids: Collection[int], before_s: float) -> Outcome:
-    """Kill processes after some seconds of load, and wait until the service is whole again."""
+def killed(
+    service: BreakableService, pids: Collection[int], before_s: float, frozen_s: float = 0.0
+) -> Outcome:
+    """Kill processes after some seconds of load, and wait until the service is whole again.
+
+    Args:
+        service: Whose they are.
+        pids: Their ids.
+        before_s: How long the load has been on.
+        frozen_s: How long they are stopped first, so that they die with requests under way.
+    """
     with service.load() as load:
         service.warm_up()
         begin_s = time.monotonic()
         time.sleep(before_s)
-        killed_s = kill_9(pids)
+        with frozen(pids):
+            time.sleep(frozen_s)
+            killed_s = kill_9(pids)
         settle(service, load, killed_s)
         answers = load.finish()
-    before, after = answers.between(begin_s, killed_s), answers.between(killed_s)
+    ended_s = killed_s - frozen_s
+    before, after = answers.between(begin_s, ended_s), answers.between(ended_s)
     recovered_s = recovered_after_s(after, killed_s)
     print(f"\n  before: {before.said()}\n  after: {after.said()}\n  in full after {recovered_s:.1f} s")
     return Outcome(before, after, recovered_s)
@@ -63,7 +76,7 @@ def one_of_two_rankers(service: BreakableService, before_s: float) -> Outcome:
 
 def one_of_two_gateways(service: BreakableService, before_s: float) -> Outcome:
     """Case 2: the proxy sends once more what the gateway had under way."""
-    outcome = killed(service, {min(service.replicas(GATEWAY))}, before_s)
+    outcome = killed(service, {min(service.replicas(GATEWAY))}, before_s, UNDER_WAY_S)
     assert outcome.after.failed == []
     return outcome
 
