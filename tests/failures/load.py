@@ -33,6 +33,7 @@ class Load:
         rps: float = 30.0,
         new_share: float = 0.25,
         deadline_ms: float | None = None,
+        other_port: int | None = None,
     ) -> None:
         address = httpx.URL(url)
         number = next(number for number in itertools.count() if not (folder / f"load-{number}").exists())
@@ -46,6 +47,7 @@ class Load:
             seed=20260501 + number,
             users=tuple(users),
             answers=str(self._answers),
+            other_port=other_port,
             new_share=new_share,
             deadline_ms=deadline_ms,
         )

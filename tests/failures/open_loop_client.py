@@ -32,6 +32,8 @@ class Plan:
 
     Attributes:
         host, port: Of the service.
+        other_port: Of a second proxy of the same service; what gets no answer at one is sent to the other,
+            once. None: there is no other.
         rps: Requests a second on average.
         seed: Of arrivals and users.
         users: Ids of known users.
@@ -48,6 +50,7 @@ class Plan:
     seed: int
     users: tuple[str, ...]
     answers: str
+    other_port: int | None = None
     new_share: float = 0.25
     longest_s: float = 600.0
     timeout_s: float = 5.0
@@ -95,7 +98,8 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class _Client:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._idle: list[_Connection] = []
+        self._ports = [plan.port] if plan.other_port is None else [plan.port, plan.other_port]
+        self._idle: dict[int, list[_Connection]] = {port: [] for port in self._ports}
         self._open = asyncio.Semaphore(_CONNECTIONS)
         self._headers = f"POST {_PATH} HTTP/1.1\r\nhost: {plan.host}\r\ncontent-type: application/json\r\n"
         if plan.deadline_ms is not None:
@@ -109,7 +113,7 @@ class _Client:
 
         try:
             async with asyncio.timeout(self._plan.timeout_s), self._open:
-                status, body = await self._exchange(json.dumps({"user_id": user_id, "k": 20}).encode())
+                status, body = await self._asked(json.dumps({"user_id": user_id, "k": 20}).encode())
         except (OSError, EOFError, ValueError) as error:
             return Answer(planned_s, spent_ms(), 0, problem=f"{type(error).__name__}: {error}")
         latency_ms = spent_ms()
@@ -129,8 +133,19 @@ class _Client:
             float(document["stages_ms"].get("features", 0.0)),
         )
 
-    async def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        reader, writer = await self._connection()
+    async def _asked(self, body: bytes) -> tuple[int, bytes]:
+        """Ask one proxy, in turns, and where it gives no answer the other."""
+        self._ports.reverse()
+        first, *others = self._ports
+        try:
+            return await self._exchange(first, body)
+        except (OSError, EOFError):
+            if not others:
+                raise
+        return await self._exchange(others[0], body)
+
+    async def _exchange(self, port: int, body: bytes) -> tuple[int, bytes]:
+        reader, writer = await self._connection(port)
         try:
             writer.write(f"{self._headers}content-length: {len(body)}\r\n\r\n".encode() + body)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -143,16 +158,16 @@ class _Client:
         if fields.get("connection") == "close":
             writer.close()
         else:
-            self._idle.append((reader, writer))
+            self._idle[port].append((reader, writer))
         return int(lines[0].split()[1]), answer
 
-    async def _connection(self) -> _Connection:
-        while self._idle:
-            reader, writer = self._idle.pop()
+    async def _connection(self, port: int) -> _Connection:
+        while self._idle[port]:
+            reader, writer = self._idle[port].pop()
             if not reader.at_eof() and not writer.is_closing():
                 return reader, writer
             writer.close()
-        return await asyncio.open_connection(self._plan.host, self._plan.port)
+        return await asyncio.open_connection(self._plan.host, port)
 
 
 async def run(plan: Plan, written: TextIO) -> None:
