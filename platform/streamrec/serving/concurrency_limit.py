@@ -85,8 +85,8 @@ class ConcurrencyLimit:
         """Take note of a request that is done.
 
         Args:
-            share: Part of its time that it took: its latency over its deadline's budget, both from the first
-                byte. Waiting counts. Above 1 it was late.
+            share: Part of its time that it took: its latency from the first byte over the time that a request
+                is to take at most. Waiting counts. Above 1 it was late.
             now_s: Of a clock that never goes back.
         """
         if self._window_began_s is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
 from streamrec.serving.admission import Admission
 from streamrec.serving.brown_out import BrownOut, BrownOutSettings
 from streamrec.serving.concurrency_limit import ConcurrencyLimit, LimitSettings
-from streamrec.serving.deadline import Deadline
 
 
 class LoadControl:
@@ -22,23 +22,36 @@ class LoadControl:
 
     def __init__(
         self,
+        objective_ms: float = 100.0,
         limit: LimitSettings | None = None,
         brown_out: BrownOutSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Describe it.
+
+        Args:
+            objective_ms: Time that a request is to take at most. It is the service's own, and not what each
+                request says: a caller in a great hurry is no reason to refuse the others, and one with much
+                time is none to let them wait.
+            limit: How the limit is found.
+            brown_out: When less is done.
+            clock: Seconds that never go back.
+        """
+        if not 0.0 < objective_ms < math.inf:
+            raise ValueError(f"an objective is a finite time above 0 ms, not {objective_ms}")
+        self._objective_ms = objective_ms
         self.limit = ConcurrencyLimit(limit)
         self.brown_out = BrownOut(brown_out)
         self.admission = Admission(lambda: self.limit.current, self._asked)
         self._clock = clock
 
-    def done(self, deadline: Deadline, latency_ms: float) -> None:
+    def done(self, latency_ms: float) -> None:
         """Take note of a request that was answered, or whose time was over before its turn came.
 
         Args:
-            deadline: Its own.
             latency_ms: From its first byte, without what others made it wait in vain.
         """
-        self.limit.measured(latency_ms / deadline.budget_ms, self._clock())
+        self.limit.measured(latency_ms / self._objective_ms, self._clock())
 
     def _asked(self, share: float) -> None:
         if share >= 1.0:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from services.recommendations.gateway.edge import problems
 from services.recommendations.gateway.edge.api_page import render_api_page
-from services.recommendations.gateway.edge.bodies import BodyLimits, BodyMiddleware
+from services.recommendations.gateway.edge.bodies import BodyLimits, BodyMiddleware, body_ms_of
 from services.recommendations.gateway.edge.deadlines import ArrivalMiddleware, DeadlineLimits, deadline_of
 from services.recommendations.gateway.edge.json_bodies import read_json, to_model
 from services.recommendations.gateway.edge.methods import MethodsMiddleware, allowed_methods
@@ -49,6 +49,9 @@ EVENTS_PATH: Final = "/v1/events"
 _CLIENT_REQUEST_ID: Final = "x-client-request-id"
 _HEADER_SAFE: Final = " !#$&'()*+,/:;<=>?@[]^`{|}~"
 """What a header may hold as it is, besides letters, digits and ``_.-~``; the rest is percent-encoded."""
+
+_OWN_BODY_MS: Final = 50.0
+"""A body of one piece is there with its request; the event loop takes less than this to come to it."""
 
 _NOT_STORED_DETAIL: Final = "The event log cannot be written at the moment; send the events again."
 _INCOMING: Final = (RecommendationRequest, EventBatch)
@@ -135,6 +138,11 @@ def create_app(
         task.add_done_callback(unfinished.discard)
         return await asyncio.shield(task)
 
+    def measure(request: Request, latency_ms: float) -> None:
+        # A body that comes slowly says something of its sender, and nothing of the load.
+        if body_ms_of(request.scope) <= _OWN_BODY_MS:
+            load.done(latency_ms)
+
     def not_ready(kind: problems.Kind) -> Response:
         missing = problems.without_folders(startup.missing)
         return problems.problem_response(kind, missing, headers=problems.RETRY_AFTER)
@@ -166,14 +174,14 @@ def create_app(
             startup.metrics.observe_queue(deadline.elapsed_ms())
             if deadline.expired:
                 # Nobody waits for it any more; to work on it would make the next one late too.
-                load.done(deadline, deadline.elapsed_ms())
+                measure(request, deadline.elapsed_ms())
                 startup.metrics.count_expired()
                 return problems.problem_response(
                     problems.EXPIRED, _expired(deadline), headers=problems.RETRY_AFTER
                 )
             served = await gateway.recommender.recommend(asked, deadline)
             # What was waited for another process in vain is no sign that too much is asked of this one.
-            load.done(deadline, max(0.0, served.latency_ms - served.answer.in_vain_ms))
+            measure(request, max(0.0, served.latency_ms - served.answer.in_vain_ms))
             return _json(_answer_document(served), _named_by_client(served.client_request_id))
 
         response = await answer(handle)

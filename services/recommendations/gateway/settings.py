@@ -68,7 +68,7 @@ class GatewaySettings:
     """How the gateway answers.
 
     Attributes:
-        deadline_ms: What a request may take whose caller says nothing.
+        deadline_ms: What a request may take whose caller says nothing; and what load is measured against.
         maximum_deadline_ms: The most that a caller may ask for (`edge.deadlines`).
         stage_timeout_ms: Longest wait by stage within ``deadline_ms``; within another deadline in proportion.
         retry_ratio: Retries a request on average, at most.

@@ -58,7 +58,7 @@ class GatewayDeployment:
         self._parts = parts
         self._traffic_files = traffic
         self._where_stages_run = stages
-        self._load = LoadControl(settings.limit, settings.brown_out)
+        self._load = LoadControl(settings.deadline_ms, settings.limit, settings.brown_out)
         self._stages: VersionedStages | None = None
         self._features: tuple[FeatureStore, ItemCounts] | None = None
 

@@ -56,7 +56,7 @@ class Service:
         self.effort = Effort.FULL
         self.problems = []
         self.startup = Startup(self.compose)
-        self.load = LoadControl(LimitSettings(*[maximum_in_flight] * 3))
+        self.load = LoadControl(5000.0, LimitSettings(*[maximum_in_flight] * 3))
         self.app = create_app(
             self.startup,
             load=self.load,

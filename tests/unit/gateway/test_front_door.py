@@ -50,7 +50,7 @@ def statuses(app, *scopes):
 
 
 def an_application(places):
-    load = LoadControl(LimitSettings(1.0, 1.0, 1.0))
+    load = LoadControl(limit=LimitSettings(1.0, 1.0, 1.0))
     if places == 0:
         load.admission.take()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,7 @@ BODY_TIMEOUT_S: Final = 10.0
 _FREE_BYTES: Final = 64 * 1024
 _SHARED_BYTES: Final = 64 * 1024 * 1024
 _LONGEST_LENGTH_DIGITS: Final = 18
+_TOOK_MS: Final = "body_ms"
 
 
 class _RefusedError(Exception):
@@ -104,7 +106,9 @@ class BodyMiddleware:
         try:
             try:
                 gzipped = _check_headers(Headers(scope=scope), maximum)
+                began_s = time.monotonic()
                 await self._read(receive, keep)
+                scope.setdefault("state", {})[_TOOK_MS] = (time.monotonic() - began_s) * 1000.0
                 body = b"".join(chunks)
                 chunks.clear()
                 if gzipped:
@@ -134,6 +138,11 @@ class BodyMiddleware:
             raise _RefusedError(
                 problems.TOO_SLOW, f"did not arrive within {self._limits.timeout_s:g} s"
             ) from error
+
+
+def body_ms_of(scope: Scope) -> float:
+    """How long the body of a request that came through `BodyMiddleware` was waited for."""
+    return float(scope["state"][_TOOK_MS])
 
 
 def _too_large(maximum: int) -> _RefusedError:
