@@ -31,7 +31,7 @@ def test_who_finds_no_place_says_that_more_was_asked_for():
         load.admission.has_room()
         load.done(5.0)
     assert load.limit.current > 16
-    assert load.brown_out.pressure > 0.2
+    assert load.brown_out.pressure > 0.1
 
 
 @pytest.mark.parametrize("objective_ms", [0.0, -1.0, math.inf, math.nan])
