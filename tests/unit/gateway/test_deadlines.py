@@ -145,16 +145,17 @@ class Late:
         return self.lag_ms
 
 
-def test_waiting_unseen_counts():
+@pytest.mark.parametrize(("lag_ms", "elapsed_ms"), [(30.0, 40.0), (400.0, 60.0)])
+def test_waiting_unseen_counts_as_far_as_it_is_likely(lag_ms, elapsed_ms):
     seen = []
 
     async def application(scope, _receive, _send):
         seen.append(deadline_of(scope, 100.0, clock=lambda: 50.01))
 
-    middleware = ArrivalMiddleware(application, Late(30.0), clock=lambda: 50.0)
+    middleware = ArrivalMiddleware(application, Late(lag_ms), clock=lambda: 50.0)
     asyncio.run(middleware({"type": "http"}, None, None))
-    assert seen[0].elapsed_ms() == pytest.approx(40.0)
-    assert seen[0].remaining_ms() == pytest.approx(60.0)
+    assert seen[0].elapsed_ms() == pytest.approx(elapsed_ms)
+    assert seen[0].remaining_ms() == pytest.approx(100.0 - elapsed_ms)
 
 
 def test_an_answer_after_its_deadline_is_counted(service):

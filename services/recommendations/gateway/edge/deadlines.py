@@ -21,6 +21,9 @@ TIMEOUT_HEADER: Final = "X-Request-Timeout-Ms"
 
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 _ARRIVED_AT: Final = "arrived_at_s"
+_MOST_UNSEEN_MS: Final = 50.0
+"""Of the lag, at most so much is added to a request's age. After a long pause the lag is that of the oldest
+request that is found; none is to be refused for an age that it only might have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ class ArrivalMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Note the time unless that was done further out, then pass the request on."""
         if scope["type"] == "http" and _ARRIVED_AT not in scope.get("state", ()):
-            arrived_at_s = self._clock() - self._lag.current_ms() / 1000.0
+            unseen_ms = min(self._lag.current_ms(), _MOST_UNSEEN_MS)
+            arrived_at_s = self._clock() - unseen_ms / 1000.0
             scope = {**scope, "state": {**scope.get("state", {}), _ARRIVED_AT: arrived_at_s}}
         await self._app(scope, receive, send)
 
