@@ -18,7 +18,7 @@ from streamrec.events.reader import FileEventReader
 from streamrec.items.item_log import FileItemLog
 from tests.failures.parts import wait_until
 from tests.failures.services import PATIENCE_S, BreakableService
-from tests.integration.serving.asking import event, ids, recommend, undegraded, verdicts
+from tests.integration.serving.asking import event, ids, metric, recommend, undegraded, verdicts
 
 TEN_YEARS_S: Final = 10 * 365.25 * 86_400
 HOUR_S: Final = 3_600.0
@@ -95,13 +95,6 @@ def items_of(catalogue: Catalogue) -> list[Item]:
         strict=True,
     )
     return [Item(*row, datetime(2023, 1, 1, tzinfo=UTC)) for row in rows]
-
-
-def metric(client: httpx.Client, name: str) -> float:
-    """One value of the metrics of the gateway that happens to answer; 0 where it has none."""
-    lines = client.get("/metrics").text.splitlines()
-    found = [float(value) for shown, _, value in (line.rpartition(" ") for line in lines) if shown == name]
-    return found[0] if found else 0.0
 
 
 def counted(client: httpx.Client, reason: EmptyReason) -> float:

@@ -10,10 +10,9 @@ from feast.protos.feast.types.Value_pb2 import Value
 from services.recommendations.contracts.stages import FEATURES
 from streamrec.contracts.errors import DamagedRowError
 from streamrec.features.names import ACTIVITY_VIEW, PROFILE_VIEW
-from tests.failures.event_cases import metric
 from tests.failures.parts import wait_until
 from tests.failures.services import BreakableService
-from tests.integration.serving.asking import recommend
+from tests.integration.serving.asking import metric, recommend
 
 _LANGUAGE: Final = f"{PROFILE_VIEW}:language"
 _HISTORY: Final = f"{ACTIVITY_VIEW}:history"

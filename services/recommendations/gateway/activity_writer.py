@@ -28,13 +28,13 @@ class WriterSettings:
         queue_limit: Actions that wait or are being written; events beyond are refused before they are
             acknowledged. One takes about 200 bytes.
         batch_users: Users written at a time.
-        drain_s: How long a gateway that stops goes on writing. What is left is in the event log, and the
-            next gateway takes it from there.
+        drain_s: How long a gateway that stops goes on writing: less than it is given to stop in. What is left
+            is in the event log; the others bring it in once the store answers, or the next gateway does.
     """
 
     queue_limit: int = 100_000
     batch_users: int = 32
-    drain_s: float = 10.0
+    drain_s: float = 3.0
 
 
 class ActivityWriter:
@@ -79,6 +79,11 @@ class ActivityWriter:
         return self._count
 
     @property
+    def waiting_users(self) -> int:
+        """Users whose actions wait, and are not being written yet."""
+        return len(self._waiting)
+
+    @property
     def dropped_actions(self) -> int:
         """Actions that no store could take: they break its rules."""
         return self._dropped
@@ -121,7 +126,7 @@ class ActivityWriter:
             await asyncio.wait([self._task], timeout=self._settings.drain_s)
             self._task.cancel()
         if self._count:
-            _LOG.warning("%d actions are left to the next gateway, which reads the event log", self._count)
+            _LOG.warning("%d actions are left to other gateways, which read the event log", self._count)
         for future in self._done.values():
             future.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)

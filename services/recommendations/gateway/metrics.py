@@ -7,13 +7,15 @@ so a hostile request cannot grow the number of time series.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.empty_slates import EmptyReason
@@ -28,6 +30,7 @@ from streamrec.serving.load_control import LoadControl
 
 _NO_RUNG: Final = "none"
 _CATALOGUE: Final = "catalogue"
+_GATEWAY: Final = "gateway"
 _USER_ROWS: Final = "user_rows"
 _ITEM_FEATURES: Final = "item_features"
 _NEWEST_EVENT: Final = "newest_event"
@@ -36,8 +39,19 @@ _NEWEST_EVENT: Final = "newest_event"
 class RecommendationMetrics:
     """One process's metrics, in a registry of their own. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateway: str | None = None) -> None:
+        """Begin at zero.
+
+        Args:
+            gateway: Its name among several, for the label ``gateway``: a proxy chooses which one is asked for
+                its metrics, and without the label the counters of one would go on in those of another. None
+                leaves the label out.
+        """
         self._registry = CollectorRegistry()
+        self._shown: CollectorRegistry = self._registry
+        if gateway is not None:
+            self._shown = CollectorRegistry()
+            self._shown.register(_OfGateway(self._registry, gateway))
         self._models = ModelMetrics(self._registry, SLOTS.values())
         self._requests = Counter(
             "streamrec_requests",
@@ -330,7 +344,22 @@ class RecommendationMetrics:
 
     def render(self) -> tuple[bytes, str]:
         """Return the exposition and its content type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+        return generate_latest(self._shown), CONTENT_TYPE_LATEST
+
+
+class _OfGateway(Collector):
+    """What a registry holds, with the gateway's name on every sample."""
+
+    def __init__(self, registry: CollectorRegistry, gateway: str) -> None:
+        self._registry, self._label = registry, {_GATEWAY: gateway}
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metrics as they are now."""
+        for metric in self._registry.collect():
+            metric.samples = [
+                sample._replace(labels=self._label | dict(sample.labels)) for sample in metric.samples
+            ]
+            yield metric
 
 
 def _age_s(moment: Callable[[], datetime | None]) -> float:

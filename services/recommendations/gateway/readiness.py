@@ -42,15 +42,20 @@ class Gateway:
 class Startup:
     """Tries to compose a gateway until it works. Ready stays ready: what fails later is the ladder's."""
 
-    def __init__(self, compose: Callable[[RecommendationMetrics], Awaitable[Gateway]]) -> None:
+    def __init__(
+        self,
+        compose: Callable[[RecommendationMetrics], Awaitable[Gateway]],
+        metrics: RecommendationMetrics | None = None,
+    ) -> None:
         """Describe a start-up; nothing happens before `run`.
 
         Args:
             compose: Returns a gateway. Raises a `PermanentError` where something is missing or damaged,
                 which a person must mend, and another `StreamRecError` where something does not answer yet.
+            metrics: What it counts; of a gateway without a name where None.
         """
         self._compose = compose
-        self.metrics = RecommendationMetrics()
+        self.metrics = metrics or RecommendationMetrics()
         self.gateway: Gateway | None = None
         self.missing = "starting: the stages are being loaded"
         self.blocked = False

@@ -22,7 +22,7 @@ from streamrec.features.rules import unknown_user, utc_now
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.features.user_actions import UserAction
 from streamrec.serving.caches import TtlCache
-from streamrec.serving.circuit_breaker import CircuitBreaker
+from streamrec.serving.circuit_breaker import CircuitBreaker, CircuitState
 from streamrec.serving.single_flight import SingleFlight
 
 _ATTRIBUTES: Final = tuple(attribute.name for attribute in fields(Segment))
@@ -98,6 +98,8 @@ class UserStates:
         self._reads = store.reads(self._settings.reads)
         self._shared = SingleFlight[str, UserFeatures | None]()
         self._breaker = CircuitBreaker("the feature store", failures=(Exception,))
+        self._outage_since: datetime | None = None
+        self._outages: asyncio.Queue[datetime] = asyncio.Queue()
         self._writer = ActivityWriter(store, self._settings.writer, self._changed, is_erased=is_erased)
 
     async def get(self, user_id: str, context: Segment, within_ms: float = math.inf) -> ReadUser:
@@ -153,8 +155,18 @@ class UserStates:
 
     @property
     def takes_old_actions(self) -> bool:
-        """Whether so little waits for the store that actions of an earlier gateway may be added."""
-        return 2 * self._writer.queued_actions < self._settings.writer.queue_limit
+        """Whether so little waits for the store that actions of another gateway may be added.
+
+        Nobody whose event is acknowledged now is to wait for them.
+        """
+        return self._writer.waiting_users < self._settings.writer.batch_users
+
+    async def outage_over(self) -> datetime:
+        """Wait for the end of the next outage of the store, and return about when it began, UTC.
+
+        An outage is one that opened the circuit. Each is returned once.
+        """
+        return await self._outages.get()
 
     async def add_actions(self, actions: Mapping[str, Sequence[UserAction]]) -> None:
         """Take what users did: the next `get` knows it. Returns when it is in the store, or soon.
@@ -179,6 +191,18 @@ class UserStates:
         await self._reads.close()
 
     async def _read(self, user_id: str) -> UserFeatures | None:
+        try:
+            features = await self._row(user_id)
+        except Exception:
+            if self._outage_since is None and self._breaker.state is CircuitState.OPEN:
+                self._outage_since = utc_now()
+            raise
+        if self._outage_since is not None and self._breaker.state is CircuitState.CLOSED:
+            self._outages.put_nowait(self._outage_since)
+            self._outage_since = None
+        return features
+
+    async def _row(self, user_id: str) -> UserFeatures | None:
         # What did not come to its turn says nothing of the store, nor does a row that somebody damaged.
         with self._breaker.guard(excused=(OverloadedError, InvalidInputError, DamagedRowError)):
             if self._kept is None:

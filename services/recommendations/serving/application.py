@@ -91,7 +91,7 @@ def _default_replicas() -> dict[str, ReplicaSettings]:
         # A request whose body is still under way counts as ongoing here; how many are worked on at once the
         # gateway limits by itself (`GatewaySettings.limit`).
         GATEWAY: ReplicaSettings(
-            max_replicas=1, target_ongoing_requests=8.0, max_ongoing_requests=2048, max_queued_requests=128
+            max_replicas=2, target_ongoing_requests=8.0, max_ongoing_requests=2048, max_queued_requests=128
         ),
     }
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from fastapi import FastAPI
+from ray import serve
 
 from services.recommendations.contracts.effort import EFFORTS, Effort
 from services.recommendations.gateway.activity_recovery import ActivityRecovery
@@ -66,7 +67,7 @@ class GatewayDeployment:
         """Build the application that Ray Serve runs in this replica."""
         settings = self._settings
         return create_app(
-            Startup(self._compose),
+            Startup(self._compose, RecommendationMetrics(serve.get_replica_context().replica_tag)),
             load=self._load,
             maximum_events_in_flight=settings.maximum_events_in_flight,
             deadlines=DeadlineLimits(settings.deadline_ms, settings.maximum_deadline_ms),

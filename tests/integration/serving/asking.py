@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
+
+_OF_GATEWAY = re.compile(r',gateway="[^"]*"|(?<={)gateway="[^"]*",?')
 
 
 def recommend(client, user_id, k=10, **rest):
@@ -54,3 +57,11 @@ def verdicts(client, *events):
     response = client.post("/v1/events", json={"events": list(events)})
     assert response.status_code == 200, response.text
     return response.json()["verdicts"]
+
+
+def metric(client, name):
+    """One value of the metrics of the gateway that happens to answer; 0 where it has none."""
+    lines = client.get("/metrics").text.splitlines()
+    shown = (_OF_GATEWAY.sub("", line).replace("{}", "").rpartition(" ") for line in lines)
+    found = [float(value) for label, _, value in shown if label == name]
+    return found[0] if found else 0.0

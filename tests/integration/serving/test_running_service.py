@@ -37,7 +37,7 @@ from streamrec.features.materialization import open_feature_store
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
 from streamrec.rollout.traffic_writer import TrafficWriter
 from streamrec.training.splits import user_sequences
-from tests.integration.serving.asking import click, ids, recommend, undegraded
+from tests.integration.serving.asking import click, ids, metric, recommend, undegraded
 
 pytestmark = [
     pytest.mark.ray,
@@ -129,7 +129,7 @@ def test_an_unknown_item_is_quarantined_and_counted(client, workspace):
     answer = click(client, "user-41", "item-of-nowhere")
     assert answer["accepted"] == 0
     assert answer["quarantined"][0]["reason"] == "unknown_item"
-    assert 'streamrec_events_quarantined_total{reason="unknown_item"} 1.0' in client.get("/metrics").text
+    assert metric(client, 'streamrec_events_quarantined_total{reason="unknown_item"}') == 1.0
     (kept,) = FileEventReader(workspace.folder / "events").snapshot().quarantined
     assert "item-of-nowhere" in kept.payload
 

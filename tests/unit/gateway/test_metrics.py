@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -94,3 +96,20 @@ def test_two_services_in_one_process_do_not_share_counters(metrics):
     other = RecommendationMetrics()
     other.count_event(InteractionKind.CLICK)
     assert samples(metrics)["streamrec_events_accepted_total", "click"] == 0
+
+
+def test_a_gateway_among_several_has_its_name_on_every_sample():
+    plain, named = RecommendationMetrics(), RecommendationMetrics("g7")
+    for metrics in (plain, named):
+        metrics.observe_request(status=200, rung=Rung.RANKED, latency_ms=5.0)
+    samples = [line for line in named.render()[0].decode().splitlines() if not line.startswith("#")]
+    assert samples
+    assert all('gateway="g7"' in line for line in samples)
+    assert 'streamrec_requests_total{gateway="g7",rung="ranked",status="200"} 1.0' in samples
+    label = re.compile(r',gateway="g7"|(?<={)gateway="g7",?')
+    without = [label.sub("", line).replace("{}", "") for line in samples]
+    as_plain = [line for line in plain.render()[0].decode().splitlines() if not line.startswith("#")]
+    # When a series began is the one thing that differs.
+    assert [line for line in without if "_created" not in line] == [
+        line for line in as_plain if "_created" not in line
+    ]

@@ -16,6 +16,7 @@ from streamrec.contracts.events import InteractionKind
 from streamrec.features.online.user_reads import DirectReads, ReadLimits
 from streamrec.features.store import UserFeatures
 from streamrec.features.user_actions import UserAction
+from streamrec.serving.circuit_breaker import CircuitBreaker
 
 EARLIER = datetime(2024, 5, 1, tzinfo=UTC)
 LATER = datetime(2024, 6, 1, tzinfo=UTC)
@@ -369,3 +370,39 @@ def test_what_an_earlier_gateway_did_not_come_to_is_read_from_the_event_log(stor
     run(act())
     assert asked == [store.events_until()] * 2
     assert sum(user.startswith("u") for user in store.users) == 600
+
+
+def test_what_a_gateway_left_that_ended_while_the_store_was_down_is_brought_in_by_those_that_stay(store):
+    asked = []
+
+    def acknowledged_since(since):
+        asked.append(since)
+        return {"left": [play("item-01", LATER)]} if len(asked) > 1 else {}
+
+    async def act():
+        users = UserStates(store)
+        users._breaker = CircuitBreaker("the store", failures=(Exception,), open_for_ms=1.0)
+        recovery = ActivityRecovery(store, users, acknowledged_since, pause_s=0.001)
+        recovery.start()
+        began = datetime.now(UTC)
+        store.error = DependencyError("down")
+        for _ in range(5):
+            with pytest.raises(DependencyError):
+                await users.get("known", Segment())
+        assert len(asked) <= 1
+        store.error = None
+        await asyncio.sleep(0.01)
+        await users.get("known", Segment())
+        async with asyncio.timeout(10.0):
+            while "left" not in store.users:  # noqa: ASYNC110 - the store sets no event
+                await asyncio.sleep(0.001)
+        for _ in range(5):
+            await users.get("known", Segment())
+        await recovery.stop()
+        await users.close()
+        return began
+
+    began = run(act())
+    assert asked[0] == store.events_until()
+    assert len(asked) == 2
+    assert began <= asked[1] <= datetime.now(UTC)
