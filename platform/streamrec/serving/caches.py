@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -30,15 +31,32 @@ class TtlCache(Generic[K, V]):
     """
 
     def __init__(
-        self, *, maximum_entries: int, lifetime_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        maximum_entries: int,
+        lifetime_s: float,
+        maximum_weight: float = math.inf,
+        weigh: Callable[[V], float] = lambda _: 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if maximum_entries < 1 or not lifetime_s > 0.0:
+        """Begin empty.
+
+        Args:
+            maximum_entries: How many values are kept, 1 or more.
+            lifetime_s: For how long.
+            maximum_weight: Of all values together. One that is heavier by itself is not kept.
+            weigh: Returns the weight of a value, 0 or more.
+            clock: Seconds that never go back.
+        """
+        if maximum_entries < 1 or not lifetime_s > 0.0 or not maximum_weight > 0.0:
             raise ValueError("a cache needs room for one entry and a lifetime above zero")
         self._maximum_entries = maximum_entries
+        self._maximum_weight, self._weigh = maximum_weight, weigh
+        self._weight = 0.0
         self._lifetime_s = lifetime_s
         self._clock = clock
         self._lock = Lock()
-        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[float, V, float]] = OrderedDict()
         self._fills: dict[K, _Fill] = {}
 
     def __len__(self) -> int:
@@ -51,9 +69,9 @@ class TtlCache(Generic[K, V]):
             entry = self._entries.get(key)
             if entry is None:
                 return default
-            expires_at_s, value = entry
+            expires_at_s, value, _ = entry
             if self._clock() >= expires_at_s:
-                del self._entries[key]
+                self._drop(key)
                 return default
             self._entries.move_to_end(key)
             return value
@@ -61,13 +79,14 @@ class TtlCache(Generic[K, V]):
     def invalidate(self, key: K) -> None:
         """Forget ``key``, and keep loads of it that are under way from storing what they read."""
         with self._lock:
-            self._entries.pop(key, None)
+            self._drop(key)
             self._fills.pop(key, None)
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._weight = 0.0
             self._fills.clear()
 
     @contextmanager
@@ -98,7 +117,16 @@ class TtlCache(Generic[K, V]):
                     del self._fills[key]
 
     def _store(self, key: K, value: V) -> None:
-        self._entries[key] = (self._clock() + self._lifetime_s, value)
-        self._entries.move_to_end(key)
-        while len(self._entries) > self._maximum_entries:
-            self._entries.popitem(last=False)
+        weight = self._weigh(value)
+        self._drop(key)
+        if weight > self._maximum_weight:
+            return
+        self._entries[key] = (self._clock() + self._lifetime_s, value, weight)
+        self._weight += weight
+        while len(self._entries) > self._maximum_entries or self._weight > self._maximum_weight:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: K) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._weight -= entry[2]

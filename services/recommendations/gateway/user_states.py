@@ -41,7 +41,8 @@ class UserStateSettings:
     Attributes:
         kept_for_s: How long a row that was read is kept. It is believed while its revision is that of the
             store, so until the user acts; and it stands in for one that cannot be read. 0: not at all.
-        kept_rows: Users whose rows are kept. A row with a history of 100 items takes about 10 KB.
+        kept_rows: Users whose rows are kept, at most.
+        kept_items: Items in all rows that are kept, at most; each takes about 110 bytes, with its time.
         reads: Bounds of reads; ``timeout_ms`` is the longest wait for a row within a request.
         write_timeout_ms: Longest wait for the store while an event is acknowledged. The write goes on.
         writer: How what users did reaches the store.
@@ -49,6 +50,7 @@ class UserStateSettings:
 
     kept_for_s: float = 900.0
     kept_rows: int = 20_000
+    kept_items: int = 2_000_000
     reads: ReadLimits = field(default_factory=ReadLimits)
     write_timeout_ms: float = 500.0
     writer: WriterSettings = field(default_factory=WriterSettings)
@@ -93,7 +95,10 @@ class UserStates:
         self._kept: TtlCache[str, UserRow] | None = None
         if self._settings.kept_for_s > 0.0:
             self._kept = TtlCache(
-                maximum_entries=self._settings.kept_rows, lifetime_s=self._settings.kept_for_s
+                maximum_entries=self._settings.kept_rows,
+                lifetime_s=self._settings.kept_for_s,
+                maximum_weight=self._settings.kept_items,
+                weigh=_items_in,
             )
         self._reads = store.reads(self._settings.reads)
         self._shared = SingleFlight[str, UserFeatures | None]()
@@ -227,6 +232,13 @@ class UserStates:
         features = replace(features, activity=features.activity.with_actions(acted))
         with self._kept.fill(user_id) as keep:
             keep(UserRow(features, _NO_REVISION))
+
+
+def _items_in(row: UserRow) -> int:
+    if row.features is None:
+        return 0
+    activity = row.features.activity
+    return len(activity.history) + len(activity.disliked) + len(activity.skipped)
 
 
 def as_state(

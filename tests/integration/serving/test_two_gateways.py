@@ -8,7 +8,11 @@ from datetime import UTC, datetime
 import pytest
 
 from streamrec.contracts.events import Impression
+from streamrec.contracts.results import Verdict
+from streamrec.erasure.erase import erase
 from streamrec.erasure.erased_persons import ErasureFiles, record_erasure
+from streamrec.erasure.event_log import EventLogData
+from streamrec.erasure.online_features import OnlineFeaturesData
 from streamrec.events.reader import FileEventReader
 from streamrec.events.segments import read_segment, segments_folder
 from tests.integration.serving.asking import click, ids, recommend
@@ -73,16 +77,23 @@ def test_an_event_that_is_sent_to_both_counts_once(both, workspace):
 
 
 def test_an_erased_person_is_nobody_at_both(both, workspace):
-    click(both, "gone", "item-004")
     files = ErasureFiles(
         workspace.folder / "erasures.json", workspace.folder / "secret", workspace.folder / "keys"
     )
-    record_erasure(files, "gone")
-    deadline_s = time.monotonic() + 30.0
-    refused = 0
-    while refused < 10:
-        refused = refused + 1 if click(both, "gone", "item-005")["quarantined"] else 0
-        assert time.monotonic() < deadline_s, "a gateway does not hear of it"
+    stores = [EventLogData(workspace.folder / "events"), OnlineFeaturesData(workspace.features)]
+    for number in range(6):  # both hold events and a row of the person
+        click(both, "gone", f"item-00{number}", occurred_at=datetime.now(UTC).isoformat())
+        recommend(both, "gone")
+    assert {store.name for store in stores if store.find("gone")} == {"event log", "online features"}
+
+    erased = erase("gone", stores, lambda person: record_erasure(files, person))
+
+    assert erased.verdict is Verdict.PASSED, erased.reasons
+    for _ in range(10):
+        late = click(both, "gone", "item-005", occurred_at=datetime.now(UTC).isoformat())
+        assert [kept["reason"] for kept in late["quarantined"]] == ["erased_user"]
+        assert recommend(both, "gone")["cold_start"]
+    assert not any(store.find("gone") for store in stores)
 
 
 def test_pages_show_nothing_twice_whichever_gateway_answers(both):

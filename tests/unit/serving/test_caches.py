@@ -131,3 +131,31 @@ def test_many_threads_keep_the_bound():
 def test_a_cache_needs_bounds(options):
     with pytest.raises(ValueError, match="needs"):
         TtlCache(**options)
+
+
+def test_what_is_heavy_together_is_not_kept_whatever_the_number():
+    now_s = [0.0]
+    cache = TtlCache(maximum_entries=9, lifetime_s=10.0, maximum_weight=10, weigh=len, clock=lambda: now_s[0])
+
+    def keep(key, value):
+        with cache.fill(key) as store:
+            store(value)
+
+    keep("a", "1234")
+    keep("b", "12345")
+    keep("a", "1")  # in place of the one before
+    keep("c", "1234")
+    assert [cache.get(key, None) for key in "abc"] == ["1", "12345", "1234"]
+    keep("d", "1")
+    assert [cache.get(key, None) for key in "abcd"] == [None, "12345", "1234", "1"]
+    keep("e", "12345678901")
+    assert [cache.get(key, None) for key in "bcde"] == ["12345", "1234", "1", None]
+    keep("f", "1234567890")
+    cache.invalidate("f")
+    keep("g", "1234567890")
+    now_s[0] = 10.0
+    assert cache.get("g", None) is None
+    keep("h", "1234567890")
+    cache.clear()
+    keep("i", "1234567890")
+    assert len(cache) == 1
