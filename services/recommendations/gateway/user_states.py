@@ -28,7 +28,7 @@ from streamrec.serving.single_flight import SingleFlight
 _ATTRIBUTES: Final = tuple(attribute.name for attribute in fields(Segment))
 
 _NO_REVISION: Final = b""
-"""Of a row that was put together here: the store's own is read before it is believed."""
+"""Of a row that was put together here: it only stands in for one that cannot be read."""
 
 _SLACK_MS: Final = 5.0
 """What a request may wait beyond the bound of one read, which is to say by itself why it failed."""
@@ -214,7 +214,11 @@ class UserStates:
                 return (await self._reads.row(user_id)).features
             with self._kept.fill(user_id) as keep:
                 kept = self._kept.get(user_id, None)
-                if kept is not None and await self._reads.revision(user_id) == kept.revision:
+                if (
+                    kept is not None
+                    and kept.revision != _NO_REVISION
+                    and kept.revision == await self._reads.revision(user_id)
+                ):
                     return kept.features
                 row = await self._reads.row(user_id)
                 keep(row)

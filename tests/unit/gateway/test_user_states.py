@@ -126,9 +126,12 @@ def test_a_row_is_read_once_until_it_changes_and_asked_for_its_revision_alone(st
         once = (store.reads_made, store.revisions_read)
         await other.add_actions({"fresh": [play("item-20", LATER)]})
         read = await mine.get("fresh", Segment())
-        return once, read.state.history, store.reads_made
+        then = (store.reads_made, store.revisions_read)
+        await mine.add_actions({"fresh": [play("item-21", LATER)]})
+        await mine.get("fresh", Segment())  # it knows that the row has changed
+        return once, read.state.history, then, (store.reads_made, store.revisions_read)
 
-    assert run(act()) == ((2, 6), ("item-20",), 3)
+    assert run(act()) == ((2, 6), ("item-20",), (3, 7), (4, 7))
 
 
 def test_requests_of_one_user_at_once_share_two_calls(store):
