@@ -20,6 +20,7 @@ from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.contracts.progress import Progress
 from streamrec.features.feast_import import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
 from streamrec.features.feast_rows import add_actions
+from streamrec.features.generation import rows_marker
 from streamrec.features.names import (
     ACTIVITY_VIEW,
     FOLDER_VARIABLE,
@@ -116,6 +117,8 @@ def load_online(
                 batch = rows.slice(start, WRITE_ROWS)
                 store.write_to_online_store(view, batch.to_pandas())
                 progress.advance(batch.num_rows)
+        if settings.online != SQLITE:
+            _redis(store).set(rows_marker(project), 1)
         _close(store)
     progress.finish(f"{users.num_rows:,} users")
     return int(users.num_rows)
@@ -157,14 +160,20 @@ def delete_online_rows(settings: FeatureSettings, project: str, *, after_s: int 
     with answering():
         if not after_s:
             store.provider.online_store.delete_entity_values(store.config, ["user_id"])
+            _redis(store).delete(rows_marker(project))
             return
-        client = store.provider.online_store._get_client(store.config.online_store)
+        client = _redis(store)
         with client.pipeline(transaction=False) as pipeline:
             for key in client.scan_iter(b"*" + project.encode(), count=WRITE_ROWS):
                 pipeline.expire(key, after_s)
                 if len(pipeline) >= WRITE_ROWS:
                     pipeline.execute()
             pipeline.execute()
+
+
+def _redis(store: FeatureStore) -> Any:
+    """Feast's client of Redis."""
+    return store.provider.online_store._get_client(store.config.online_store)
 
 
 def online_connection(store: FeatureStore) -> sqlite3.Connection | None:

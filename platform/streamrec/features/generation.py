@@ -30,6 +30,7 @@ class Generation:
         format: Of the online rows.
         newest_event_at: Time of the newest event that the rows were computed from; ISO 8601, UTC. None where
             there was none, or where the materialisation did not say.
+        rows_marked: Whether Redis holds `rows_marker` for as long as it holds the rows.
     """
 
     project: str
@@ -37,12 +38,15 @@ class Generation:
     events_until: str | None = None
     format: int = _FORMAT
     newest_event_at: str | None = None
+    rows_marked: bool = False
 
 
 def new_generation(
     settings: FeatureSettings,
     events_until: datetime | None = None,
     newest_event_at: datetime | None = None,
+    *,
+    rows_marked: bool = False,
 ) -> Generation:
     """A generation with a name that no other has."""
     return Generation(
@@ -50,7 +54,13 @@ def new_generation(
         _kind(settings),
         _iso(events_until),
         newest_event_at=_iso(newest_event_at),
+        rows_marked=rows_marked,
     )
+
+
+def rows_marker(project: str) -> str:
+    """The key by which a Redis that lost a generation's rows is told. It ends as their keys do."""
+    return f"rows_of:{project}"
 
 
 def write_generation(folder: Path, generation: Generation) -> None:
@@ -74,6 +84,7 @@ def read_generation(folder: Path, settings: FeatureSettings) -> Generation:
             content.get("events_until"),
             int(content.get("format", 1)),
             content.get("newest_event_at"),
+            bool(content.get("rows_marked", False)),
         )
     except OSError as error:
         raise NotReadyError(

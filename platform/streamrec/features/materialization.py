@@ -44,7 +44,7 @@ from streamrec.features.names import OFFLINE_FOLDER
 from streamrec.features.new_actions import NewActions
 from streamrec.features.publication import publishing
 from streamrec.features.rules import check_not_in_future, utc_now
-from streamrec.features.settings import FeatureSettings
+from streamrec.features.settings import SQLITE, FeatureSettings
 from streamrec.features.tables import FeatureTables, InteractionHistory, build_feature_tables, empty_tables
 from streamrec.features.user_actions import UserAction
 
@@ -136,7 +136,7 @@ def materialize(
     check_not_in_future(tables.newest, utc_now())
     previous = _published(settings)
     since = None if new_actions is None else new_actions.since
-    generation = new_generation(settings, since, tables.newest_event)
+    generation = new_generation(settings, since, tables.newest_event, rows_marked=settings.online != SQLITE)
     try:
         with ExitStack() as exchange, replaced_folder(settings.folder, OWNED_NAMES) as folder:
             _write(settings, folder, generation, tables)

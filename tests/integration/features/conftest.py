@@ -51,6 +51,11 @@ class RedisServer:
         with redis.Redis(port=self.port) as client:
             return sum(client.ttl(key) == -1 for key in client.scan_iter())
 
+    def forget(self) -> None:
+        """Lose everything, as a server does that starts anew without having saved."""
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 

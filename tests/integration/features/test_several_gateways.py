@@ -17,7 +17,7 @@ import pytest
 from services.recommendations.contracts.candidates import Segment
 from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.user_states import ReadUser, UserStates, UserStateSettings
-from streamrec.contracts.errors import TemporaryError
+from streamrec.contracts.errors import DependencyError, TemporaryError
 from streamrec.contracts.events import InteractionKind, Outcome
 from streamrec.events.compaction import compact
 from streamrec.events.reader import FileEventReader
@@ -193,6 +193,32 @@ def test_redis_frozen_and_stopped_costs_a_bounded_wait_and_comes_back(
         redis_server.stop()
         read = await users.get("u00001", Segment())
         assert (read.state.history, read.problem is None) == ((*kept, "i00007"), False)
+        await users.close()
+
+    with gateways(settings, 1) as (store,):
+        asyncio.run(act(store))
+
+
+@pytest.mark.redis
+def test_a_redis_that_lost_its_rows_is_told_from_users_whom_nobody_knows(
+    settings: FeatureSettings, redis_server
+):
+    settings = FeatureSettings(settings.folder, REPOSITORY, redis_server.url, redis_read_timeout_ms=5_000)
+    dataset = dataset_of(users=3, items=50, events_per_user=5)
+    materialization.materialize(settings, dataset)
+
+    async def act(store: FeastFeatureStore) -> None:
+        users = UserStates(store, PATIENT)
+        assert history(await users.get("nobody", Segment())) == ()
+        kept = history(await users.get("u00001", Segment()))
+        redis_server.forget()
+        read = await users.get("u00001", Segment())
+        assert (read.state.history, read.problem is None) == (kept, False)
+        with pytest.raises(DependencyError, match="lost the rows"):
+            await users.get("u00002", Segment())
+        await asyncio.to_thread(materialization.materialize, settings, dataset)
+        assert history(await users.get("u00001", Segment())) == kept
+        assert history(await users.get("nobody", Segment())) == ()
         await users.close()
 
     with gateways(settings, 1) as (store,):

@@ -21,7 +21,7 @@ from redis.exceptions import MaxConnectionsError, RedisError
 
 from streamrec.contracts.errors import DependencyError, OverloadedError, StreamRecError
 from streamrec.features.feast_rows import decoded, features_of, stored_key
-from streamrec.features.generation import read_generation
+from streamrec.features.generation import read_generation, rows_marker
 from streamrec.features.online.user_reads import ReadLimits, UserRow
 from streamrec.features.rules import as_served, check_user_id
 from streamrec.features.settings import FeatureSettings
@@ -41,6 +41,7 @@ class RowLayout:
         stamps: The fields that hold the time of each view.
         history_ttl: How old a history may be to be served; zero: for ever.
         key_version: Of Feast's form of keys.
+        marker: The key that is there as long as the rows are; None where none was written.
     """
 
     identity: tuple[int, int]
@@ -50,6 +51,7 @@ class RowLayout:
     stamps: list[Any]
     history_ttl: timedelta
     key_version: int
+    marker: str | None = None
 
 
 class RowLayouts:
@@ -78,7 +80,7 @@ class RowLayouts:
         """
         self._opened, self._identity, self._settings = opened, identity, settings
         self._opening = threading.Lock()
-        self._now = opened()
+        self._now = self._with_marker(opened())
 
     def now(self) -> RowLayout:
         """Return it.
@@ -90,14 +92,19 @@ class RowLayouts:
         if identity == now.identity:
             return now
         project = read_generation(self._settings.folder, self._settings).project
-        self._now = replace(now, identity=identity, project=project)
+        self._now = self._with_marker(replace(now, identity=identity, project=project))
         threading.Thread(target=self._open, name="feature-generation", daemon=True).start()
         return self._now
+
+    def _with_marker(self, layout: RowLayout) -> RowLayout:
+        generation = read_generation(self._settings.folder, self._settings)
+        marked = generation.rows_marked and generation.project == layout.project
+        return replace(layout, marker=rows_marker(layout.project) if marked else None)
 
     def _open(self) -> None:
         with self._opening:
             try:
-                self._now = self._opened()
+                self._now = self._with_marker(self._opened())
             except StreamRecError:
                 # Rows are read all the same; a generation that cannot be opened is published over.
                 _LOG.exception("the definitions of the published features cannot be read")
@@ -144,7 +151,9 @@ class RedisReads:
         found = await self._read(user_id, layout, [*layout.fields, *layout.stamps])
         stored, stamps = found[: len(layout.fields)], found[len(layout.fields) :]
         features = features_of(user_id, decoded(dict(zip(layout.names, stored, strict=True))))
-        if features is not None:
+        if features is None:
+            await self._check_rows_are_there(layout)
+        else:
             features = as_served(features, layout.history_ttl, self._clock())
         return UserRow(features, _revision(layout, stamps))
 
@@ -153,14 +162,25 @@ class RedisReads:
         layout = self._layouts.now()
         return _revision(layout, await self._read(user_id, layout, layout.stamps))
 
+    async def _check_rows_are_there(self, layout: RowLayout) -> None:
+        """Tell a user whom nobody knows from a Redis that lost its rows, where everybody is unknown."""
+        if layout.marker is not None and not await self._asked(self._client.exists(layout.marker)):
+            raise DependencyError(
+                "the online feature store has lost the rows of users; run 'streamrec features materialize'"
+            )
+
     async def _read(self, user_id: str, layout: RowLayout, fields: list[Any]) -> list[bytes | None]:
         check_user_id(user_id)
         key: Any = stored_key(user_id, layout.project, layout.key_version)
+        found: list[bytes | None] = await self._asked(self._client.hmget(key, fields))
+        return found
+
+    async def _asked(self, question: Any) -> Any:
+        """The answer of Redis to a question that was not sent yet."""
         try:
             # The client bounds each of connecting, greeting and asking; this bounds them together.
             async with asyncio.timeout(self._limits.timeout_ms / 1000.0):
-                asked: Any = self._client.hmget(key, fields)
-                found: list[bytes | None] = await asked
+                return await question
         except MaxConnectionsError as error:
             raise OverloadedError(f"{self._limits.at_once} feature-store reads are under way") from error
         except TimeoutError as error:
@@ -169,7 +189,6 @@ class RedisReads:
             ) from error
         except (RedisError, OSError) as error:
             raise DependencyError(f"the online feature store did not answer ({error})") from error
-        return found
 
     async def close(self) -> None:
         """Close the connections."""
