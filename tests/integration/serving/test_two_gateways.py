@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 
@@ -111,3 +112,10 @@ def test_pages_show_nothing_twice_whichever_gateway_answers(both):
     refused = both.post("/v1/recommendations", json={"user_id": "user-22", "page_token": token or "x"})
     assert refused.status_code == 422
     assert "page_token" in refused.text
+
+
+def test_metrics_say_whose_they_are(both):
+    scrapes = [both.get("/metrics").text for _ in range(10)]
+    named = [set(re.findall(r'gateway="([^"]+)"', text)) for text in scrapes]
+    assert all(len(names) == 1 for names in named)
+    assert len(set.union(*named)) == 2
