@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,6 +123,8 @@ def bench(
                 console.print(f"Plot in {path}", markup=False, highlight=False, soft_wrap=True)
             if json_file is not None:  # after each size: a long run that is cut off leaves what it found
                 write_json(json_file, document_of(reports))
+    if growth and rates:
+        console.print(growth_table(reports))
     if json_file is not None:
         console.print(f"Figures in {json_file}", markup=False, highlight=False, soft_wrap=True)
 
@@ -163,6 +166,29 @@ def bench_table(report: BenchReport) -> Group:
             "replicas",
         ),
         cells,
+    )
+
+
+def growth_table(reports: Sequence[BenchReport]) -> Group:
+    """How each system takes a growing catalogue."""
+    from services.recommendations.load_tests.bench import growth_steps
+    from streamrec.command_line.tables import figure_text, table
+
+    return table(
+        "Growth, at the highest rate; memory of the replicas",
+        ("system", "items", "p50 ms", "p99 ms", "p99 to before", "MiB", "bytes an item more"),
+        [
+            (
+                step.system,
+                f"{step.items:,}",
+                figure_text(step.p50_ms, 1),
+                figure_text(step.p99_ms, 1),
+                figure_text(step.p99_ratio, 2),
+                f"{step.memory_mib:,.0f}",
+                figure_text(step.bytes_per_item, 0),
+            )
+            for step in growth_steps(reports)
+        ],
     )
 
 

@@ -20,6 +20,7 @@ from streamrec.contracts.progress import Progress
 
 CAPACITY_FIRST_RPS: Final = 40.0
 MAXIMUM_GATEWAYS: Final = 16
+_MEBIBYTE: Final = 1 << 20
 _USUAL_STEPS: Final = 7
 """Loads of a search for capacity; how many it takes nobody knows before."""
 
@@ -119,7 +120,7 @@ class BenchReport:
             "ready_s": {str(system): times for system, times in self.ready_s.items()},
             "memory_mib": {str(system): dict(memory) for system, memory in self.memory_mib.items()},
             "replica_bytes_per_item": {
-                str(system): round((memory[GATEWAY] + memory[STAGES]) * (1 << 20) / self.items, 1)
+                str(system): round((memory[GATEWAY] + memory[STAGES]) * _MEBIBYTE / self.items, 1)
                 for system, memory in self.memory_mib.items()
             },
             "loads": {
@@ -127,6 +128,48 @@ class BenchReport:
                 for system, by_rate in self.loads.items()
             },
         }
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthStep:
+    """One system at one size of the catalogue, beside the size before.
+
+    Attributes:
+        system: Which.
+        items: Of the catalogue.
+        p50_ms, p99_ms: At the highest rate measured.
+        p99_ratio: To that of the size before; None for the first one.
+        memory_mib: Of the replicas, gateway and stages.
+        bytes_per_item: Of that memory for each item that came on top; None for the first size.
+    """
+
+    system: System
+    items: int
+    p50_ms: float | None
+    p99_ms: float | None
+    p99_ratio: float | None
+    memory_mib: float
+    bytes_per_item: float | None
+
+
+def growth_steps(reports: Sequence[BenchReport]) -> list[GrowthStep]:
+    """How systems take a growing catalogue: by system, the sizes in the order measured."""
+    steps = []
+    for system in reports[0].memory_mib:
+        before: GrowthStep | None = None
+        for report in reports:
+            loads, memory = report.loads[system], report.memory_mib[system]
+            measured = loads[max(loads)]
+            p99_ms, memory_mib = measured.percentile_ms(99.0), memory[GATEWAY] + memory[STAGES]
+            ratio = added = None
+            if before is not None:
+                added = (memory_mib - before.memory_mib) * _MEBIBYTE / (report.items - before.items)
+                ratio = p99_ms / before.p99_ms if p99_ms and before.p99_ms else None
+            before = GrowthStep(
+                system, report.items, measured.percentile_ms(50.0), p99_ms, ratio, memory_mib, added
+            )
+            steps.append(before)
+    return steps
 
 
 def document_of(reports: Sequence[BenchReport]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ It does what an answer needs and no more. The same: models, pipeline (so that th
 rows and the client that reads them, the order of work (models run on the event loop). As there is one
 process, rows are cached as long as the user does nothing, and the store is not asked again. Left out: the log
 of impressions, deadlines, retries, circuit breakers, admission, metrics, and following of traffic, items,
-prices and erasures. Events are appended to a file without waiting for the disk, and added to the user's row,
-so that the next answer knows them.
+prices and erasures. Whose row cannot be read is served like a new user, degraded. Events are appended to a
+file without waiting for the disk, and added to the user's row, so that the next answer knows them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import PlainCalls
 from streamrec.command_line.composition import champion_version, open_feature_store, open_registry
 from streamrec.command_line.workspace import Workspace
+from streamrec.contracts.errors import TemporaryError
 from streamrec.contracts.events import InteractionKind
 from streamrec.features.store import FeatureStore, UserFeatures
 from streamrec.features.user_actions import UserAction
@@ -92,7 +93,11 @@ class Monolith:
     async def recommend(self, ask: Ask) -> dict[str, Any]:
         """The answer as plain data."""
         deadline = Deadline.after_ms(_DEADLINE_MS)
-        features = await self._features(ask.user_id)
+        features, is_read = None, True
+        try:
+            features = await self._features(ask.user_id)
+        except TemporaryError:  # served like a new user
+            is_read = False
         user = as_state(ask.user_id, features, Segment(**(ask.context or {})))
         features_ms = deadline.elapsed_ms()
         request_id = str(uuid7())
@@ -106,7 +111,7 @@ class Monolith:
                 for position, (item_id, score) in enumerate(zip(answer.item_ids, answer.scores, strict=True))
             ],
             "rung": answer.rung.value,
-            "degraded": answer.degraded,
+            "degraded": answer.degraded or not is_read,
             "cold_start": answer.cold_start,
             "model_versions": dict(answer.model_versions),
             "latency_ms": round(deadline.elapsed_ms(), 3),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from services.recommendations.commands.bench import bench
-from services.recommendations.load_tests.bench import BenchReport, BenchSettings, document_of
+from services.recommendations.load_tests.bench import BenchReport, BenchSettings, document_of, growth_steps
 from services.recommendations.load_tests.made_world import MadeWorld
 from services.recommendations.load_tests.processes import DRIVER, GATEWAY, KINDS, PROXY, RAY, STAGES, kind_of
 from services.recommendations.load_tests.recording import STAGE_NAMES, Recording
@@ -86,6 +86,22 @@ def test_memory_is_stated_for_each_item() -> None:
     report = BenchReport(1_000)
     report.memory_mib[System.APART] = dict.fromkeys(KINDS, 0.0) | {GATEWAY: 1.0, STAGES: 3.0, RAY: 500.0}
     assert report.details()["replica_bytes_per_item"] == {"streamrec_apart": pytest.approx(4194.3)}
+
+
+def test_growth_is_told_from_one_size_to_the_next() -> None:
+    reports = []
+    for items, wait_ms, mib in ((20_000, 10.0, 200.0), (200_000, 12.0, 920.0)):
+        report = BenchReport(items)
+        report.add(System.APART, 10.0, load_with(99.0, 2.0))
+        report.add(System.APART, 60.0, load_with(wait_ms, 2.0))
+        report.memory_mib[System.APART] = dict.fromkeys(KINDS, 0.0) | {GATEWAY: 100.0, STAGES: mib - 100.0}
+        reports.append(report)
+    first, second = growth_steps(reports)
+    assert (first.items, first.p99_ratio, first.bytes_per_item) == (20_000, None, None)
+    assert second.p99_ms == pytest.approx(12.0)
+    assert second.p99_ratio == pytest.approx(1.2)
+    assert second.memory_mib == pytest.approx(920.0)
+    assert second.bytes_per_item == pytest.approx(4.0 * (1 << 20) / 1000.0)
 
 
 def test_processes_are_told_by_what_they_call_themselves() -> None:
