@@ -12,7 +12,8 @@ before = typeguard.typechecked
 import streamrec.features.feast_store
 assert "torch" not in sys.modules
 assert typeguard.typechecked is before
-assert not hasattr(streamrec.features.feast_import.FeatureView.__init__, "__wrapped__")
+init = streamrec.features.feast_import.FeatureView.__init__
+assert "check_argument_types_internal" not in init.__code__.co_names, "compiled once more, with checks"
 import torch.version
 """
 
