@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -115,7 +116,8 @@ def read_item_counts(folder: Path, revision: str, pause: Callable[[], None] = wi
     item_ids: list[str] = []
     row_of: dict[str, int] = {}
     for start in range(0, len(ids), _STEP_ROWS):
-        step = ids.slice(start, _STEP_ROWS).to_pylist()
+        # One object an id in a process: a look-up that finds it need not compare texts.
+        step = [sys.intern(item_id) for item_id in ids.slice(start, _STEP_ROWS).to_pylist()]
         item_ids += step
         row_of.update(zip(step, range(start, start + len(step)), strict=True))
         pause()

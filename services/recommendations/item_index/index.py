@@ -12,6 +12,7 @@ for.
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -332,7 +333,8 @@ class ItemIndex:
         try:
             settings = IndexSettings(**json.loads((folder / SETTINGS_FILE).read_text()))
             with (folder / VECTORS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                item_ids = tuple(arrays["item_ids"].tolist())
+                # One object an id in a process: a look-up that finds it need not compare texts.
+                item_ids = tuple(map(sys.intern, arrays["item_ids"].tolist()))
                 vectors = np.ascontiguousarray(arrays["vectors"], dtype=np.float32)
             if not np.isfinite(vectors).all():
                 raise ArtifactError(f"{folder / VECTORS_FILE} holds a vector that is not finite")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -236,7 +236,7 @@ def _is_failure(error: Exception) -> bool:
     return error.failed if isinstance(error, StageSkippedError) else not isinstance(error, TimeoutError)
 
 
-def check_found(candidates: Candidates, *, count: int, known: Collection[str], seen: Collection[str]) -> None:
+def check_found(candidates: Candidates, *, count: int, known: Collection[str], seen: Set[str]) -> None:
     """Refuse candidates that no retriever may return.
 
     Raises:
@@ -250,11 +250,12 @@ def check_found(candidates: Candidates, *, count: int, known: Collection[str], s
         raise UnusableAnswerError(f"{len(item_ids)} items where at most {count} were asked for")
     if len(set(item_ids)) != len(item_ids):
         raise UnusableAnswerError("an item stands there more than once")
-    for item_id in item_ids:
-        if item_id not in known:
-            raise UnusableAnswerError(f"item {item_id!r} is not in the catalogue")
-        if item_id in seen:
-            raise UnusableAnswerError(f"the user has already seen item {item_id!r}")
+    if not all(map(known.__contains__, item_ids)):
+        unknown = next(item_id for item_id in item_ids if item_id not in known)
+        raise UnusableAnswerError(f"item {unknown!r} is not in the catalogue")
+    if not seen.isdisjoint(item_ids):
+        again = next(item_id for item_id in item_ids if item_id in seen)
+        raise UnusableAnswerError(f"the user has already seen item {again!r}")
 
 
 def check_reordered(candidates: Candidates, before: Candidates, *, descending: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -277,7 +278,9 @@ class DiversityReranker:
             document["calibration"] = Calibration(tuple(ListCalibration(**group) for group in groups))
             # Opened here: NumPy leaves the file open when it is no archive.
             with (folder / ARRAYS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                codes, items = arrays["language_codes"].tolist(), arrays["item_ids"].tolist()
+                codes = arrays["language_codes"].tolist()
+                # One object an id in a process: a look-up that finds it need not compare texts.
+                items = map(sys.intern, arrays["item_ids"].tolist())
             document["language_of"] = {item: languages[code] for item, code in zip(items, codes, strict=True)}
             return cls(**{**document, **changed})
         except (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -86,7 +87,8 @@ def read(folder: Path) -> StudentParts:
         settings = StudentSettings(network=StudentNetworkSettings(**document["network"])).network
         # Opened here: numpy leaves a file that it cannot read open.
         with (folder / ITEMS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            item_ids = tuple(arrays["item_ids"].tolist())
+            # One object an id in a process: a look-up that finds it need not compare texts.
+            item_ids = tuple(map(sys.intern, arrays["item_ids"].tolist()))
         segment_table = SegmentTable(tuple(tuple(values) for values in document["segment_values"]))
         if len(segment_table.values) != len(ATTRIBUTES):
             raise ValueError(
