@@ -100,6 +100,8 @@ class EventReceipt:
         duplicates: Of these, events that were known before.
         quarantined: Events that were set aside.
         attempts: Requests it took.
+        in_effect: Whether every later answer to these users knows the events that count. False where the
+            service's feature store is slow or down: they count as soon as it answers.
     """
 
     sent: int = 0
@@ -107,6 +109,7 @@ class EventReceipt:
     duplicates: int = 0
     quarantined: tuple[QuarantinedEvent, ...] = ()
     attempts: int = 0
+    in_effect: bool = True
 
     def followed_by(self, later: EventReceipt) -> EventReceipt:
         """One receipt for these events and the ones sent after them."""
@@ -120,6 +123,7 @@ class EventReceipt:
             self.duplicates + later.duplicates,
             (*self.quarantined, *moved),
             self.attempts + later.attempts,
+            self.in_effect and later.in_effect,
         )
 
 
@@ -173,6 +177,7 @@ def read_event_receipt(content: bytes, attempts: int, *, sent: int) -> EventRece
             for event in answer.objects("quarantined", required=False)
         ),
         attempts=attempts,
+        in_effect=answer.flag("in_effect", default=True),
     )
 
 

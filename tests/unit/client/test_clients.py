@@ -381,6 +381,20 @@ def test_many_events_go_in_batches_of_500_and_come_back_as_one_receipt(opened):
     assert [event.index for event in said.quarantined] == [1100]
 
 
+def test_a_receipt_says_whether_all_of_it_is_in_effect(opened):
+    def late(request):
+        content = {"accepted": len(request.document["events"]), "quarantined": []}
+        return answer(200, content | {"in_effect": len(request.document["events"]) == 500})
+
+    events = [UserEvent("u", "i", "click") for _ in range(501)]
+    with Server(late) as server, opened(server.url) as client:
+        assert client.send_events(events[:500]).in_effect
+        assert not client.send_events(events).in_effect
+        assert not client.send_events(events[::-1]).in_effect
+    with Server(receipt) as server, opened(server.url) as client:
+        assert client.send_events(events[:1]).in_effect  # a service of before does not say
+
+
 def test_no_events_are_no_request(opened):
     with Server(receipt) as server, opened(server.url) as client:
         assert client.send_events([]).sent == 0
