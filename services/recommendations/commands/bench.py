@@ -83,6 +83,7 @@ def bench(
     from services.recommendations.load_tests.workspace import made_workspace
     from services.recommendations.load_tests.world_settings import WorldSettings
     from streamrec.command_line.files import write_json
+    from streamrec.command_line.interrupts import sigterm_interrupts
     from streamrec.command_line.locks import LOCK_FILE
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.tables import stdout_console
@@ -108,7 +109,7 @@ def bench(
     console, reports = stdout_console(), list[BenchReport]()
     make_folder(folder)
     held = f"a load test is under way in {folder}: two at once would measure each other; wait for it"
-    with only_holder(folder / LOCK_FILE, held):
+    with sigterm_interrupts(), only_holder(folder / LOCK_FILE, held):
         for world in worlds:
             results = folder / f"results-{world.key}"
             results.mkdir(parents=True, exist_ok=True)

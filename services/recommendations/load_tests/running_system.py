@@ -119,7 +119,7 @@ def running_system(
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closed by the system when this process ends, however it does
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -155,6 +155,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_TIMEOUT_S)
+    if process.stdin is not None:
+        process.stdin.close()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -3,13 +3,17 @@
     python -m services.recommendations.load_tests.systems SYSTEM WORKSPACE PORT WORLD GATEWAYS
 
 WORLD is `WorldSettings` as JSON; ``STREAMREC_ONLINE_STORE`` names the Redis that holds the workspace's rows.
-GATEWAYS is how many gateways answer, in whatever has any; 0: as the service has it.
+GATEWAYS is how many gateways answer, in whatever has any; 0: as the service has it. The end of the input is
+the end of whoever measures: the system then stops by itself.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -88,10 +92,16 @@ def settings_of(
     return settings
 
 
+def _stop_at_end_of_input() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
     """Run what the arguments say."""
     system, folder, port, world, gateways = sys.argv[1:]
     settings = WorldSettings(**json.loads(world))
+    threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
     run(System(system), Workspace(Path(folder)), int(port), settings, int(gateways))
 
 

@@ -6,6 +6,7 @@ FOLDER/KEY/data, registry, keys, traffic, features, redis/rows.rdb, and last of 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import resource
 import shutil
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from services.recommendations import cold_start, item_index, ranking, reranking, retrieval
 from services.recommendations.contracts.stages import (
     COLD_START,
     MODEL_NAMES,
@@ -34,6 +36,7 @@ from services.recommendations.load_tests.made_models import (
 from services.recommendations.load_tests.made_world import MadeWorld
 from services.recommendations.load_tests.redis_server import RedisServer, check_redis, running_redis
 from services.recommendations.load_tests.world_settings import WorldSettings
+from streamrec import features, registry, rollout
 from streamrec.command_line.composition import feature_settings, open_registry, traffic_files
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import NotReadyError
@@ -47,6 +50,7 @@ from streamrec.registry.model_registry import ModelRegistry
 MADE_FILE: Final = "made.json"
 """Written last: a folder without it was not finished."""
 
+_WRITING_ROOMS: Final = (cold_start, item_index, ranking, reranking, retrieval, features, registry, rollout)
 _MEBIBYTE: Final = 1 << 20
 _COPIED: Final = ("features", "keys", "traffic")
 """What a run writes into, or beside. The registry is read alone, and shared."""
@@ -75,23 +79,29 @@ class MadeWorkspace:
 def made_workspace(folder: Path, settings: WorldSettings, progress: Progress) -> MadeWorkspace:
     """Return the workspace of these settings below ``folder``, made if it is not there.
 
-    Making one of 200,000 items takes about a minute and 2 GiB of memory. Nobody else may make it meanwhile:
-    what is there and not finished is taken for cut off.
+    One that was cut off, or written by other code, is made anew. Making one of 200,000 items takes about a
+    minute and 2 GiB of memory. Nobody else may make it meanwhile: what is not finished is taken for cut off.
 
     Raises:
         DependencyError: There is no Redis server to fill.
     """
     workspace = Workspace((folder / settings.key).resolve())
-    if (workspace.root / MADE_FILE).is_file():
+    code = _code_digest()
+    if _made_by(workspace.root / MADE_FILE) == code:
         return MadeWorkspace(settings, workspace, 0.0)
     check_redis()
     if workspace.root.exists():
-        shutil.rmtree(workspace.root)  # cut off while it was made
+        shutil.rmtree(workspace.root)
     started_s = time.monotonic()
     _Making(workspace, settings, progress).run()
     made_s = time.monotonic() - started_s
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    made = {"settings": asdict(settings), "seconds": round(made_s, 1), "peak_memory_mib": peak_mib}
+    made = {
+        "settings": asdict(settings),
+        "code": code,
+        "seconds": round(made_s, 1),
+        "peak_memory_mib": peak_mib,
+    }
     write_atomically(workspace.root / MADE_FILE, json.dumps(made, indent=2).encode())
     return MadeWorkspace(settings, workspace, made_s)
 
@@ -110,6 +120,25 @@ def run_copy(made: MadeWorkspace) -> Iterator[Workspace]:
 def redis_features(workspace: Workspace, server: RedisServer) -> FeatureSettings:
     """The workspace's features with their online rows in ``server``."""
     return replace(feature_settings(workspace), online=server.url)
+
+
+def _made_by(file: Path) -> str | None:
+    """Digest of the code that wrote a workspace; None where it is not finished."""
+    try:
+        code = json.loads(file.read_text("utf-8")).get("code")
+    except FileNotFoundError:
+        return None
+    return str(code)
+
+
+def _code_digest() -> str:
+    """SHA-256 over the code that writes what a workspace holds: the formats of other code may differ."""
+    digest = hashlib.sha256()
+    folders = [Path(folder) for room in _WRITING_ROOMS for folder in room.__path__]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    for path in (*files, *sorted(Path(__file__).parent.glob("made_*.py"))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

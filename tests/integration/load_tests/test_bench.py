@@ -28,6 +28,7 @@ from streamrec.files.locks import only_holder
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "platform"), str(REPOSITORY)])}
 WORLD = WorldSettings(item_count=400, user_count=30)
 
 
@@ -90,6 +91,49 @@ def test_the_monolith_knows_an_event_and_the_kept_workspace_stays_as_it_is(made,
     assert tree(made.workspace.root) == before
 
 
+def test_a_load_test_that_is_told_to_end_leaves_no_process(made, folder) -> None:
+    bench = a_bench_that_takes_long(folder)
+    system = wait_for_process(bench.pid, "load_tests.systems")
+    generator = wait_for_process(bench.pid, "load_tests.generator")
+    redis = wait_for_process(bench.pid, "redis-server")
+    bench.terminate()
+    assert bench.wait(60.0) != 0
+    _, alive = psutil.wait_procs([system, generator, redis], timeout=20.0)
+    assert alive == []
+    assert [path.name for path in made.workspace.root.glob("run-*")] == []
+
+
+@pytest.mark.usefixtures("made")
+def test_a_load_test_that_is_killed_takes_its_system_with_it(folder) -> None:
+    bench = a_bench_that_takes_long(folder)
+    system = wait_for_process(bench.pid, "load_tests.systems")
+    others = [wait_for_process(bench.pid, words) for words in ("load_tests.generator", "redis-server")]
+    bench.kill()
+    bench.wait(60.0)
+    _, alive = psutil.wait_procs([system], timeout=60.0)
+    for process in others:
+        process.kill()
+    assert alive == []
+
+
+def a_bench_that_takes_long(folder: Path) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable, "-m", "services.cli", "recommendations", "bench", "--items", "400", "--users", "30",
+        "--rps", "5", "--duration-s", "100", "--systems", "monolith", "--folder", str(folder),
+    ]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+
+
+def wait_for_process(parent: int, words: str) -> psutil.Process:
+    deadline_s = time.monotonic() + 120.0
+    while time.monotonic() < deadline_s:
+        for process in psutil.Process(parent).children(recursive=True):
+            if words in _words_of(process):
+                return process
+        time.sleep(0.1)
+    pytest.fail(f"{words} was not started")
+
+
 def test_a_system_that_cannot_start_says_why(made, tmp_path) -> None:
     for part in ("features", "keys", "registry", "redis"):
         (tmp_path / part).symlink_to(made.workspace.root / part)
@@ -111,11 +155,8 @@ def test_it_measures_systems_side_by_side_and_leaves_no_process(folder, tmp_path
         "--rounds", "1", "--systems", "streamrec_together,empty_graph,empty_hop,monolith",
         "--json", str(tmp_path / "bench.json"), "--folder", str(folder),
     ]  # fmt: skip
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "platform"), str(REPOSITORY)])
-    }
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, cwd=tmp_path, env=environment, check=False
+        command, capture_output=True, text=True, timeout=240, cwd=tmp_path, env=ENVIRONMENT, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads((tmp_path / "bench.json").read_text())
