@@ -35,6 +35,7 @@ VENDOR_HOMES = {
     "onnx": {"platform/streamrec/registry/checker_program.py"},
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
     "prometheus_client": {
+        "platform/streamrec/monitoring/caller_metrics.py",
         "platform/streamrec/monitoring/model_metrics.py",
         "services/recommendations/gateway/metrics.py",
         "platform/streamrec/features/feast_import.py",  # undoes what importing Feast does to it

@@ -69,6 +69,11 @@ class Workspace:
         return self.root / "keys"
 
     @property
+    def callers(self) -> Path:
+        """Who may use a service that asks for tokens (`streamrec callers`)."""
+        return self.root / "callers.json"
+
+    @property
     def traffic(self) -> Path:
         """Which versions serve: the signed traffic document, and what belongs to it."""
         return self.root / "traffic"

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import rfc8785
 
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.field_paths import dotted_path, shortened
 
 MAXIMUM_DEPTH: Final = 32
 """Objects and arrays inside each other. Documents of this platform need fewer than ten."""
@@ -23,6 +22,7 @@ MAXIMUM_DEPTH: Final = 32
 LARGEST_INTEGER: Final = 2**53 - 1
 """Beyond it two different integers can become the same double, which is what JSON's readers hold."""
 
+_MAXIMUM_PART_CHARACTERS: Final = 40
 _DIGITS_OF_LARGEST_INTEGER: Final = len(str(LARGEST_INTEGER))
 _EXPONENT_FORM_FROM: Final = 1e21
 """RFC 8785 writes a double from here on with an exponent, and a smaller whole one as an integer."""
@@ -161,3 +161,26 @@ def _dotted(path: tuple[str, ...]) -> str:
 
 def _quoted(text: str) -> str:
     return ascii(shortened(text))
+
+
+def dotted_path(parts: Iterable[object]) -> str:
+    """The keys and positions that lead to a field, joined by dots: ``slots.moderation.weight_bp``.
+
+    Keys come from outside: long ones are shortened and control characters escaped, so that a message stays
+    one short line.
+    """
+    return ".".join(one_line(shortened(str(part))) for part in parts)
+
+
+def shortened(text: str) -> str:
+    """At most 40 characters of a text."""
+    if len(text) <= _MAXIMUM_PART_CHARACTERS:
+        return text
+    return text[:_MAXIMUM_PART_CHARACTERS] + "..."
+
+
+def one_line(text: str) -> str:
+    """The text with everything escaped that a terminal would not print as it is."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )

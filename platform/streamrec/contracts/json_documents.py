@@ -22,9 +22,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from streamrec.contracts.canonical_json import canonical_json
+from streamrec.contracts.canonical_json import canonical_json, dotted_path, one_line
 from streamrec.contracts.errors import InvalidInputError
-from streamrec.contracts.field_paths import dotted_path, one_line
 from streamrec.contracts.models import MODEL_REF_MAXIMUM_LENGTH, MODEL_REF_PATTERN, ModelRef
 
 STRICT: Final = ConfigDict(

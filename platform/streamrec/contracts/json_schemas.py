@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from streamrec.contracts.callers import Callers
 from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Prediction
 from streamrec.contracts.intervals import Interval
 from streamrec.contracts.items import ItemChange
@@ -42,6 +43,7 @@ class DocumentSchema:
 
 
 DOCUMENTS: Final = (
+    DocumentSchema("callers", "Which callers a service lets in, and how much of each", Callers),
     DocumentSchema("exposure", "A unit met an experiment's variant", Exposure),
     DocumentSchema("impression", "What a user was shown, and by which versions", Impression),
     DocumentSchema("interval", "An estimate between its confidence bounds", Interval),

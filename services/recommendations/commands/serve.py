@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.recommendations.contracts.placement import Placement
+from streamrec.command_line.caller_options import BurstOption, InFlightOption, RequestsOption, limit_of
 from streamrec.command_line.event_options import DEFAULT_RETENTION_DAYS, RetentionOption
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 
 if TYPE_CHECKING:
     from services.recommendations.serving.local_cluster import RunningService
+    from streamrec.callers.settings import CallerSettings
+    from streamrec.contracts.callers import CallerLimit
 
 
 def serve(
@@ -39,6 +44,18 @@ def serve(
             help="Seconds between two compactions of the log.",
         ),
     ] = 300.0,
+    callers_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--callers",
+            envvar="STREAMREC_CALLERS",
+            dir_okay=False,
+            help="Ask every caller for a token of this file ('streamrec callers'); else everybody may ask.",
+        ),
+    ] = None,
+    requests_per_s: RequestsOption = None,
+    burst: BurstOption = None,
+    in_flight: InFlightOption = None,
 ) -> None:
     """Serve the champions of WORKSPACE over HTTP until Ctrl-C; compact its event log meanwhile."""
     from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
@@ -51,6 +68,9 @@ def serve(
     from streamrec.events.background_compaction import BackgroundCompaction
 
     place = Workspace(workspace.resolve())  # replicas run in a folder of their own
+    callers = _caller_settings(place, callers_file, limit_of(requests_per_s, burst, in_flight))
+    graph = workspace_graph(place, placement)
+    graph = replace(graph, gateway=replace(graph.gateway, callers=callers))
 
     def announce(service: RunningService) -> None:
         versions = ", ".join(f"{stage} {version}" for stage, version in service.model_versions.items())
@@ -65,9 +85,31 @@ def serve(
         place.events, lambda: compaction_settings(place, retention_days), interval_s=compaction_interval_s
     ):
         serve_forever(
-            LocalServeSettings(host=host, port=port, graph=workspace_graph(place, placement)),
+            LocalServeSettings(host=host, port=port, graph=graph),
             workspace_models(place),
             gateway_parts(place),
             announce,
         )
     typer.echo("stopped")
+
+
+def _caller_settings(place: Workspace, file: Path | None, limit: CallerLimit | None) -> CallerSettings:
+    """Whom to let in, said aloud; a file that cannot be used is better found before anything is started."""
+    from streamrec.callers.callers_file import CallersFile
+    from streamrec.callers.settings import CallerSettings
+
+    if file is None:
+        if place.callers.exists():
+            typer.echo(
+                f"nobody is asked for a token: {place.callers} counts only with --callers {place.callers}",
+                err=True,
+            )
+        return CallerSettings(anonymous_limit=limit)
+    if limit is not None:
+        raise typer.BadParameter(
+            "the limits of callers stand in the callers file: streamrec callers limit",
+            param_hint="--requests-per-s",
+        )
+    callers = CallersFile(file).read()
+    typer.echo(f"every caller needs a token: {len(callers.callers)} in {file}")
+    return CallerSettings(file=file.resolve())

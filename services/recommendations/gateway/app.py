@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from services.recommendations.gateway.edge import problems
 from services.recommendations.gateway.edge.api_page import render_api_page
 from services.recommendations.gateway.edge.bodies import BodyLimits, BodyMiddleware, body_ms_of
+from services.recommendations.gateway.edge.callers import describe_callers, install_callers
 from services.recommendations.gateway.edge.deadlines import ArrivalMiddleware, DeadlineLimits, deadline_of
 from services.recommendations.gateway.edge.json_bodies import read_json, to_model
 from services.recommendations.gateway.edge.methods import MethodsMiddleware, allowed_methods
@@ -37,6 +38,7 @@ from services.recommendations.gateway.schemas import (
     RecommendationRequest,
 )
 from streamrec import __version__
+from streamrec.callers.settings import CallerSettings
 from streamrec.contracts.errors import InvalidInputError, TemporaryError
 from streamrec.serving.admission import Admission
 from streamrec.serving.deadline import Deadline
@@ -75,6 +77,7 @@ def create_app(
     deadlines: DeadlineLimits | None = None,
     body_limits: BodyLimits | None = None,
     stand_before: Callable[[Callable[[ASGIApp], ASGIApp]], None] = lambda _wrap: None,
+    callers: CallerSettings | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -87,10 +90,12 @@ def create_app(
         body_limits: What a body may take.
         stand_before: Given what notes a request's arrival and refuses what is too much, to be put further out
             than this application reaches, where a server works on requests before it calls it.
+        callers: Who may ask, and how often; by default everybody, at any rate.
     """
 
     deadlines = deadlines or DeadlineLimits()
     load = load or LoadControl()
+    callers = callers or CallerSettings()
     lag = LoopLag()
     startup.metrics.watch_event_loop(lag.current_ms)
 
@@ -98,6 +103,8 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         lag.start()
         starting = asyncio.create_task(startup.run(), name="startup")
+        if following is not None:
+            following.start()
         # A further replica of a service that answers must not take requests that it would only refuse. One
         # that waits for a person to bring something says so.
         await startup.settled()
@@ -105,6 +112,8 @@ def create_app(
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await startup.close()
+        if following is not None:
+            await asyncio.to_thread(following.stop)
         lag.stop()
 
     app = FastAPI(
@@ -244,10 +253,12 @@ def create_app(
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _openapi_document(app)
+            describe_callers(app.openapi_schema, callers)
         return app.openapi_schema
 
     app.add_middleware(RefusalMiddleware, doors=doors)
     app.add_middleware(MethodsMiddleware, allowed=allowed_methods(app))
+    following = install_callers(app, callers, startup.metrics.callers)
     app.add_middleware(ArrivalMiddleware, lag=lag)
     stand_before(lambda outer: ArrivalMiddleware(RefusalMiddleware(outer, doors), lag))
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the document

@@ -25,6 +25,7 @@ from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.events import InteractionKind
 from streamrec.contracts.slots import ServingRole
 from streamrec.events.records import QuarantineReason
+from streamrec.monitoring.caller_metrics import CallerMetrics
 from streamrec.monitoring.model_metrics import LATENCY_BUCKETS_S, CallResult, ModelMetrics
 from streamrec.serving.load_control import LoadControl
 
@@ -53,6 +54,7 @@ class RecommendationMetrics:
             self._shown = CollectorRegistry()
             self._shown.register(_OfGateway(self._registry, gateway))
         self._models = ModelMetrics(self._registry, SLOTS.values())
+        self.callers = CallerMetrics(self._registry)
         self._requests = Counter(
             "streamrec_requests",
             "Recommendation requests by HTTP status and by the rung of the fallback ladder.",

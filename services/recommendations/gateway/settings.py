@@ -11,6 +11,7 @@ from services.recommendations.contracts.stages import COLD_START, RANKING, RERAN
 from services.recommendations.gateway.live_items import ItemFeatureSettings
 from services.recommendations.gateway.user_states import UserStateSettings
 from services.recommendations.pipeline.pipeline import PipelineSettings
+from streamrec.callers.settings import CallerSettings
 from streamrec.erasure.erased_persons import ErasureFiles
 from streamrec.events.event_log import EventWriter
 from streamrec.events.records import QuarantinedEvent
@@ -78,6 +79,7 @@ class GatewaySettings:
         pipeline: Who passes through which stage.
         users: How the feature store is read.
         items: How the features of items are kept up to date.
+        callers: Who may ask, and how often.
     """
 
     deadline_ms: float = 100.0
@@ -90,3 +92,4 @@ class GatewaySettings:
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     users: UserStateSettings = field(default_factory=UserStateSettings)
     items: ItemFeatureSettings = field(default_factory=ItemFeatureSettings)
+    callers: CallerSettings = field(default_factory=CallerSettings)

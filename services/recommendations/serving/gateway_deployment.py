@@ -71,6 +71,7 @@ class GatewayDeployment:
             load=self._load,
             maximum_events_in_flight=settings.maximum_events_in_flight,
             deadlines=DeadlineLimits(settings.deadline_ms, settings.maximum_deadline_ms),
+            callers=settings.callers,
             stand_before=stand_before_ray,
         )
 

@@ -46,7 +46,7 @@ class BreakableLog(MemoryEventLog):
 class Service:
     """The application over stand-in stages and a log in memory."""
 
-    def __init__(self, stages, store, *, not_ready=None, maximum_in_flight=64, drain_s=10.0):
+    def __init__(self, stages, store, *, not_ready=None, maximum_in_flight=64, drain_s=10.0, callers=None):
         self.drain_s = drain_s
         self.stages, self.store, self.not_ready = stages, store, not_ready
         self.log = BreakableLog()
@@ -62,6 +62,7 @@ class Service:
             load=self.load,
             maximum_events_in_flight=maximum_in_flight,
             deadlines=DeadlineLimits(5000.0, 5000.0),
+            callers=callers,
         )
 
     async def compose(self, metrics):
