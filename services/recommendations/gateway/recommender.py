@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -72,6 +73,7 @@ class Recommender:
         impressions: ImpressionLog,
         metrics: RecommendationMetrics,
         effort: Callable[[], Effort] = lambda: Effort.FULL,
+        turn: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         """Compose one.
 
@@ -81,12 +83,15 @@ class Recommender:
             impressions: Where answers are written down.
             metrics: Where they are counted.
             effort: How much is to be done for a request that comes now.
+            turn: Held by a request while the pipeline works on it, where models compute on this event loop:
+                one after the other is sooner done than all by turns. None: nobody waits for anybody.
         """
         self._users = users
         self._pipeline = pipeline
         self._impressions = impressions
         self._metrics = metrics
         self._effort = effort
+        self._turn = nullcontext() if turn is None else turn
         self._faults = Faults(metrics)
 
     async def recommend(self, request: RecommendationRequest, deadline: Deadline) -> ServedAnswer:
@@ -127,9 +132,10 @@ class Recommender:
             user = replace(user, shown=page.shown)
         features_ms = deadline.elapsed_ms() - asked_at_ms
         try:
-            answer = await self._pipeline.recommend(
-                user, request.k, request_id, deadline, effort=self._effort()
-            )
+            async with self._turn:
+                answer = await self._pipeline.recommend(
+                    user, request.k, request_id, deadline, effort=self._effort()
+                )
         except Exception as error:  # noqa: BLE001 - popular items are there whatever is wrong with the stages
             self._faults.note(_PIPELINE, error, "popular items are served")
             answer = self._pipeline.popular(user, request.k)

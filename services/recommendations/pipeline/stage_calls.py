@@ -207,7 +207,7 @@ class GuardedCalls:
         return await asyncio.gather(first, second)
 
     async def _attempt(self, request: StageRequest, deadline: Deadline) -> StageReply:
-        # Models may run on this very loop: between two of them comes whoever else is waiting for it.
+        # Models may run on this very loop: between two of them it looks for what came in.
         await asyncio.sleep(0)
         wait_ms = self._settings.wait_ms(request.stage, deadline)
         share_ms = deadline.share_ms(wait_ms, reserve_ms=self._settings.reserve_ms)

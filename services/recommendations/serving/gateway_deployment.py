@@ -137,7 +137,14 @@ class GatewayDeployment:
             await users.close()
 
         return Gateway(
-            recommender=Recommender(users, pipeline, impressions, metrics, self._effort),
+            recommender=Recommender(
+                users,
+                pipeline,
+                impressions,
+                metrics,
+                self._effort,
+                asyncio.Lock() if stages.on_this_loop else None,
+            ),
             intake=intake,
             readiness=lambda: _readiness(traffic, items),
             close=close,

@@ -52,4 +52,4 @@ class StagesInProcess:
             for replica in stages:
                 replica.close()
 
-        return VersionedStages(*stages, close)
+        return VersionedStages(*stages, close, on_this_loop=True)

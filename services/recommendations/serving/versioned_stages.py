@@ -76,6 +76,7 @@ class VersionedStages:
 
     Attributes:
         close: Lets go of what was opened for them; blocks for a moment.
+        on_this_loop: Whether the models compute on the event loop that calls them.
     """
 
     retrieval: VersionedRetrieval
@@ -83,6 +84,7 @@ class VersionedStages:
     ranking: VersionedRanking
     reranking: VersionedReranking
     close: Callable[[], None] = lambda: None
+    on_this_loop: bool = False
 
     def pinned(self, versions: Mapping[str, int], traffic_revision: int | None) -> Stages:
         """Return them behind the ports that the pipeline calls, each asking for one version.

@@ -54,6 +54,7 @@ class Service:
         self.item_log = MemoryItemLog()
         self.set_aside = ()
         self.effort = Effort.FULL
+        self.turn = None
         self.problems = []
         self.startup = Startup(self.compose)
         self.load = LoadControl(5000.0, LimitSettings(*[maximum_in_flight] * 3))
@@ -91,6 +92,7 @@ class Service:
                 ImpressionSink(log, metrics, is_erased=self.erased.__contains__),
                 metrics,
                 lambda: self.effort,
+                self.turn,
             ),
             EventIntake(
                 log,

@@ -152,6 +152,40 @@ def test_a_place_is_given_back_however_a_request_ends(ends):
     assert admission.under_way == 0
 
 
+def test_where_models_compute_on_the_loop_one_request_is_served_after_the_other(stages, store):
+    service = Service(stages, store)
+    under_way, most = [], []
+
+    def followed(name, call):
+        async def answer(*asked):
+            under_way.append(name)
+            most.append(len(under_way))
+            try:
+                await asyncio.sleep(0.001)
+                return await call(*asked)
+            finally:
+                under_way.pop()
+
+        return answer
+
+    for stage in (stages.retrieval, stages.ranking):
+        for method in ("retrieve", "rank"):
+            setattr(stage, method, followed(stage.name, getattr(stage, method)))
+
+    async def run():
+        async with service.client() as client:
+            asked = [client.post("/v1/recommendations", json={"user_id": "known"}) for _ in range(5)]
+            return [response.status_code for response in await asyncio.gather(*asked)]
+
+    assert asyncio.run(run()) == [200] * 5
+    assert max(most) > 1
+    most.clear()
+    service = Service(stages, store)
+    service.turn = asyncio.Lock()
+    assert asyncio.run(run()) == [200] * 5
+    assert max(most) == 1
+
+
 def test_answers_move_the_limit(stages, store):
     service = Service(stages, store)
     measured = []

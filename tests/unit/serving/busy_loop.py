@@ -1,7 +1,7 @@
 """A simulated event loop that computes what it is asked for: requests in, answers and refusals out.
 
 It does what an event loop does. It looks for what came in, deals with all of it (a request is admitted or
-refused, and either costs a little), lets every request under way compute one piece, and looks again. What
+refused, and either costs a little), lets a request under way compute one piece, and looks again. What
 comes in meanwhile lies unseen in its socket. Time is simulated and chance has a seed.
 """
 
@@ -52,6 +52,8 @@ class BusyLoop:
         budget_s: Of a request.
         pieces: A request computes in so many pieces.
         seed: Of the times.
+        one_at_a_time: Whether a request computes to its end before the next one begins; else all under way
+            take turns.
         admission: The places, where others want to know of every request; else ``limit`` alone decides.
         clock: Set to the simulated time.
     """
@@ -62,6 +64,7 @@ class BusyLoop:
     budget_s: float = 0.1
     pieces: int = 4
     seed: int = 0
+    one_at_a_time: bool = True
     admission: Admission | None = None
     clock: list[float] = field(default_factory=lambda: [0.0])
 
@@ -90,12 +93,12 @@ class BusyLoop:
                 else:
                     now += self.refusal_s
                     outcome.refused.append((at, now - at))
-            for _ in range(len(active)):
+            for _ in range(1 if self.one_at_a_time else len(active)):
                 request = active.popleft()
                 now += request[1] * slowed(now)
                 request[2] -= 1
                 if request[2] > 0:
-                    active.append(request)
+                    (active.appendleft if self.one_at_a_time else active.append)(request)
                     continue
                 admission.leave()
                 outcome.answered.append((request[0], now - request[0]))
