@@ -35,10 +35,10 @@ class LimitSettings:
     initial: float = 16.0
     minimum: float = 4.0
     maximum: float = 64.0
-    tolerated_share: float = 0.6
-    highest_share: float = 0.85
+    tolerated_share: float = 0.5
+    highest_share: float = 0.8
     over_unloaded: float = 2.0
-    quantile: float = 0.9
+    quantile: float = 0.5
     window_s: float = 0.1
     window_requests: int = 10
     memory: float = 0.8
