@@ -81,7 +81,7 @@ class CallerLimits:
     """The buckets of one process, by caller. Used from one thread, that of the event loop.
 
     Each gateway replica has its own: what a caller may send in all is its limit times the number of replicas
-    (decision 23 says why nothing is shared).
+    (decision 28 says why nothing is shared).
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -155,6 +156,18 @@ def test_a_rotation_and_a_revocation_count_while_it_serves(service, file, token)
     assert statuses == [401, 200, 200]
     assert good == 0.0
     assert metric(service, 'streamrec_callers_file_refused_total{reason="malformed"}') == 1
+
+
+def test_the_file_is_followed_as_long_as_the_service_runs(service):
+    def following():
+        return any(thread.name == "callers" for thread in threading.enumerate())
+
+    async def run():
+        async with service.client():
+            return following()
+
+    assert asyncio.run(run())
+    assert not following()
 
 
 def test_without_a_file_that_can_be_read_nobody_is_let_in_and_readiness_says_why(stages, store, file):
