@@ -200,9 +200,10 @@ def run_bench(
     """
     report = BenchReport(made.settings.item_count)
     settings = replace(settings, load=replace(settings.load, user_count=made.settings.user_count))
-    rounds = settings.rounds if settings.rates_rps else 0
-    progress.start("load test", rounds * len(settings.systems) * len(settings.rates_rps))
-    for number in range(rounds):
+    rounds = range(settings.rounds if settings.rates_rps else 0)
+    if rounds:
+        progress.start("load test", len(rounds) * len(settings.systems) * len(settings.rates_rps))
+    for number in rounds:
         for system in settings.order(number):
             with running_system(system, made, folder / f"{system}.log", settings.gateways) as running:
                 report.ready_s.setdefault(system, []).append(round(running.ready_s, 2))

@@ -66,6 +66,7 @@ class Measured:
 
     Attributes:
         waits_ms: Shape (answers,): from planned time to answer; unanswered ones included.
+        refusals_ms: Shape (refused,): the same of those that were refused.
         stages_ms: Shape (answers, stages).
         answers, refused, unanswered, degraded: How many.
         rungs: Shape (rungs,): answers by rung.
@@ -78,6 +79,7 @@ class Measured:
     """
 
     waits_ms: NDArray[np.float64]
+    refusals_ms: NDArray[np.float64]
     stages_ms: NDArray[np.float32]
     answers: int
     refused: int
@@ -103,6 +105,7 @@ class Measured:
         rungs = recording.rung[measured][answered]
         return cls(
             waits_ms=waits_ms[answered | np.isnan(recording.done_s[measured])],
+            refusals_ms=waits_ms[status == REFUSED],
             stages_ms=recording.stages_ms[measured][answered],
             answers=int(answered.sum()),
             refused=int((status == REFUSED).sum()),
@@ -126,6 +129,7 @@ class Measured:
                 cpu_s[kind] = cpu_s.get(kind, 0.0) + seconds
         return cls(
             waits_ms=np.concatenate([load.waits_ms for load in loads]),
+            refusals_ms=np.concatenate([load.refusals_ms for load in loads]),
             stages_ms=np.concatenate([load.stages_ms for load in loads]),
             answers=sum(load.answers for load in loads),
             refused=sum(load.refused for load in loads),
@@ -194,6 +198,10 @@ class Measured:
         return {
             "requests": self.answers + self.errors,
             "refused": self.refused,
+            "refused_ms": {
+                "p50": percentile(self.refusals_ms, 50.0),
+                "p99": percentile(self.refusals_ms, 99.0),
+            },
             "unanswered": self.unanswered,
             "rungs": dict(zip(RUNGS, self.rungs.tolist(), strict=True)),
             "stages": self.stages(),

@@ -44,6 +44,7 @@ def test_the_search_stops_at_its_bounds() -> None:
 def measured(waits_ms: list[float], *, refused: int = 0, degraded: int = 0) -> Measured:
     return Measured(
         waits_ms=np.array(waits_ms),
+        refusals_ms=np.full(refused, 5.0),
         stages_ms=np.empty((len(waits_ms), 5), dtype=np.float32),
         answers=len(waits_ms),
         refused=refused,

@@ -43,6 +43,7 @@ def test_who_was_waited_for_in_vain_counts_with_the_wait_and_who_was_refused_doe
     seen = recording([0.010] * 110)
     seen.status[20:30], seen.done_s[20:30] = 0, np.nan
     seen.status[40:45] = 503
+    seen.done_s[40:45] = seen.times_s[40:45] + 0.002
     seen.status[50] = 0  # the connection broke at once
     measured = Measured.of(seen, LOAD, {})
     assert (measured.answers, measured.refused, measured.unanswered) == (84, 5, 11)
@@ -50,6 +51,8 @@ def test_who_was_waited_for_in_vain_counts_with_the_wait_and_who_was_refused_doe
     assert len(measured.waits_ms) == 94
     assert measured.percentile_ms(99.0) > 10_000.0
     assert measured.row("monolith", 200, 10.0).achieved_rps == pytest.approx(8.4)
+    refused_ms = Measured.together([measured, measured]).details()["refused_ms"]
+    assert refused_ms == {"p50": pytest.approx(2.0), "p99": pytest.approx(2.0)}
 
 
 def test_degraded_answers_and_their_rungs_are_counted_among_answers() -> None:
