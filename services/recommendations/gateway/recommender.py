@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -30,6 +32,10 @@ _IMPRESSION_LOG: Final = "impression_log"
 
 _FEATURES_SHARE: Final = 0.4
 """Part of a request's time that may be waited for the user's features: the stages need the rest."""
+
+
+_LADDER_MS: Final = 5.0
+"""Left over for popular items where the turn of a request does not come in time."""
 
 
 class ImpressionLog(Protocol):
@@ -132,10 +138,7 @@ class Recommender:
             user = replace(user, shown=page.shown)
         features_ms = deadline.elapsed_ms() - asked_at_ms
         try:
-            async with self._turn:
-                answer = await self._pipeline.recommend(
-                    user, request.k, request_id, deadline, effort=self._effort()
-                )
+            answer = await self._in_turn(user, request.k, request_id, deadline)
         except Exception as error:  # noqa: BLE001 - popular items are there whatever is wrong with the stages
             self._faults.note(_PIPELINE, error, "popular items are served")
             answer = self._pipeline.popular(user, request.k)
@@ -171,6 +174,16 @@ class Recommender:
             self._metrics.count_dropped_impression()
             self._faults.note(_IMPRESSION_LOG, error, "impressions are not logged")
         return served
+
+    async def _in_turn(self, user: UserState, k: int, request_id: str, deadline: Deadline) -> PipelineAnswer:
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(deadline.share_ms(math.inf, reserve_ms=_LADDER_MS) / 1000.0):
+                    await held.enter_async_context(self._turn)
+            except TimeoutError:
+                # Popular items in time are better than ranked ones too late.
+                return self._pipeline.popular(user, k)
+            return await self._pipeline.recommend(user, k, request_id, deadline, effort=self._effort())
 
     def _count(self, answer: PipelineAnswer, latency_ms: float, deadline: Deadline) -> None:
         for stage, spent_ms in answer.stages_ms.items():

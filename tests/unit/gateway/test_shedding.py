@@ -186,6 +186,25 @@ def test_where_models_compute_on_the_loop_one_request_is_served_after_the_other(
     assert max(most) == 1
 
 
+def test_who_does_not_come_to_its_turn_in_time_gets_popular_items_in_time(stages, store):
+    service = Service(stages, store)
+    service.turn = asyncio.Lock()
+
+    async def run():
+        async with service.client() as client, service.turn:
+            headers = {"x-request-timeout-ms": "80"}
+            late = await client.post("/v1/recommendations", json={"user_id": "known"}, headers=headers)
+        async with service.client() as client:
+            return late, await client.post("/v1/recommendations", json={"user_id": "known"})
+
+    late, after = asyncio.run(run())
+    assert late.json()["rung"] == "popular_in_language"
+    assert len(late.json()["items"]) == 10
+    assert late.json()["latency_ms"] < 4000.0  # it would have waited for ever
+    assert after.json()["rung"] == "ranked"
+    assert stages.retrieval.calls == 1
+
+
 def test_answers_move_the_limit(stages, store):
     service = Service(stages, store)
     measured = []
