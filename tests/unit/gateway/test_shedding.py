@@ -195,9 +195,11 @@ def test_who_does_not_come_to_its_turn_in_time_gets_popular_items_in_time(stages
             headers = {"x-request-timeout-ms": "80"}
             late = await client.post("/v1/recommendations", json={"user_id": "known"}, headers=headers)
         async with service.client() as client:
-            return late, await client.post("/v1/recommendations", json={"user_id": "known"})
+            after = await client.post("/v1/recommendations", json={"user_id": "known"})
+            return late, after, (await client.get("/metrics")).text
 
-    late, after = asyncio.run(run())
+    late, after, metrics = asyncio.run(run())
+    assert 'streamrec_faults_total{dependency="pipeline"' not in metrics  # nothing was wrong
     assert late.json()["rung"] == "popular_in_language"
     assert len(late.json()["items"]) == 10
     assert late.json()["latency_ms"] < 4000.0  # it would have waited for ever
