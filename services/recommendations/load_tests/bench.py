@@ -192,7 +192,7 @@ def run_bench(
     Args:
         settings: What.
         made: On which workspace.
-        folder: Gets the logs of the systems, and after every load `details.json`.
+        folder: Gets the logs of the systems, and after each of them `details.json`.
         progress: Shows the loads.
 
     Raises:
