@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from services.recommendations.commands.bench import bench
-from services.recommendations.load_tests.bench import BenchReport, BenchSettings, document_of, growth_steps
+from services.recommendations.load_tests.bench import (
+    BenchReport,
+    BenchSettings,
+    document_of,
+    growth_steps,
+    search_capacity,
+)
 from services.recommendations.load_tests.made_world import MadeWorld
 from services.recommendations.load_tests.processes import DRIVER, GATEWAY, KINDS, PROXY, RAY, STAGES, kind_of
 from services.recommendations.load_tests.recording import STAGE_NAMES, Recording
@@ -21,6 +27,7 @@ from services.recommendations.serving.empty.graph import build_empty_hop
 from services.recommendations.serving.local_cluster import LocalServeSettings
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import DependencyError, InvalidInputError
+from streamrec.contracts.progress import SilentProgress
 
 LOAD = LoadSettings(rps=1.0, duration_s=10.0, warm_up_s=0.0)
 
@@ -86,6 +93,31 @@ def test_memory_is_stated_for_each_item() -> None:
     report = BenchReport(1_000)
     report.memory_mib[System.APART] = dict.fromkeys(KINDS, 0.0) | {GATEWAY: 1.0, STAGES: 3.0, RAY: 500.0}
     assert report.details()["replica_bytes_per_item"] == {"streamrec_apart": pytest.approx(4194.3)}
+
+
+class Running:
+    """A system that sustains 50 rps, but for the first load of all, which falls into a slow moment."""
+
+    system = System.APART
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def measure(self, load: LoadSettings) -> Measured:
+        self.seeds.append(load.seed)
+        return load_with(20.0 if load.rps <= 50.0 and len(self.seeds) > 1 else 500.0, 2.0)
+
+
+def test_one_slow_moment_does_not_end_the_search_for_capacity() -> None:
+    report, running = BenchReport(400), Running()
+    found = search_capacity(
+        running, BenchSettings((System.APART,), (), capacity=True), report, SilentProgress()
+    )
+    assert 50.0 / 1.1 <= found <= 50.0
+    assert len(set(running.seeds)) == len(running.seeds)  # each load asks something else
+    (row,) = report.rows()
+    assert row.offered_rps == found
+    assert row.p99_ms == pytest.approx(20.0)
 
 
 def test_growth_is_told_from_one_size_to_the_next() -> None:
