@@ -53,26 +53,28 @@ def both(client, workspace):
 
 def test_what_is_acknowledged_is_known_to_both(both, workspace):
     now = datetime.now(UTC).isoformat()
-    for number in range(5):
-        user = f"user-{number:02d}"
+    asked: set[str] = set()
+    # How many of the requests each gateway gets is the proxy's affair.
+    while min(len(asked & answered) for answered in users_by_gateway(workspace)) < 3:
+        user = f"user-{len(asked):02d}"
+        asked.add(user)
         clicked = []
         for _ in range(6):
             clicked.append(ids(recommend(both, user))[0])
             assert click(both, user, clicked[-1], occurred_at=now)["in_effect"]
-            for _ in range(4):  # two at each
+            for _ in range(4):
                 answer = recommend(both, user)
                 assert "features" not in answer["skipped"]
                 assert not set(clicked) & set(ids(answer))
-    asked = {f"user-{number:02d}" for number in range(5)}
-    assert [asked - answered for answered in users_by_gateway(workspace)] == [set(), set()]
+        assert len(asked) < 50, "one gateway alone answers"
 
 
 def test_an_event_that_is_sent_to_both_counts_once(both, workspace):
     sent = {"event_id": "sent-often", "occurred_at": datetime.now(UTC).isoformat()}
-    answers = [click(both, "often", "item-004", **sent) for _ in range(10)]
-    # The second gateway has not seen it yet; from then on both have.
-    assert [answer["accepted"] for answer in answers] == [1] * 10
-    assert sum(answer["duplicates"] for answer in answers) == 8
+    answers = [click(both, "often", "item-004", **sent) for _ in range(20)]
+    assert [answer["accepted"] for answer in answers] == [1] * 20
+    # Each gateway takes it once; from then on it knows it.
+    assert sum(answer["duplicates"] for answer in answers) >= 18
     outcomes = FileEventReader(workspace.folder / "events").snapshot().outcomes
     assert len([outcome for outcome in outcomes if outcome.unit == "often"]) == 1
 
@@ -115,7 +117,10 @@ def test_pages_show_nothing_twice_whichever_gateway_answers(both):
 
 
 def test_metrics_say_whose_they_are(both):
-    scrapes = [both.get("/metrics").text for _ in range(10)]
-    named = [set(re.findall(r'gateway="([^"]+)"', text)) for text in scrapes]
-    assert all(len(names) == 1 for names in named)
-    assert len(set.union(*named)) == 2
+    seen: set[str] = set()
+    for _ in range(200):
+        (name,) = set(re.findall(r'gateway="([^"]+)"', both.get("/metrics").text))
+        seen.add(name)
+        if len(seen) == 2:
+            return
+    raise AssertionError(f"{seen} alone answers")
