@@ -24,6 +24,8 @@ TEN_YEARS_S: Final = 10 * 365.25 * 86_400
 HOUR_S: Final = 3_600.0
 SEED: Final = 19
 TIMES: Final = 10
+LOOKS: Final = 10
+"""Requests after which each of two gateways has been asked."""
 
 
 def _somebody() -> str:
@@ -68,9 +70,11 @@ def catalogue_is_empty(service: BreakableService) -> None:
         log.append(list(catalogue.item_ids))
         try:
             wait_until(
-                lambda: recommend(client, _somebody())["empty_reason"] == "empty_catalogue",
+                lambda: all(
+                    recommend(client, _somebody())["empty_reason"] == "empty_catalogue" for _ in range(LOOKS)
+                ),
                 10.0,
-                "the answer says that the catalogue is empty",
+                "every gateway says that the catalogue is empty",
             )
             wait_until(
                 lambda: metric(client, "streamrec_catalogue_items") == 0.0, 10.0, "the metric says so too"
@@ -80,7 +84,9 @@ def catalogue_is_empty(service: BreakableService) -> None:
         finally:
             log.append(items_of(catalogue))
         wait_until(
-            lambda: len(ids(recommend(client, _somebody()))) == 10, PATIENCE_S, "items are recommended again"
+            lambda: all(len(ids(recommend(client, _somebody()))) == 10 for _ in range(LOOKS)),
+            PATIENCE_S,
+            "items are recommended again",
         )
 
 
@@ -100,7 +106,7 @@ def items_of(catalogue: Catalogue) -> list[Item]:
 def counted(client: httpx.Client, reason: EmptyReason) -> float:
     """Answers without items by reason; the most that any of several looks at a gateway shows."""
     name = f'streamrec_empty_answers_total{{reason="{reason.value}"}}'
-    return max(metric(client, name) for _ in range(10))
+    return max(metric(client, name) for _ in range(LOOKS))
 
 
 def clocks_are_wrong(service: BreakableService) -> None:
