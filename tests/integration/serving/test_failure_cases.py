@@ -73,7 +73,8 @@ def test_case_7_the_registry_is_gone(service):
 
 def test_case_23_far_more_than_it_can_do(service):
     """Whom it refuses it refuses with a 503, and it comes back; how fast is a matter of the long form."""
-    seen = overload_cases.overload(service.load, OVERLOAD_RPS, OUTAGE_S, look_s=5.0)
+    offered = overload_cases.of_client(service.load)
+    seen = overload_cases.overload(service.load, offered, OVERLOAD_RPS, OUTAGE_S, look_s=5.0)
     assert len(seen.refused) > 0
     assert len(seen.accepted) > 0
 
