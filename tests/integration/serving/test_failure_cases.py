@@ -20,7 +20,7 @@ from tests.failures import (
     registry_cases,
     store_cases,
 )
-from tests.failures.services import breakable, redis_server, start_breakable
+from tests.failures.services import breakable, mended, redis_server, start_breakable
 
 __all__ = ["breakable", "redis_server", "start_breakable"]
 
@@ -74,9 +74,10 @@ def test_case_7_the_registry_is_gone(service):
 def test_case_23_far_more_than_it_can_do(service):
     """Whom it refuses it refuses with a 503, and it comes back; how fast is a matter of the long form."""
     offered = overload_cases.of_client(service.load)
-    seen = overload_cases.overload(service.load, offered, OVERLOAD_RPS, OUTAGE_S, look_s=5.0)
+    seen = overload_cases.overload(service.load, offered, OVERLOAD_RPS, OUTAGE_S, look_s=2.0)
     assert len(seen.refused) > 0
     assert len(seen.accepted) > 0
+    mended(service)
 
 
 @pytest.mark.parametrize(
