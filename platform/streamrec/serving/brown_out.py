@@ -26,7 +26,7 @@ class BrownOutSettings:
 
     rises_at: tuple[float, ...] = (0.3, 0.5)
     falls_at: float = 0.15
-    calm_s: float = 2.5
+    calm_s: float = 2.0
     memory_s: float = 1.0
 
     def __post_init__(self) -> None:
