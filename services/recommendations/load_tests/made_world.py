@@ -121,10 +121,10 @@ class MadeWorld:
 
     def _items(self, rng: np.random.Generator) -> pa.Table:
         count = self.settings.item_count
-        topics = np.char.add("topic-", np.arange(_TOPICS).astype(np.str_))
+        topics = pa.array([f"topic-{number}" for number in range(_TOPICS)])
         # The first topic goes with the cluster, the second does not.
         second = rng.integers(_TOPICS, size=count)
-        values = np.stack([topics[self.clusters % _TOPICS], topics[second]], axis=1).ravel()
+        chosen = np.stack([self.clusters % _TOPICS, second], axis=1).ravel()
         days = rng.integers(0, 20 * 365, size=count)
         published = (_END - np.timedelta64(_DAYS, "D")).astype("datetime64[D]") - days
         creators = rng.integers(max(1, count // _ITEMS_A_CREATOR), size=count)
@@ -135,7 +135,7 @@ class MadeWorld:
                 "creator_id": pa.array([f"creator-{number:06d}" for number in creators.tolist()]),
                 "creator_language": pa.array(np.array(LANGUAGES)[self.languages]),
                 "topics": pa.ListArray.from_arrays(
-                    np.arange(count + 1, dtype=np.int32) * 2, pa.array(values)
+                    np.arange(count + 1, dtype=np.int32) * 2, topics.take(pa.array(chosen))
                 ),
                 "published_at": pa.array(published.astype("datetime64[ns]"), pa.timestamp("ns", "UTC")),
             }
