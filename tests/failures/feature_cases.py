@@ -11,7 +11,7 @@ from services.recommendations.contracts.stages import FEATURES
 from streamrec.contracts.errors import DamagedRowError
 from streamrec.features.names import ACTIVITY_VIEW, PROFILE_VIEW
 from tests.failures.parts import wait_until
-from tests.failures.services import BreakableService
+from tests.failures.services import UNASKED_USERS, BreakableService
 from tests.integration.serving.asking import metric, recommend
 
 _LANGUAGE: Final = f"{PROFILE_VIEW}:language"
@@ -25,14 +25,13 @@ DAMAGES: Final[dict[str, list[tuple[str, Value | None]]]] = {
     "retyped": [(_HISTORY, Value(string_val="item-001"))],
     "empty": [(_HISTORY, Value())],
 }
-"""What is written into a row, one user each."""
+"""What is written into a row, one user each: of one whose row a gateway keeps, it would ask the revision."""
 
 
 def online_columns(service: BreakableService) -> None:
     """Whoever has a damaged row gets a slate that says that the features are missing, and it is counted."""
     with service.client() as client:
-        for number, (name, changes) in enumerate(DAMAGES.items()):
-            user_id = f"user-{number + 50}"
+        for user_id, (name, changes) in zip(UNASKED_USERS, DAMAGES.items(), strict=True):
             for feature, value in changes:
                 service.redis.replace_value(user_id, feature, value)
             answer = recommend(client, user_id)

@@ -24,7 +24,10 @@ from tests.failures.parts import CONTROLLER, processes, proxies, replicas, wait_
 from tests.failures.redis_server import LastingRedis
 from tests.integration.serving.conftest import USER_COUNT, ServeProcess, Workspace
 
-USERS = [f"user-{row:02d}" for row in range(USER_COUNT)]
+UNASKED = 4
+_ALL_USERS = [f"user-{row:02d}" for row in range(USER_COUNT)]
+USERS, UNASKED_USERS = _ALL_USERS[:-UNASKED], _ALL_USERS[-UNASKED:]
+"""Known users: those that loads ask for, whose rows gateways keep, and those that no load asks for."""
 REPLICAS_APART = {RANKING: 2, GATEWAY: 2}
 REPLICAS_TOGETHER = {GATEWAY: 2}
 
