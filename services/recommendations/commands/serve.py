@@ -34,6 +34,16 @@ def serve(
             "deployment of its own that scales by itself (apart).",
         ),
     ] = Placement.TOGETHER,
+    gateways: Annotated[
+        int,
+        typer.Option(
+            "--gateways",
+            min=0,
+            max=64,
+            help="Gateways that answer. 0: together one a core, two at most; apart as many as the "
+            "load asks for.",
+        ),
+    ] = 0,
     retention_days: RetentionOption = DEFAULT_RETENTION_DAYS,
     compaction_interval_s: Annotated[
         float,
@@ -69,7 +79,7 @@ def serve(
 
     place = Workspace(workspace.resolve())  # replicas run in a folder of their own
     callers = _caller_settings(place, callers_file, limit_of(requests_per_s, burst, in_flight))
-    graph = workspace_graph(place, placement)
+    graph = workspace_graph(place, placement, gateways)
     graph = replace(graph, gateway=replace(graph.gateway, callers=callers))
 
     def announce(service: RunningService) -> None:

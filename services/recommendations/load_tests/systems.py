@@ -25,7 +25,6 @@ import numpy as np
 from services.recommendations.contracts.placement import Placement
 from services.recommendations.load_tests.made_world import MadeWorld
 from services.recommendations.load_tests.world_settings import WorldSettings
-from services.recommendations.serving.application import GATEWAY
 from services.recommendations.serving.empty.graph import build_empty_graph, build_empty_hop
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
 from services.recommendations.serving.workspace_service import (
@@ -76,10 +75,7 @@ def settings_of(
 ) -> LocalServeSettings:
     """How a system on Ray is served; see the module for the arguments."""
     placement = Placement.TOGETHER if system is System.TOGETHER else Placement.APART
-    graph = workspace_graph(workspace, placement)
-    if gateways:
-        replicas = replace(graph.replicas[GATEWAY], min_replicas=gateways, max_replicas=gateways)
-        graph = replace(graph, replicas={**graph.replicas, GATEWAY: replicas})
+    graph = workspace_graph(workspace, placement, gateways)
     settings = LocalServeSettings(port=port, graph=graph, ready_timeout_s=READY_TIMEOUT_S)
     if system is System.RAY_DEFAULTS:
         return replace(settings, haproxy=False)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from services.recommendations.contracts.placement import Placement
 from services.recommendations.contracts.stages import (
@@ -116,6 +116,11 @@ class GraphSettings:
     replicas: Mapping[str, ReplicaSettings] = field(default_factory=_default_replicas)
     exposure_prices: PriceFiles | None = None
     item_log: Path | None = None
+
+    def with_gateways(self, count: int) -> Self:
+        """The same with so many gateway replicas, neither more nor fewer."""
+        gateway = replace(self.replicas[GATEWAY], min_replicas=count, max_replicas=count)
+        return replace(self, replicas={**self.replicas, GATEWAY: gateway})
 
     @property
     def pipeline(self) -> PipelineSettings:

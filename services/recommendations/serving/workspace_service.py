@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from typing import Final
 
 from services.recommendations.contracts.placement import Placement
 from services.recommendations.exposure_control.price_files import PriceFiles
@@ -22,15 +24,30 @@ from streamrec.command_line.composition import (
 from streamrec.command_line.workspace import Workspace
 from streamrec.documents.key_folder import KeyFolder
 
+_MOST_GATEWAYS_BY_ITSELF: Final = 2
+"""Each holds every model where the stages are together; a second one halves the wait for a turn."""
 
-def workspace_graph(workspace: Workspace, placement: Placement = Placement.TOGETHER) -> GraphSettings:
-    """The graph that follows the workspace's exposure prices and item log."""
+
+def workspace_graph(
+    workspace: Workspace, placement: Placement = Placement.TOGETHER, gateways: int = 0
+) -> GraphSettings:
+    """The graph that follows the workspace's exposure prices and item log.
+
+    Args:
+        workspace: Where they lie.
+        placement: Where the stages run.
+        gateways: How many gateways answer. 0: where the stages are together one for each core, two at most;
+            where they are apart what autoscaling finds.
+    """
     prices = PriceFiles(
         document=workspace.exposure_prices,
         last_good_copy=workspace.exposure_prices_copy,
         public_keys=KeyFolder(workspace.keys).public_folder,
     )
-    return GraphSettings(placement=placement, exposure_prices=prices, item_log=workspace.items)
+    graph = GraphSettings(placement=placement, exposure_prices=prices, item_log=workspace.items)
+    if placement is Placement.TOGETHER and not gateways:
+        gateways = min(_MOST_GATEWAYS_BY_ITSELF, os.cpu_count() or 1)
+    return graph.with_gateways(gateways) if gateways else graph
 
 
 def workspace_models(workspace: Workspace) -> ModelSource:

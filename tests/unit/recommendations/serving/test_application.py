@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from services.recommendations.contracts.placement import Placement
 from services.recommendations.contracts.stages import MODEL_STAGES
 from services.recommendations.gateway.settings import GatewaySettings
 from services.recommendations.serving.application import GATEWAY, GraphSettings, ReplicaSettings
+from services.recommendations.serving.workspace_service import workspace_graph
+from streamrec.command_line.workspace import Workspace
 
 
 def test_every_queue_is_bounded_and_every_stage_scales_by_itself():
@@ -36,3 +39,19 @@ def test_the_default_deadline_is_a_hundred_milliseconds():
 def test_replicas_without_bounds_are_refused(wrong):
     with pytest.raises(ValueError, match=r"replicas|bounded"):
         ReplicaSettings(**wrong)
+
+
+@pytest.mark.parametrize(("cores", "gateways"), [(1, 1), (2, 2), (8, 2)])
+def test_where_the_stages_are_together_two_gateways_answer_if_there_are_cores(
+    cores, gateways, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    replicas = workspace_graph(Workspace(tmp_path), Placement.TOGETHER).replicas[GATEWAY]
+    assert (replicas.min_replicas, replicas.max_replicas) == (gateways, gateways)
+
+
+def test_where_the_stages_are_apart_autoscaling_says_how_many_gateways_answer(tmp_path):
+    replicas = workspace_graph(Workspace(tmp_path), Placement.APART).replicas[GATEWAY]
+    assert replicas.min_replicas < replicas.max_replicas
+    named = workspace_graph(Workspace(tmp_path), Placement.APART, 3).replicas[GATEWAY]
+    assert (named.min_replicas, named.max_replicas) == (3, 3)
