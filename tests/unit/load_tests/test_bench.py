@@ -24,7 +24,7 @@ from services.recommendations.load_tests.systems import System, settings_of
 from services.recommendations.load_tests.world_settings import WorldSettings
 from services.recommendations.serving.application import build_application
 from services.recommendations.serving.empty.graph import build_empty_hop
-from services.recommendations.serving.local_cluster import LocalServeSettings
+from services.recommendations.serving.workspace_service import workspace_graph
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import DependencyError, InvalidInputError
 from streamrec.contracts.progress import SilentProgress
@@ -179,7 +179,7 @@ def test_each_system_is_served_as_its_name_says(tmp_path) -> None:
     assert {settings.port for settings in served.values()} == {8123}
     gateways = served[System.APART].graph.replicas["gateway"]
     assert (gateways.min_replicas, gateways.max_replicas) == (3, 3)
-    assert served[System.TOGETHER].graph.replicas == LocalServeSettings().graph.replicas
+    assert served[System.TOGETHER].graph.replicas == workspace_graph(Workspace(tmp_path)).replicas
     assert served[System.TOGETHER].build is build_application
     assert settings_of(System.EMPTY_HOP, Workspace(tmp_path), 8123, world, 0).build is build_empty_hop
     lengths = settings_of(System.EMPTY_GRAPH, Workspace(tmp_path), 8123, world, 0).build.keywords
