@@ -40,24 +40,30 @@ def proxies(service: ServeProcess) -> set[int]:
 
 def kill_9(pids: Collection[int]) -> float:
     """Kill them at once; return when, by the monotonic clock."""
-    assert pids, "there is no such process"
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    _signal(pids, signal.SIGKILL)
     return time.monotonic()
 
 
 @contextmanager
 def frozen(pids: Collection[int]) -> Iterator[None]:
     """Stop them with SIGSTOP during the body."""
-    assert pids, "there is no such process"
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    _signal(pids, signal.SIGSTOP)
     try:
         yield
     finally:
         for pid in pids:
             with suppress(ProcessLookupError):  # the body may have ended it
                 os.kill(pid, signal.SIGCONT)
+
+
+def _signal(pids: Collection[int], number: signal.Signals) -> None:
+    """Signal all that are still there, one at least: some may end by themselves."""
+    reached = 0
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+            reached += 1
+    assert reached, "there is no such process"
 
 
 def wait_until(holds: Callable[[], bool], patience_s: float, what: str) -> float:

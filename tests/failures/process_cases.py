@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from services.recommendations.contracts.stages import RANKING
@@ -40,13 +40,13 @@ class Outcome:
 
 
 def killed(
-    service: BreakableService, pids: Collection[int], before_s: float, frozen_s: float = 0.0
+    service: BreakableService, find: Callable[[], Collection[int]], before_s: float, frozen_s: float = 0.0
 ) -> Outcome:
     """Kill processes after some seconds of load, and wait until the service is whole again.
 
     Args:
         service: Whose they are.
-        pids: Their ids.
+        find: Returns their ids as they are then: a proxy that another one has followed ends by itself.
         before_s: How long the load has been on.
         frozen_s: How long they are stopped first, so that they die with requests under way.
     """
@@ -54,6 +54,7 @@ def killed(
         service.warm_up()
         begin_s = time.monotonic()
         time.sleep(before_s)
+        pids = find()
         with frozen(pids):
             time.sleep(frozen_s)
             killed_s = kill_9(pids)
@@ -68,7 +69,7 @@ def killed(
 
 def one_of_two_rankers(service: BreakableService, before_s: float) -> Outcome:
     """Case 1, but for the 99th percentile, which takes a longer look than some callers have."""
-    outcome = killed(service, {min(service.replicas(RANKING))}, before_s)
+    outcome = killed(service, lambda: {min(service.replicas(RANKING))}, before_s)
     assert outcome.after.failed == []
     assert outcome.recovered_s <= FULL_STRENGTH_S
     return outcome
@@ -76,14 +77,14 @@ def one_of_two_rankers(service: BreakableService, before_s: float) -> Outcome:
 
 def one_of_two_gateways(service: BreakableService, before_s: float) -> Outcome:
     """Case 2: the proxy sends once more what the gateway had under way."""
-    outcome = killed(service, {min(service.replicas(GATEWAY))}, before_s, UNDER_WAY_S)
+    outcome = killed(service, lambda: {min(service.replicas(GATEWAY))}, before_s, UNDER_WAY_S)
     assert outcome.after.failed == []
     return outcome
 
 
 def all_rankers(service: BreakableService, before_s: float) -> Outcome:
     """Case 3."""
-    outcome = killed(service, service.replicas(RANKING), before_s)
+    outcome = killed(service, lambda: service.replicas(RANKING), before_s)
     assert outcome.after.failed == []
     assert len(outcome.fallbacks) > 0
     assert outcome.recovered_s <= FULL_STRENGTH_S
@@ -92,19 +93,19 @@ def all_rankers(service: BreakableService, before_s: float) -> Outcome:
 
 def controller(service: BreakableService, before_s: float) -> Outcome:
     """Case 4."""
-    outcome = killed(service, processes(service.running, CONTROLLER), before_s)
+    outcome = killed(service, lambda: processes(service.running, CONTROLLER), before_s)
     assert outcome.after.failed == []
     return outcome
 
 
 def proxy(service: BreakableService, before_s: float) -> Outcome:
     """Case 5 with one proxy: the process that connections go through."""
-    return _proxy_is_replaced(killed(service, proxies(service.running), before_s))
+    return _proxy_is_replaced(killed(service, lambda: proxies(service.running), before_s))
 
 
 def proxy_manager(service: BreakableService, before_s: float) -> Outcome:
     """Case 5 with one proxy: the actor that looks after it."""
-    return _proxy_is_replaced(killed(service, processes(service.running, PROXY_MANAGER), before_s))
+    return _proxy_is_replaced(killed(service, lambda: processes(service.running, PROXY_MANAGER), before_s))
 
 
 def _proxy_is_replaced(outcome: Outcome) -> Outcome:
