@@ -21,12 +21,12 @@ $(VENV)/bin/python:
 # Two stamps: what running needs, and what developing needs on top.
 $(VENV)/.running: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing what the platform runs on into $(VENV): some minutes the first time."
-	@$(PIP_INSTALL) --editable '.[serving,training]'
+	@$(PIP_INSTALL) --editable '.[serving,training,governance]'
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.running
 	@echo "Installing what development needs on top."
-	@$(PIP_INSTALL) --editable '.[serving,training,control-plane,test]'
+	@$(PIP_INSTALL) --editable '.[serving,training,governance,postgres,control-plane,test]'
 	@touch $@
 
 demo: $(VENV)/.running ## From data to served recommendations, with a report in var/demo (DATA=folder for real data)

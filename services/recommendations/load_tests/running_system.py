@@ -57,7 +57,16 @@ class RunningSystem:
     ready_s: float
 
     def measure(self, load: LoadSettings) -> Measured:
-        """Put it under a load.
+        """Put it under a load and sum up what was seen after the warm-up.
+
+        Raises:
+            DependencyError: The generator failed.
+        """
+        recording, cpu_s = self.record(load)
+        return Measured.of(recording, load, cpu_s)
+
+    def record(self, load: LoadSettings) -> tuple[Recording, dict[str, float]]:
+        """Put it under a load; return what was seen, and the processor seconds by kind after the warm-up.
 
         Raises:
             DependencyError: The generator failed.
@@ -82,7 +91,7 @@ class RunningSystem:
                     generator.wait()
             if generator.returncode:
                 raise DependencyError(f"the load generator failed: {_tail(errors.decode(errors='replace'))}")
-            return Measured.of(Recording.read(file), load, cpu_s)
+            return Recording.read(file), cpu_s
 
     def memory_mib(self) -> Mapping[str, float]:
         """By kind of process; see `processes.memory_mib`."""

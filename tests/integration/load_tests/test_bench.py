@@ -152,7 +152,7 @@ def test_it_measures_systems_side_by_side_and_leaves_no_process(folder, tmp_path
     command = [
         sys.executable, "-m", "services.cli", "recommendations", "bench",
         "--items", "400", "--users", "30", "--rps", "20", "--duration-s", "2", "--warm-up-s", "0.5",
-        "--rounds", "1", "--systems", "streamrec_together,empty_graph,empty_hop,monolith",
+        "--rounds", "1", "--systems", "streamrec_together,empty_graph",
         "--json", str(tmp_path / "bench.json"), "--folder", str(folder),
     ]  # fmt: skip
     done = subprocess.run(
@@ -161,7 +161,7 @@ def test_it_measures_systems_side_by_side_and_leaves_no_process(folder, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads((tmp_path / "bench.json").read_text())
     rows = {row["system"]: row for row in document["rows"]}
-    assert list(rows) == ["streamrec_together", "empty_graph", "empty_hop", "monolith"]
+    assert list(rows) == ["streamrec_together", "empty_graph"]
     for row in rows.values():
         assert row["items"] == 400
         assert row["offered_rps"] == 20.0

@@ -2,7 +2,7 @@
 
 Usage: serve_process.py FOLDER PORT [--wait-for-models] [--together] [--online URL]
                         [--replicas DEPLOYMENT=N]... [--scaling-delays-s UP DOWN] [--slow-ranking]
-                        [--registry URL]
+                        [--registry URL] [--callers FILE]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from services.recommendations.gateway.settings import GatewayParts
 from services.recommendations.serving.application import GraphSettings
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
 from services.recommendations.serving.model_source import ModelSource
+from streamrec.callers.settings import CallerSettings
 from streamrec.erasure.erased_persons import ErasureFiles
 from streamrec.events.reader import FileEventReader
 from streamrec.events.records import QuarantinedEvent
@@ -43,10 +44,12 @@ def graph(
     placement: Placement,
     replicas: Mapping[str, int],
     scaling_delays_s: tuple[float, float] | None = None,
+    callers: Path | None = None,
 ) -> GraphSettings:
     """The graph, with so many replicas of the deployments that are named, neither more nor fewer.
 
     The others wait for ``scaling_delays_s`` before they grow and before they shrink; as usual where None.
+    Where there is a file of ``callers``, the gateway asks for a token.
     """
     prices = PriceFiles(
         document=folder / "exposure_prices.json",
@@ -63,7 +66,8 @@ def graph(
         }
     for deployment, count in replicas.items():
         changed[deployment] = replace(changed[deployment], min_replicas=count, max_replicas=count)
-    return replace(usual, replicas=changed)
+    gateway = replace(usual.gateway, callers=CallerSettings(callers))
+    return replace(usual, replicas=changed, gateway=gateway)
 
 
 def main(
@@ -111,6 +115,7 @@ if __name__ == "__main__":
     parser.add_argument("--replicas", type=_count, action="append", default=[])
     parser.add_argument("--scaling-delays-s", type=float, nargs=2, metavar=("UP", "DOWN"))
     parser.add_argument("--slow-ranking", action="store_true")
+    parser.add_argument("--callers", type=Path, metavar="FILE", help="of who may ask; else everybody")
     asked = parser.parse_args()
     if asked.slow_ranking:
         slow_ranking.install()
@@ -122,6 +127,7 @@ if __name__ == "__main__":
             Placement.TOGETHER if asked.together else Placement.APART,
             dict(asked.replicas),
             asked.scaling_delays_s,
+            asked.callers,
         ),
         wait_for_models=asked.wait_for_models,
         online=asked.online,

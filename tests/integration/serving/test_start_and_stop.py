@@ -6,10 +6,13 @@ import os
 import shutil
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
+from streamrec.callers.callers_file import CallersFile
+from streamrec.contracts.callers import CallerLimit
 from streamrec.events.reader import FileEventReader
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
 from tests.promoted import promote, register_again
@@ -34,9 +37,29 @@ def test_without_models_the_command_ends_at_once_and_says_why(workspace, serve):
     assert running.session() == []
 
 
-def test_ctrl_c_stops_the_service_and_leaves_nothing_behind(workspace, serve):
-    running = serve(workspace, "--together")
+def test_whoever_has_a_token_is_let_in_and_ctrl_c_leaves_nothing_behind(workspace, serve, tmp_path):
+    """One service for both, because it takes long to start."""
+    callers = CallersFile(tmp_path / "callers.json")
+    token = callers.add("search", CallerLimit(1.0, 2, None), datetime.now(UTC), timedelta(days=1))
+    running = serve(workspace, "--together", "--callers", str(callers.path))
     running.wait_for("/readyz", 200)
+
+    def ask(**headers):
+        return httpx.post(f"{running.url}/v1/recommendations", json={"user_id": "u"}, headers=headers)
+
+    refused = ask()
+    assert refused.status_code == 401
+    assert httpx.get(f"{running.url}/v1/nothing").content == refused.content
+    allowed = {"authorization": f"Bearer {token.secret}"}
+    answers = [ask(**allowed) for _ in range(4)]
+    assert {answer.status_code for answer in answers[:2]} == {200}
+    assert 429 in {answer.status_code for answer in answers[2:]}
+    callers.revoke("search", None)
+    deadline_s = time.monotonic() + 30.0
+    while ask(**allowed).status_code != 401:
+        assert time.monotonic() < deadline_s, "a token that was revoked is believed"
+        time.sleep(0.2)
+
     # As a terminal does: to every process in the foreground, and once more from an impatient person.
     os.killpg(running.process.pid, signal.SIGINT)
     time.sleep(0.5)
