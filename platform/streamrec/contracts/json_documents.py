@@ -74,10 +74,15 @@ def document_json(document: object) -> dict[str, Any]:
     return content
 
 
-def json_schema(kind: Any) -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the documents that `read_document` accepts for ``kind``."""
-    # As written, so that fields with a default are required too: every document holds all of its fields.
-    return _adapter(kind).json_schema(mode="serialization")
+def json_schema(kind: Any, *, by_people: bool = False) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the documents that `read_document` accepts for ``kind``.
+
+    Args:
+        kind: A frozen dataclass.
+        by_people: For documents that people write, which leave out what has a default. A document that a
+            program writes holds all of its fields.
+    """
+    return _adapter(kind).json_schema(mode="validation" if by_people else "serialization")
 
 
 @lru_cache(maxsize=256)

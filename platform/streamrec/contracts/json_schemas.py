@@ -21,6 +21,7 @@ from streamrec.contracts.items import ItemChange
 from streamrec.contracts.json_documents import json_schema
 from streamrec.contracts.ledger_entry import LedgerEntry
 from streamrec.contracts.results import Envelope
+from streamrec.contracts.specification.model_specification import ModelSpecification
 from streamrec.contracts.traffic import ReplicaHeartbeat, Traffic
 
 COMMAND: Final = "make schemas"
@@ -35,11 +36,13 @@ class DocumentSchema:
         name: Of the file, without ``.json``.
         title: What the document is, for people.
         kind: The type that reads it.
+        by_people: People write it, and leave out what has a default.
     """
 
     name: str
     title: str
     kind: Any
+    by_people: bool = False
 
 
 DOCUMENTS: Final = (
@@ -50,6 +53,9 @@ DOCUMENTS: Final = (
     DocumentSchema("item_change", "An entry of the item log: an item was put or removed", ItemChange),
     DocumentSchema("label", "A truth that arrives later", Label),
     DocumentSchema("ledger_entry", "An entry of the decision ledger", LedgerEntry),
+    DocumentSchema(
+        "model_specification", "What a model is for, and how it is judged", ModelSpecification, by_people=True
+    ),
     DocumentSchema("outcome", "What a unit did, or what happened to it", Outcome),
     DocumentSchema("prediction", "What a model answered", Prediction),
     DocumentSchema("replica_heartbeat", "Which versions a replica has loaded", ReplicaHeartbeat),
@@ -63,7 +69,11 @@ def schema_texts() -> dict[str, str]:
     """Content of every schema file, by file name."""
     return {
         f"{document.name}.json": json.dumps(
-            {"$schema": _DIALECT, **json_schema(document.kind), "title": document.title},
+            {
+                "$schema": _DIALECT,
+                **json_schema(document.kind, by_people=document.by_people),
+                "title": document.title,
+            },
             indent=2,
             ensure_ascii=False,
         )
