@@ -41,7 +41,7 @@ class Units:
 
     def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shape (units,): the sum of each unit's values."""
-        return np.bincount(self.of_row, weights=values, minlength=self.count)
+        return weighted_counts(self.of_row, values, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,14 @@ def clustered_area_under_curve(
     area = float(placement[is_positive].mean())
     weight = np.where(is_positive, units.count / positives, units.count / negatives)
     return ClusteredEstimate(area, units.sums((placement - area) * weight))
+
+
+def weighted_counts(
+    codes: NDArray[np.int64], weights: NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    """Shape (count,): the sum of ``weights`` of each code, 0 to ``count - 1``."""
+    sums: NDArray[np.float64] = np.bincount(codes, weights=weights, minlength=count).astype(np.float64)
+    return sums
 
 
 def mid_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.stats.clustered import ClusteredEstimate, Units, mid_ranks
+from streamrec.stats.clustered import ClusteredEstimate, Units, mid_ranks, weighted_counts
 
 
 def clustered_average_precision(
@@ -111,4 +111,4 @@ def _by_value(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Sum of ``weights`` of each distinct value, ascending, and the place of each row among these."""
     distinct, place = np.unique(values, return_inverse=True)
-    return np.bincount(place, weights=weights, minlength=len(distinct)), place
+    return weighted_counts(place, weights, len(distinct)), place
