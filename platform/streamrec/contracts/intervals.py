@@ -25,6 +25,9 @@ class IntervalMethod(StrEnum):
     PERCENTILE_BOOTSTRAP = "percentile_bootstrap"
     BASIC_BOOTSTRAP = "basic_bootstrap"
     NORMAL_APPROXIMATION = "normal_approximation"
+    DELTA_METHOD = "delta_method"
+    WILSON_EFFECTIVE_SAMPLE = "wilson_effective_sample"
+    WOODRUFF = "woodruff"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from streamrec.contracts.intervals import Interval
 from streamrec.contracts.items import ItemChange
 from streamrec.contracts.json_documents import json_schema
 from streamrec.contracts.ledger_entry import LedgerEntry
+from streamrec.contracts.metrics.definitions import MetricsFile
 from streamrec.contracts.results import Envelope
 from streamrec.contracts.specification.model_specification import ModelSpecification
 from streamrec.contracts.traffic import ReplicaHeartbeat, Traffic
@@ -53,6 +54,7 @@ DOCUMENTS: Final = (
     DocumentSchema("item_change", "An entry of the item log: an item was put or removed", ItemChange),
     DocumentSchema("label", "A truth that arrives later", Label),
     DocumentSchema("ledger_entry", "An entry of the decision ledger", LedgerEntry),
+    DocumentSchema("metrics", "Business metrics: metrics.yaml", MetricsFile, by_people=True),
     DocumentSchema(
         "model_specification", "What a model is for, and how it is judged", ModelSpecification, by_people=True
     ),
