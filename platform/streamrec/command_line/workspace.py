@@ -107,6 +107,16 @@ class Workspace:
         return self.root / "events"
 
     @property
+    def metrics(self) -> Path:
+        """Metrics that this workspace defines on top of the platform's; need not exist."""
+        return self.root / "metrics.yaml"
+
+    @property
+    def metric_statistics(self) -> Path:
+        """What metrics keep of finished days; may be removed at any time, and is computed again."""
+        return self.root / "metric_statistics"
+
+    @property
     def erasures(self) -> Path:
         """The list of the persons who were erased, as digests: a signed document."""
         return self.root / "erasures" / "erasures.json"

@@ -1,4 +1,4 @@
-"""A business metric, defined once: which events it counts, how they become a figure, and when that may be read.
+"""A business metric, defined once: which events it counts, how they become a figure, when that may be read.
 
 A metric is computed over units (users), because the events of one user are not independent of each other.
 Four ways to aggregate:
@@ -31,7 +31,7 @@ from streamrec.contracts.slots import SlotName
 METRICS_SCHEMA: Final = "streamrec.metrics.v1"
 
 MAXIMUM_WINDOW_HOURS: Final = 168.0
-"""A week. A day's figures are final when its window is over, and reading a day costs the days of the window."""
+"""A week. Reading a day costs the days of the window, and its figures are final when the window is over."""
 
 MAXIMUM_DIMENSION_VALUES: Final = 1_000
 MAXIMUM_METRICS: Final = 500
@@ -105,7 +105,7 @@ _NUMBERS: Final[Mapping[SourceEvent, _Fields]] = {
 
 _CONDITIONS: Final[Mapping[SourceEvent, _Fields]] = {
     SourceEvent.IMPRESSION: _Fields(
-        rf"slot|role|version|extension\.{_WORD}", "slot, role, version or extension.NAME"
+        rf"slot|role|version|items|extension\.{_WORD}", "slot, role, version, items or extension.NAME"
     ),
     SourceEvent.PREDICTION: _Fields(
         rf"slot|role|version|(output|extension)\.{_WORD}",
