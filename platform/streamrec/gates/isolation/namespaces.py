@@ -1,4 +1,4 @@
-"""A network with nothing in it: user, network and IPC namespaces, which need no root where they are allowed."""
+"""A network with nothing in it: user, network and IPC namespaces, without root where allowed."""
 
 from __future__ import annotations
 

@@ -48,9 +48,18 @@ class _Machine:
     refused: tuple[int, ...]
 
 
-# On both: sending signals by a file, io_uring (which makes sockets past any filter), the newer mount calls,
-# files of other processes, memory that belongs to no file.
-_REFUSED_EVERYWHERE: Final = (424, 425, 428, 429, 430, 431, 432, 433, 434, 438, 440, 442, 447)
+def _numbers(table: str) -> tuple[int, ...]:
+    """Numbers of ``NAME=NUMBER ...``."""
+    return tuple(int(entry.partition("=")[2]) for entry in table.split())
+
+
+_REFUSED_EVERYWHERE: Final = _numbers(
+    "pidfd_send_signal=424 io_uring_setup=425 open_tree=428 move_mount=429 fsopen=430 fsconfig=431 "
+    "fsmount=432 fspick=433 pidfd_open=434 pidfd_getfd=438 process_madvise=440 mount_setattr=442 "
+    "memfd_secret=447"
+)
+"""Calls that are new enough to have one number on all machines. io_uring makes sockets past any filter."""
+
 _CLONE3: Final = 435
 
 _MACHINES: Final[Mapping[str, _Machine]] = MappingProxyType(
@@ -61,37 +70,16 @@ _MACHINES: Final[Mapping[str, _Machine]] = MappingProxyType(
             clone=56,
             kill=(62, 234),
             prlimit=302,
-            # By number: shmget, fork, vfork, execve, semget, msgget, ptrace, syslog, rt_sigqueueinfo,
-            # mknod, pivot_root, adjtimex, chroot, acct, settimeofday, mount, umount2, swapon,
-            # swapoff, reboot, sethostname, setdomainname, iopl, ioperm, init_module, delete_module, quotactl,
-            # tkill, clock_settime, mq_open, kexec_load, add_key, request_key, keyctl, mknodat, unshare,
-            # rt_tgsigqueueinfo, perf_event_open, open_by_handle_at, clock_adjtime, setns, process_vm_readv,
-            # process_vm_writev, finit_module, memfd_create, kexec_file_load, bpf, execveat, userfaultfd.
-            refused=(
-                *(
-                    29,
-                    57,
-                    58,
-                    59,
-                    64,
-                    68,
-                    101,
-                    103,
-                    129,
-                    133,
-                    155,
-                    159,
-                    161,
-                    163,
-                    164,
-                    165,
-                    166,
-                    167,
-                    168,
-                    169,
-                ),
-                *(170, 171, 172, 173, 175, 176, 179, 200, 227, 240, 246, 248, 249, 250, 259, 272, 297, 298),
-                *(304, 305, 308, 310, 311, 313, 319, 320, 321, 322, 323),
+            refused=_numbers(
+                "shmget=29 fork=57 vfork=58 execve=59 semget=64 msgget=68 ptrace=101 syslog=103 "
+                "rt_sigqueueinfo=129 mknod=133 pivot_root=155 adjtimex=159 chroot=161 acct=163 "
+                "settimeofday=164 mount=165 umount2=166 swapon=167 swapoff=168 reboot=169 "
+                "sethostname=170 setdomainname=171 iopl=172 ioperm=173 init_module=175 "
+                "delete_module=176 quotactl=179 tkill=200 clock_settime=227 mq_open=240 "
+                "kexec_load=246 add_key=248 request_key=249 keyctl=250 mknodat=259 unshare=272 "
+                "rt_tgsigqueueinfo=297 perf_event_open=298 open_by_handle_at=304 clock_adjtime=305 "
+                "setns=308 process_vm_readv=310 process_vm_writev=311 finit_module=313 "
+                "memfd_create=319 kexec_file_load=320 bpf=321 execveat=322 userfaultfd=323"
             ),
         ),
         "aarch64": _Machine(
@@ -100,38 +88,15 @@ _MACHINES: Final[Mapping[str, _Machine]] = MappingProxyType(
             clone=220,
             kill=(129, 131),
             prlimit=261,
-            # mknodat, umount2, mount, pivot_root, chroot, quotactl, acct, unshare, kexec_load, init_module,
-            # delete_module, clock_settime, syslog, ptrace, tkill, rt_sigqueueinfo, reboot, sethostname,
-            # setdomainname, settimeofday, adjtimex, mq_open, msgget, semget, shmget, add_key, request_key,
-            # keyctl, execve, swapon, swapoff, rt_tgsigqueueinfo, perf_event_open, open_by_handle_at,
-            # clock_adjtime, setns, process_vm_readv, process_vm_writev, finit_module, memfd_create, bpf,
-            # execveat, userfaultfd, kexec_file_load.
-            refused=(
-                *(
-                    33,
-                    39,
-                    40,
-                    41,
-                    51,
-                    60,
-                    89,
-                    97,
-                    104,
-                    105,
-                    106,
-                    112,
-                    116,
-                    117,
-                    130,
-                    138,
-                    142,
-                    161,
-                    162,
-                    170,
-                    171,
-                ),
-                *(180, 186, 190, 194, 217, 218, 219, 221, 224, 225, 240, 241, 265, 266, 268, 270, 271, 273),
-                *(279, 280, 281, 282, 294),
+            refused=_numbers(
+                "mknodat=33 umount2=39 mount=40 pivot_root=41 chroot=51 quotactl=60 acct=89 "
+                "unshare=97 kexec_load=104 init_module=105 delete_module=106 clock_settime=112 "
+                "syslog=116 ptrace=117 tkill=130 rt_sigqueueinfo=138 reboot=142 sethostname=161 "
+                "setdomainname=162 settimeofday=170 adjtimex=171 mq_open=180 msgget=186 semget=190 "
+                "shmget=194 add_key=217 request_key=218 keyctl=219 execve=221 swapon=224 swapoff=225 "
+                "rt_tgsigqueueinfo=240 perf_event_open=241 open_by_handle_at=265 clock_adjtime=266 "
+                "setns=268 process_vm_readv=270 process_vm_writev=271 finit_module=273 "
+                "memfd_create=279 bpf=280 execveat=281 userfaultfd=282 kexec_file_load=294"
             ),
         ),
     }

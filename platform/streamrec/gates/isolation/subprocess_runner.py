@@ -1,4 +1,4 @@
-"""Runs a program in a process of its own on this machine, isolated as far as the kernel allows without root."""
+"""Runs a program in a process of its own on this machine, isolated without root as far as it can be."""
 
 from __future__ import annotations
 
