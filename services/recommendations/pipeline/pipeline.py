@@ -166,7 +166,7 @@ class RecommendationPipeline:
     def _cold_start_weight(self, user: UserState, items: ServedItems) -> float:
         # What was done with an item still tells something after it was removed.
         ever_known = items.ever_known
-        known = sum(item_id in ever_known for item_id in frozenset(user.history))
+        known = sum(map(ever_known.__contains__, frozenset(user.history)))
         return self._settings.hand_over.weight(known)
 
     async def recommend(

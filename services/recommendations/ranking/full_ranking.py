@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Final, Protocol
 
 import numpy as np
@@ -61,7 +62,8 @@ def rank(model: Scorer, user: UserState, candidates: Candidates) -> Candidates:
     come last, in the order given.
     """
     row_of, item_ids = model.row_of, candidates.item_ids
-    rows = np.array([row_of.get(item_id, _UNKNOWN_ROW) for item_id in item_ids], dtype=np.int64)
+    found = map(row_of.get, item_ids, repeat(_UNKNOWN_ROW))
+    rows = np.fromiter(found, dtype=np.int64, count=len(item_ids))
     known = rows != _UNKNOWN_ROW
     if known.all() and rows.size:
         scores = model.scores(known_history(model, user), user.segment, rows)
@@ -72,7 +74,7 @@ def rank(model: Scorer, user: UserState, candidates: Candidates) -> Candidates:
             scores[~known] = scores[known].min() - _GAP_TO_UNKNOWN
     order = np.argsort(-scores, kind="stable")
     return Candidates(
-        item_ids=tuple([item_ids[position] for position in order.tolist()]),
+        item_ids=tuple(map(item_ids.__getitem__, order.tolist())),
         scores=np.ascontiguousarray(scores[order], dtype=np.float32),
     )
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
@@ -223,7 +224,7 @@ class DiversityReranker:
     def codes(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
         """Language of each item, an index into `languages`; one beyond its end where it is not known."""
         code_of, without = self._code_of_item, len(self.languages)
-        return np.array([code_of.get(item, without) for item in item_ids], dtype=np.int64)
+        return np.fromiter(map(code_of.get, item_ids, repeat(without)), dtype=np.int64, count=len(item_ids))
 
     def _consumed(self, user: UserState) -> NDArray[np.bool_]:
         """Shape (languages + 1,): the user's own language and those of the newest history."""

@@ -106,7 +106,7 @@ def pack_reordered(reply: StageReply, asked: Candidates) -> bytes:
         KeyError: It holds an item that it was not asked about.
     """
     position_of = {item_id: position for position, item_id in enumerate(asked.item_ids)}
-    positions = np.array([position_of[item_id] for item_id in reply.candidates.item_ids], dtype=_POSITION)
+    positions = np.array(list(map(position_of.__getitem__, reply.candidates.item_ids)), dtype=_POSITION)
     return _pack(positions.tobytes(), _bytes_of(reply.candidates.scores), *_about(reply))
 
 
@@ -119,7 +119,7 @@ def unpack_reordered(message: bytes, asked: Candidates) -> StageReply:
     packed, scores, *about = _unpack(message, 6)
     try:
         positions = np.frombuffer(packed, dtype=_POSITION).tolist()
-        item_ids = tuple(asked.item_ids[position] for position in positions)
+        item_ids = tuple(map(asked.item_ids.__getitem__, positions))
     except (IndexError, TypeError, ValueError) as error:
         raise UnreadableMessageError(f"positions that were not asked about ({error})") from error
     return _reply(_candidates_of(item_ids, scores), about)
