@@ -51,6 +51,7 @@ ROOMS = {
         "closed_loop_arms",
         "closed_loop_policy",
     },
+    "judging": {"requests", "predictors", "state_columns", "stage_specifications"},
     "jobs": {"training", "evaluation", "closed_loop", "index_tuning", "model_cards"},
     "load_tests": {
         "bench",

@@ -63,7 +63,7 @@ from streamrec.contracts.specification.safe_yaml import parse_yaml
 MODEL_SPECIFICATION_SCHEMA: Final = "streamrec.model_specification.v1"
 SPECIFICATION_FILE: Final = "model.yaml"
 
-_MODEL_NAME: Final = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+_ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=63)]
 _REQUESTS: Final = rf"^({FUNCTION_PATTERN}|[^:]+\.(parquet|csv))$"
 
 
@@ -129,6 +129,9 @@ class ModelSpecification:
         predictor: ``module:function`` that loads a version's artifact and answers requests.
         evaluation: The data that it is judged on.
         unit: What a version is assigned to: ``user``, or the name of what callers send in the unit header.
+        needs: Other models that answer before it, by role, such as ``candidates: shop-retrieval``: the
+            predictor is handed their artifacts. Of each the newest version that was registered before it,
+            unless it depends on one under that role.
         feature_service: Of the feature store; None where requests bring all features.
         fairness: The policy over sensitive attributes; None where `no_sensitive_attributes` says why.
         no_sensitive_attributes: Why there is no policy.
@@ -144,13 +147,14 @@ class ModelSpecification:
     __pydantic_config__ = STRICT
 
     schema: Literal["streamrec.model_specification.v1"] = MODEL_SPECIFICATION_SCHEMA
-    name: Annotated[str, Field(pattern=_MODEL_NAME, max_length=63)]
+    name: _ModelName
     owner: TeamName
     slot: SlotName
     task: Task
     predictor: FunctionName
     evaluation: Evaluation
     unit: AttributeName = "user"
+    needs: Annotated[Mapping[AttributeName, _ModelName], Field(max_length=8)] = field(default_factory=dict)
     feature_service: MetricName | None = None
     fairness: FairnessPolicy | None = None
     no_sensitive_attributes: ShortText = ""

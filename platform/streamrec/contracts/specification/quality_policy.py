@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from streamrec.contracts.json_documents import STRICT
-from streamrec.contracts.specification.fields import Confidence, Share
+from streamrec.contracts.specification.fields import Confidence, FunctionName, Share
 
 
 class Task(StrEnum):
@@ -123,6 +123,9 @@ class SkewPolicy:
     """Features as trained against features as served, for the same entities and times.
 
     Attributes:
+        features: ``module:function`` that computes features as training does: given the data folder and a
+            table with the columns unit and at (UTC), it returns their rows in that order. None: requests
+            bring all features.
         differing_share: Largest share of compared values that may differ.
         metric_loss: How much of the offline metric may be lost on the logged traffic, as a share of it.
         minimum_rows: With fewer compared rows nothing is decided.
@@ -131,6 +134,7 @@ class SkewPolicy:
 
     __pydantic_config__ = STRICT
 
+    features: FunctionName | None = None
     differing_share: Share = 0.01
     metric_loss: Share = 0.05
     minimum_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 200

@@ -1,0 +1,70 @@
+"""What the stages know of a user, as columns of a table: the fields of the state that impressions keep.
+
+Request tables, the features that were logged and the features that training computes all have these columns,
+so that the same predictor answers them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from services.recommendations.contracts.candidates import UserState
+from services.recommendations.contracts.state_document import STATE_SCHEMA, state_document, state_of
+from streamrec.contracts.errors import InvalidInputError
+
+UNIT: Final = "unit"
+STATE_COLUMNS: Final = (
+    "country",
+    "language",
+    "age_band",
+    "signup_channel",
+    "history",
+    "disliked",
+    "skipped",
+    "skip_ages_hours",
+    "shown",
+)
+
+
+def state_table(states: Iterable[UserState]) -> pd.DataFrame:
+    """`STATE_COLUMNS`, one row for each state, in their order.
+
+    Raises:
+        InvalidInputError: A state takes more room than an impression keeps.
+    """
+    rows = []
+    for state in states:
+        document = state_document(state)
+        if document is None:
+            raise InvalidInputError(f"unit.{state.user_id}", "knows more than a request may hold")
+        rows.append({name: document[name] for name in STATE_COLUMNS})
+    return pd.DataFrame(rows, columns=list(STATE_COLUMNS))
+
+
+def states_of(table: pd.DataFrame) -> Iterator[UserState]:
+    """The state of each row: `STATE_COLUMNS` and ``unit``.
+
+    Raises:
+        InvalidInputError: A column is missing, or a value is not what the state holds; names it.
+    """
+    for name in (UNIT, *STATE_COLUMNS):
+        if name not in table.columns:
+            raise InvalidInputError(name, "is missing: a request needs what is known of its user")
+    for values in table[[UNIT, *STATE_COLUMNS]].itertuples(index=False, name=None):
+        row = dict(zip(STATE_COLUMNS, map(_plain, values[1:]), strict=True))
+        yield state_of(str(values[0]), _document(row))
+
+
+def _document(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"schema": STATE_SCHEMA, **row}
+
+
+def _plain(value: Any) -> Any:
+    """What Parquet and NumPy make of lists and numbers, as JSON has them."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
