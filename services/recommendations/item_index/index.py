@@ -205,7 +205,7 @@ class ItemIndex:
         excluded = np.array(sorted({row_of[item] for item in exclude if item in row_of}), dtype=np.int64)
         rows, scores = self.search_rows(vector, count, excluded)
         item_ids = self.item_ids
-        return Candidates(item_ids=tuple(item_ids[row] for row in rows.tolist()), scores=scores)
+        return Candidates(item_ids=tuple(map(item_ids.__getitem__, rows.tolist())), scores=scores)
 
     def search_rows(
         self, vector: NDArray[np.float32], count: int, excluded_rows: NDArray[np.integer]
