@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from streamrec.contracts.json_documents import STRICT
-from streamrec.contracts.specification.fields import Confidence, FunctionName, Share
+from streamrec.contracts.specification.fields import AttributeName, Confidence, FunctionName, Share
 
 
 class Task(StrEnum):
@@ -126,6 +126,8 @@ class SkewPolicy:
         features: ``module:function`` that computes features as training does: given the data folder and a
             table with the columns unit and at (UTC), it returns their rows in that order. None: requests
             bring all features.
+        given: Features that a request itself brings, such as what its earlier pages have shown: no training
+            computes them, so they are not compared.
         differing_share: Largest share of compared values that may differ.
         metric_loss: How much of the offline metric may be lost on the logged traffic, as a share of it.
         minimum_rows: With fewer compared rows nothing is decided.
@@ -135,6 +137,7 @@ class SkewPolicy:
     __pydantic_config__ = STRICT
 
     features: FunctionName | None = None
+    given: Annotated[tuple[AttributeName, ...], Field(max_length=64)] = ()
     differing_share: Share = 0.01
     metric_loss: Share = 0.05
     minimum_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 200
