@@ -22,6 +22,7 @@ from services.recommendations.ranking.model import RankingModel
 from services.recommendations.ranking.student import train as student_training
 from services.recommendations.reranking import train as reranking_training
 from services.recommendations.retrieval import train as retrieval_training
+from services.recommendations.training.histories import rows_seen_by_training
 from services.recommendations.training.input import (
     RANKING_TEACHER,
     TRAINED_MODEL_NAMES,
@@ -35,6 +36,7 @@ from streamrec.datasets.dataset import Dataset
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
 from streamrec.training.code_fingerprint import code_fingerprint
 from streamrec.training.splits import Split, evaluable, leave_last_out
+from streamrec.training.training_rows import TRAINING_ROWS_FILE
 
 STAGES: Final = tuple(TRAINED_MODEL_NAMES)
 """All stages that can be trained; each comes after those that it needs."""
@@ -241,6 +243,7 @@ class TrainingJob:
         fingerprint = _fingerprint(
             settings_fingerprint(settings, self.seed),
             _code_fingerprint(stage),
+            TRAINING_ROWS_FILE,  # versions of before do not say what they were trained on
             # Not by digest: the card in an artifact holds the time that its training took.
             *(version.settings_fingerprint for version in upstream),
         )
@@ -265,6 +268,7 @@ class TrainingJob:
             until = self.settings.events_until
             told = {"events_until": None if until is None else until.isoformat()}
             spec = replace(spec, parameters={**spec.parameters, **told})
+            rows_seen_by_training(self._input.split).write(Path(output))
             return self.registry.register(spec, Path(output))
 
     def _test_requests(self) -> RequestSample:

@@ -11,7 +11,8 @@ from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.training.rejections import Rejections
 from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.datasets.dataset import SEGMENT_COLUMNS, Dataset
-from streamrec.training.splits import UserHistories
+from streamrec.training.splits import Split, UserHistories
+from streamrec.training.training_rows import TrainingRows
 
 
 def segments_by_user(dataset: Dataset) -> dict[str, Segment]:
@@ -39,3 +40,11 @@ def user_states(
         rows = histories.of(user) if user_id in rejections.actions else histories.of(user)[-HISTORY_LIMIT:]
         history = tuple(item_ids[item] for item in rows.tolist())
         yield rejections.state(user_id, segments[user_id], history)
+
+
+def rows_seen_by_training(split: Split) -> TrainingRows:
+    """Every interaction that training may look at, its validation items too: all but the test items."""
+    histories = split.history
+    users = np.asarray(histories.user_ids, dtype=object)
+    item_ids = np.asarray(split.catalogue.item_ids, dtype=object)
+    return TrainingRows.of(users[histories.users], item_ids[histories.items], histories.timestamps)

@@ -22,6 +22,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
@@ -71,6 +72,15 @@ def _file_or_function(text: str) -> str:
     return text if ":" in text else inside_the_folder(text)
 
 
+class TimeOrder(StrEnum):
+    """How training and validation follow each other."""
+
+    TIME = "time"
+    """All of training is older than all of validation."""
+    UNIT = "unit"
+    """Of each unit, what it is trained on is older than what it is judged on: its last rows are held out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """The data that a version is judged on.
@@ -81,6 +91,7 @@ class Evaluation:
             relevant, ``group.ATTRIBUTE`` for every attribute, and whatever the predictor reads.
         training_rows: A file in the model's folder with the rows that it was trained on, in the same
             columns, where the table itself does not hold them.
+        order: What lies before what: all of training before all of validation, or each unit's own rows alone.
         validation_from: Validation begins here: an earlier row in it is refused. None: where the table says.
         maximum_requests: So many of the validation split are taken, the newest; the others are left out.
     """
@@ -89,6 +100,7 @@ class Evaluation:
 
     requests: Annotated[str, Field(pattern=_REQUESTS, max_length=200), AfterValidator(_file_or_function)]
     training_rows: RelativePath | None = None
+    order: TimeOrder = TimeOrder.TIME
     validation_from: UtcTime | None = None
     maximum_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
 
