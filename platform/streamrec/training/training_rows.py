@@ -162,8 +162,7 @@ def row_fingerprints(
         "at": np.asarray(seconds, dtype=np.int64),
     }
     hashed = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False)
-    fingerprints: NDArray[np.uint64] = hashed.to_numpy()
-    return fingerprints
+    return hashed.to_numpy().astype(np.uint64)
 
 
 def label_text(label: float) -> str:
@@ -173,7 +172,7 @@ def label_text(label: float) -> str:
 
 def _sampled(fingerprints: NDArray[np.uint64], maximum_kept: int) -> tuple[NDArray[np.uint64], int]:
     step = 1
-    kept = fingerprints
+    kept: NDArray[Any] = fingerprints
     while len(kept) > maximum_kept:
         step *= 2
         kept = fingerprints[fingerprints % np.uint64(step) == 0]
