@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,17 @@ def test_golden_documents_have_these_bytes(case: dict[str, str]) -> None:
 def test_a_document_is_read_back_as_it_was_written(document: dict[str, Any]) -> None:
     content = canonical_json(document)
     assert parse_json(content, maximum_bytes=len(content)) == document
+
+
+@settings(max_examples=200, deadline=None)
+@given(documents)
+def test_the_bytes_are_those_of_the_reference_implementation(document: dict[str, Any]) -> None:
+    assert canonical_json(document) == rfc8785.dumps(document)
+
+
+def test_every_character_below_the_surrogates_is_written_as_by_the_reference_implementation() -> None:
+    document = {"ascii": "".join(map(chr, range(0xD800)))}
+    assert canonical_json(document) == rfc8785.dumps(document)
 
 
 @settings(max_examples=50, deadline=None)
