@@ -11,6 +11,7 @@ from streamrec.contracts.errors import InvalidInputError, NotFoundError
 from streamrec.contracts.ledger_entry import GENESIS, ActorRole, EntryKind, verify_chain
 from streamrec.ledger.ledger import MAXIMUM_DECISIONS, MAXIMUM_EVIDENCE_BYTES, Decision
 from streamrec.ledger.memory_ledger import MemoryLedger
+from streamrec.ledger.sql_ledger import SqlLedger
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -26,9 +27,17 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def ledger():
-    return MemoryLedger(clock=Clock())
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def ledger(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryLedger(clock=Clock())
+        return
+    if request.param == "sqlite":
+        opened = SqlLedger.in_file(tmp_path / "new folder" / "ledger.sqlite", clock=Clock())
+    else:
+        opened = SqlLedger(request.getfixturevalue("postgres_url"), clock=Clock())
+    yield opened
+    opened.close()
 
 
 def decided(subject: str = "toxicity@1", **fields) -> Decision:

@@ -79,6 +79,11 @@ class Workspace:
         return self.root / "traffic"
 
     @property
+    def ledger(self) -> Path:
+        """Who decided what on which evidence: an SQLite file."""
+        return self.root / "ledger" / "ledger.sqlite"
+
+    @property
     def exposure_prices(self) -> Path:
         """The bonus that an item's score gets for its creator's language, as a signed document.
 
