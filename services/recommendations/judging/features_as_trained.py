@@ -42,7 +42,7 @@ def states(data: Path, entities: pd.DataFrame) -> pd.DataFrame:
 def states_of_dataset(dataset: Dataset, entities: pd.DataFrame) -> pd.DataFrame:
     """As `states`, of data in memory."""
     units = [str(unit) for unit in entities[UNIT]]
-    moments = pd.to_datetime(entities["at"], utc=True).dt.to_pydatetime()
+    moments = pd.DatetimeIndex(pd.to_datetime(entities["at"], utc=True)).to_pydatetime()
     actions = _actions(dataset, frozenset(units))
     segments = segments_by_user(dataset)
     rows = []
@@ -58,9 +58,8 @@ def _actions(dataset: Dataset, units: frozenset[str]) -> dict[str, list[UserActi
     chosen = interactions[interactions["user_id"].isin(units)]
     kinds = chosen["event"].tolist() if "event" in chosen else [None] * len(chosen)
     found: dict[str, list[UserAction]] = defaultdict(list)
-    for unit, item_id, at, kind in zip(
-        chosen["user_id"], chosen["item_id"], chosen["timestamp"].dt.to_pydatetime(), kinds, strict=True
-    ):
+    times = pd.DatetimeIndex(chosen["timestamp"]).to_pydatetime()
+    for unit, item_id, at, kind in zip(chosen["user_id"], chosen["item_id"], times, kinds, strict=True):
         meant = InteractionKind(kind) if isinstance(kind, str) else _PLAIN
         found[str(unit)].append(UserAction(str(item_id), meant, at))
     return found
