@@ -10,9 +10,9 @@ from streamrec.contracts.results import Verdict
 from streamrec.contracts.specification.model_specification import ModelSpecification
 from streamrec.contracts.specification.quality_policy import QualityMetric, QualityPolicy, Task
 from streamrec.gates.predictions import Lists, Predictions, checked
-from streamrec.gates.quality import QualityEvidence, judge_quality
-from streamrec.gates.quality_evidence import collect_quality
-from streamrec.gates.quality_metrics import metric_of_lists, metric_of_numbers
+from streamrec.gates.quality.evidence import collect_quality
+from streamrec.gates.quality.judgement import QualityEvidence, judge_quality
+from streamrec.gates.quality.metrics import metric_of_lists, metric_of_numbers
 from streamrec.stats.clustered import ClusteredEstimate, Units
 
 

@@ -9,8 +9,8 @@ import pytest
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.results import Verdict
 from streamrec.contracts.specification.quality_policy import QualityMetric, SkewPolicy
-from streamrec.gates.skew import Replay, ServedFrom, SkewEvidence, judge_skew
-from streamrec.gates.skew_features import ColumnSkew, compare_features, rows_to_pass, same_value
+from streamrec.gates.skew.features import ColumnSkew, compare_features, rows_to_pass, same_value
+from streamrec.gates.skew.judgement import Replay, ServedFrom, SkewEvidence, judge_skew
 from streamrec.stats.clustered import ClusteredEstimate, Units, clustered_area_under_curve
 
 POLICY = SkewPolicy()

@@ -15,9 +15,9 @@ from streamrec.contracts.specification.quality_policy import Task
 from streamrec.events.memory_event_log import MemoryEventLog
 from streamrec.events.time_range import ALL_TIME
 from streamrec.gates.predictions import Predictions, checked
-from streamrec.gates.skew import ServedFrom, judge_skew
-from streamrec.gates.skew_evidence import SkewSources, collect_skew
-from streamrec.gates.skew_logged import read_logged_requests
+from streamrec.gates.skew.evidence import SkewSources, collect_skew
+from streamrec.gates.skew.judgement import ServedFrom, judge_skew
+from streamrec.gates.skew.logged_requests import read_logged_requests
 from tests.made_events import NOON, a_prediction, an_impression
 
 SLOT = "ads.clicks"

@@ -7,7 +7,7 @@ import pandas as pd
 from services.recommendations.judging.features_as_trained import states
 from services.recommendations.judging.requests import known_users
 from services.recommendations.judging.state_columns import STATE_COLUMNS
-from streamrec.gates.skew_features import compare_features
+from streamrec.gates.skew.features import compare_features
 from tests.unit.judging.conftest import START
 
 

@@ -18,10 +18,10 @@ from streamrec.contracts.specification.model_specification import ModelSpecifica
 from streamrec.features.store import FeatureStore
 from streamrec.gates.gate_results import reason
 from streamrec.gates.predictions import Predictions
-from streamrec.gates.quality_evidence import estimate
-from streamrec.gates.skew import Replay, ServedFrom, SkewEvidence
-from streamrec.gates.skew_features import ColumnSkew, compare_features
-from streamrec.gates.skew_logged import REQUEST_ID, LoggedRequests
+from streamrec.gates.quality.evidence import estimate
+from streamrec.gates.skew.features import ColumnSkew, compare_features
+from streamrec.gates.skew.judgement import Replay, ServedFrom, SkewEvidence
+from streamrec.gates.skew.logged_requests import REQUEST_ID, LoggedRequests
 
 SAMPLED_UNITS: Final = 1_000
 """Units whose row of the online store is compared where nothing is logged."""

@@ -6,8 +6,8 @@ from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.specification.model_specification import ModelSpecification
 from streamrec.gates.gate_results import reason
 from streamrec.gates.predictions import Predictions
-from streamrec.gates.quality import QualityEvidence
-from streamrec.gates.quality_metrics import metric_of_lists, metric_of_numbers
+from streamrec.gates.quality.judgement import QualityEvidence
+from streamrec.gates.quality.metrics import metric_of_lists, metric_of_numbers
 from streamrec.stats.clustered import ClusteredEstimate, Units
 
 

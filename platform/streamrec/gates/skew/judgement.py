@@ -26,7 +26,7 @@ from streamrec.contracts.results import Reason, Result
 from streamrec.contracts.specification.gate_names import GateName
 from streamrec.contracts.specification.quality_policy import QualityMetric, SkewPolicy
 from streamrec.gates.gate_results import gate_result, reason
-from streamrec.gates.skew_features import ColumnSkew, rows_to_pass
+from streamrec.gates.skew.features import ColumnSkew, rows_to_pass
 from streamrec.stats.clustered import ClusteredEstimate, independent_difference, units_needed
 
 WORST_NAMED: Final = 5
