@@ -225,6 +225,7 @@ def materialize_features(
         progress: Where progress is shown.
     """
     from streamrec.datasets.feedback import with_outcomes
+    from streamrec.datasets.logged_segments import logged_segments, with_segments
     from streamrec.erasure.datasets import without_erased
     from streamrec.events.reader import FileEventReader
     from streamrec.events.records import RecordKind
@@ -235,8 +236,9 @@ def materialize_features(
     dataset = without_erased(dataset, erasure_files(workspace).follow().is_erased)
     if history is None:
         dataset = with_items_of_log(workspace, dataset)
-        events = FileEventReader(workspace.events).snapshot(kinds=(RecordKind.OUTCOME,))
-        dataset = with_outcomes(dataset, events.outcomes)
+        reader = FileEventReader(workspace.events)
+        dataset = with_outcomes(dataset, reader.snapshot(kinds=(RecordKind.OUTCOME,)).outcomes)
+        dataset = with_segments(dataset, logged_segments(reader))
     new_actions = NewActions(since, partial(acknowledged_since, workspace))
     return materialize(feature_settings(workspace), dataset, history, progress, new_actions)
 

@@ -85,6 +85,7 @@ def read_training_data(
             composition.with_items_of_log(workspace, composition.load_data_folder(data)), None, 0
         )
     from streamrec.datasets.feedback import with_outcomes
+    from streamrec.datasets.logged_segments import logged_segments, with_segments
     from streamrec.erasure.datasets import without_erased
     from streamrec.events.reader import FileEventReader
     from streamrec.events.records import RecordKind
@@ -95,9 +96,10 @@ def read_training_data(
     base = composition.with_items_of_log(
         workspace, composition.load_data_folder(folder), None if until is None else end
     )
-    events = FileEventReader(workspace.events).snapshot(TimeRange(end=end), (RecordKind.OUTCOME,))
-    is_erased = composition.erasure_files(workspace).follow().is_erased
-    dataset = without_erased(with_outcomes(base, events.outcomes), is_erased)
+    reader, window = FileEventReader(workspace.events), TimeRange(end=end)
+    events = reader.snapshot(window, (RecordKind.OUTCOME,))
+    fed_back = with_segments(with_outcomes(base, events.outcomes), logged_segments(reader, window))
+    dataset = without_erased(fed_back, composition.erasure_files(workspace).follow().is_erased)
     return TrainingData(dataset, end, len(dataset.interactions) - len(base.interactions))
 
 

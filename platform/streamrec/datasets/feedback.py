@@ -24,7 +24,8 @@ def with_outcomes(dataset: Dataset, outcomes: Iterable[Outcome]) -> Dataset:
     of interest in an item. Outcomes with an item that the catalogue lacks are left out: the gateway
     quarantines them, and an item that has left the catalogue since has no features. Interest of one user in
     one item at one time is one interaction, as it is online (`streamrec.features.user_actions`). Users that
-    only the outcomes know get an unknown segment. The unit of an outcome is read as a user.
+    only the outcomes know get an unknown segment (`streamrec.datasets.logged_segments` knows more). The unit
+    of an outcome is read as a user.
     """
     known = dataset.catalogue.row_of
     acted = [outcome for outcome in outcomes if outcome.kind in _KINDS and outcome.item_id in known]
