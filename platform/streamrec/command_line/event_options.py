@@ -42,16 +42,22 @@ def time_range(since: str | None, until: str | None) -> TimeRange:
     """
     from streamrec.events.time_range import TimeRange
 
-    return TimeRange(_moment("--since", since), _moment("--until", until))
+    return TimeRange(
+        None if since is None else moment("--since", since),
+        None if until is None else moment("--until", until),
+    )
 
 
-def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
+def moment(option: str, text: str) -> datetime:
+    """Return the time that an option names: ISO 8601, UTC where it has no zone.
+
+    Raises:
+        InvalidInputError: It is no time.
+    """
     try:
-        moment = datetime.fromisoformat(text)
+        named = datetime.fromisoformat(text)
     except ValueError as error:
         raise InvalidInputError(
             option, f"{text!r} is no time such as 2026-03-01 or 2026-03-01T12:00Z"
         ) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return named.replace(tzinfo=UTC) if named.tzinfo is None else named

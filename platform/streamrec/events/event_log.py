@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW
@@ -81,6 +81,29 @@ class EventReader(Protocol):
             ArtifactError: A file of the log is damaged beyond its own frame.
         """
         ...
+
+    def extent(self) -> LogExtent:
+        """Return how much there is, without reading what was compacted.
+
+        Raises:
+            DependencyError: The log cannot be read.
+            ArtifactError: Its state is damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LogExtent:
+    """How much a log holds: whoever keeps what was computed from it sees here whether it is still true.
+
+    Attributes:
+        records: Records as written, repetitions included, by kind and UTC day of the platform's clock. Those
+            of a day that is over only change when persons are erased or the retention ends.
+        generation: Grows with every compaction and removal.
+    """
+
+    records: Mapping[tuple[RecordKind, date], int]
+    generation: int
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from streamrec.events.compaction import KEEP_EVERYTHING, CompactionReport, CompactionSettings, compact
-from streamrec.events.event_log import ALL_KINDS, EventSnapshot
+from streamrec.events.event_log import ALL_KINDS, EventSnapshot, LogExtent
 from streamrec.events.reader import FileEventReader
 from streamrec.events.records import Record, RecordKind
 from streamrec.events.time_range import ALL_TIME, TimeRange
@@ -48,6 +48,10 @@ class FileEventLog:
     ) -> pa.Table:
         """Return columns of the events of one kind; see `EventReader.table`."""
         return self._reader.table(kind, columns, window)
+
+    def extent(self) -> LogExtent:
+        """Return how much there is; see `EventReader.extent`."""
+        return self._reader.extent()
 
     def compact(self, settings: CompactionSettings = KEEP_EVERYTHING) -> CompactionReport:
         """Seal what is due and turn sealed segments into Parquet; see `compaction.compact`."""

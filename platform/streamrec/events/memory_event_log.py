@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from threading import Lock
 
 import pyarrow as pa
 
 from streamrec.events.arrow_tables import column_names, to_table
-from streamrec.events.event_log import ALL_KINDS, EventSnapshot, assemble, within
-from streamrec.events.records import Record, RecordKind, kind_of, moment_of
+from streamrec.events.event_log import ALL_KINDS, EventSnapshot, LogExtent, assemble, within
+from streamrec.events.records import Record, RecordKind, kind_of, moment_of, partition_date
 from streamrec.events.repetitions import REPETITION_HORIZON, records_of
 from streamrec.events.segments import frame
 from streamrec.events.time_range import ALL_TIME, TimeRange
@@ -46,6 +47,11 @@ class MemoryEventLog:
         """Return columns of the events of one kind; see `EventReader.table`."""
         names = column_names(kind, columns)
         return to_table(kind, records_of(self.snapshot(window), kind)).select(names)
+
+    def extent(self) -> LogExtent:
+        """Return how much there is; see `EventReader.extent`."""
+        with self._lock:
+            return LogExtent(Counter((kind_of(kept), partition_date(kept)) for kept in self._records), 0)
 
     def rotate_if_due(self) -> None:
         """Do nothing: there are no segments."""

@@ -6,6 +6,8 @@ nobody asked for are not decoded. Segments hold what has come since the last com
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,9 +19,9 @@ from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidIn
 from streamrec.events import repetitions
 from streamrec.events.arrow_tables import SCHEMAS, column_names, from_table, in_todays_form, to_table
 from streamrec.events.compacted_state import CompactedState, load_state
-from streamrec.events.event_log import ALL_KINDS, EventSnapshot, assemble, within
+from streamrec.events.event_log import ALL_KINDS, EventSnapshot, LogExtent, assemble, within
 from streamrec.events.parquet.parts import PartMissingError, PartReader
-from streamrec.events.records import QuarantinedEvent, Record, RecordKind, kind_of, moment_of
+from streamrec.events.records import QuarantinedEvent, Record, RecordKind, kind_of, moment_of, partition_date
 from streamrec.events.repetitions import CLIENT_TIMES, REPETITION_HORIZON
 from streamrec.events.segments import OPEN_SUFFIX, SEALED_SUFFIX, SegmentRecords, segments_folder
 from streamrec.events.time_range import ALL_TIME, TimeRange
@@ -29,12 +31,36 @@ _ATTEMPTS: Final = 20
 T = TypeVar("T")
 
 
+class _Written:
+    """What stands in segments: as records, and as tables once they are asked for."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self._tables: dict[RecordKind, pa.Table] = {}
+
+    def table(self, kind: RecordKind) -> pa.Table:
+        table = self._tables.get(kind)
+        if table is None:
+            table = to_table(kind, [record for record in self.records if kind_of(record) is kind])
+            self._tables[kind] = table
+        return table
+
+
 class FileEventReader:
     """Reads a log that others write and compact at the same time. Safe to use from several threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, remembers_segments: bool = False) -> None:
+        """Set it up.
+
+        Args:
+            root: The folder of the log.
+            remembers_segments: Keep what stands in segments between reads as long as nothing is written: for
+                whoever reads many ranges, one after the other.
+        """
         self._root = root
         self._parts = PartReader(root)
+        self._remembers_segments = remembers_segments
+        self._remembered: tuple[object, _Written] = (None, _Written(()))
 
     def snapshot(
         self, window: TimeRange = ALL_TIME, kinds: Collection[RecordKind] = ALL_KINDS
@@ -52,8 +78,8 @@ class FileEventReader:
             return self._quarantined(window).select(names)
         needed = tuple(dict.fromkeys([*repetitions.needed_columns(kind), *names]))
 
-        def read(state: CompactedState, segments: list[Record]) -> pa.Table:
-            written = to_table(kind, [record for record in segments if kind_of(record) is kind])
+        def read(state: CompactedState, segments: _Written) -> pa.Table:
+            written = segments.table(kind)
 
             def rows(columns: Sequence[str], window: TimeRange) -> pa.Table:
                 tables = [in_todays_form(kind, written, columns)]
@@ -81,8 +107,8 @@ class FileEventReader:
             ArtifactError: A Parquet file or the state is damaged.
         """
 
-        def read(state: CompactedState, segments: list[Record]) -> tuple[Record, ...]:
-            found = [record for record in segments if kind_of(record) in kinds]
+        def read(state: CompactedState, segments: _Written) -> tuple[Record, ...]:
+            found = [record for record in segments.records if kind_of(record) in kinds]
             for kind in kinds:
                 for table in self._part_tables(state, kind, SCHEMAS[kind].names, window):
                     found.extend(self._records_of(kind, table))
@@ -90,16 +116,28 @@ class FileEventReader:
 
         return self._read(read)
 
+    def extent(self) -> LogExtent:
+        """Return how much there is; see `EventReader.extent`."""
+
+        def read(state: CompactedState, segments: _Written) -> LogExtent:
+            records = Counter((kind_of(record), partition_date(record)) for record in segments.records)
+            for file in state.files:
+                records[file.kind, file.date] += file.rows
+            return LogExtent(records, state.generation)
+
+        return self._read(read)
+
     def _quarantined(self, window: TimeRange) -> pa.Table:
         """Return what was set aside, by a writer or because its time is impossible."""
 
-        def read(state: CompactedState, segments: list[Record]) -> tuple[Record, ...]:
-            found: list[Record] = [record for record in segments if isinstance(record, QuarantinedEvent)]
+        def read(state: CompactedState, segments: _Written) -> tuple[Record, ...]:
+            found: list[Record] = [
+                record for record in segments.records if isinstance(record, QuarantinedEvent)
+            ]
             for table in self._part_tables(state, RecordKind.QUARANTINED, None, window):
                 found.extend(self._records_of(RecordKind.QUARANTINED, table))
             for kind in CLIENT_TIMES:
-                written = to_table(kind, [record for record in segments if kind_of(record) is kind])
-                for table in (written, *self._part_tables(state, kind, None, window)):
+                for table in (segments.table(kind), *self._part_tables(state, kind, None, window)):
                     found.extend(self._records_of(kind, repetitions.with_impossible_times(kind, table)))
             return tuple(found)
 
@@ -121,7 +159,7 @@ class FileEventReader:
         except (pa.ArrowException, KeyError, InvalidInputError) as error:
             raise ArtifactError(f"a part of {self._root} holds what is not a record: {error}") from error
 
-    def _read(self, action: Callable[[CompactedState, list[Record]], T]) -> T:
+    def _read(self, action: Callable[[CompactedState, _Written], T]) -> T:
         """Call ``action`` with one consistent view of the log: the state, and the records in segments.
 
         Compaction removes parts that it has merged. Whoever finds one gone looks at the state again.
@@ -130,19 +168,29 @@ class FileEventReader:
             with ExitStack() as stack:
                 try:
                     state, segments = self._consistent_view(stack)
-                    records = [
-                        record
-                        for segment, sealed in segments
-                        for record in SegmentRecords(segment, sealed=sealed)
-                    ]
+                    written = self._written(segments)
                 except OSError as error:
                     raise DependencyError(f"{self._root} cannot be read: {error}") from error
             try:
-                return action(state, records)
+                return action(state, written)
             except PartMissingError:
                 if load_state(self._root).generation == state.generation:
                     raise
         raise DependencyError(f"{self._root}: the parts change faster than they can be read")
+
+    def _written(self, segments: Sequence[tuple[BinaryIO, bool]]) -> _Written:
+        """Read segments. They only grow: one of the same size under the same name holds the same."""
+        seen = tuple(
+            (segment.name, os.fstat(segment.fileno()).st_size, sealed) for segment, sealed in segments
+        )
+        if self._remembers_segments and self._remembered[0] == seen:
+            return self._remembered[1]
+        written = _Written(
+            [record for segment, sealed in segments for record in SegmentRecords(segment, sealed=sealed)]
+        )
+        if self._remembers_segments:
+            self._remembered = (seen, written)
+        return written
 
     def _consistent_view(self, stack: ExitStack) -> tuple[CompactedState, list[tuple[BinaryIO, bool]]]:
         """Open all segments that the state does not count as compacted.

@@ -1,0 +1,80 @@
+"""What metrics of a workspace are computed from. Heavy libraries are imported when a part is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from streamrec.command_line.composition import erasure_files
+from streamrec.command_line.workspace import Workspace
+from streamrec.contracts.errors import DamagedRowError, NotReadyError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from streamrec.metrics.catalogue import MetricCatalogue
+    from streamrec.metrics.computation import MetricSources
+
+_USER: str = "user_id"
+
+
+def metric_catalogue(workspace: Workspace) -> MetricCatalogue:
+    """The platform's metrics, and the workspace's own on top.
+
+    Raises:
+        InvalidInputError: The workspace's file is wrong; names the path in it.
+        DependencyError: It cannot be read.
+    """
+    from streamrec.metrics.catalogue import load_catalogue
+
+    return load_catalogue(workspace.metrics)
+
+
+def metric_sources(workspace: Workspace) -> MetricSources:
+    """What the workspace's metrics are computed from."""
+    from streamrec.events.reader import FileEventReader
+    from streamrec.metrics.computation import MetricSources
+    from streamrec.metrics.statistics_files import StatisticsFolder
+    from streamrec.metrics.unit_segments import TableSegments
+
+    erased = erasure_files(workspace).follow()
+
+    def is_erased(unit: str) -> bool:
+        return erased.is_erased(unit)
+
+    return MetricSources(
+        events=FileEventReader(workspace.events, remembers_segments=True),
+        segments=TableSegments(partial(_user_segments, workspace), _USER),
+        kept=StatisticsFolder(workspace.metric_statistics),
+        is_erased=is_erased,
+    )
+
+
+def _user_segments(workspace: Workspace) -> pa.Table:
+    """Read what is known of users.
+
+    Raises:
+        NotReadyError: No features were materialised.
+        DamagedRowError: The table lacks a column, or holds something else in it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from streamrec.datasets.dataset import SEGMENT_COLUMNS
+    from streamrec.features.names import OFFLINE_FOLDER
+
+    path = workspace.features / OFFLINE_FOLDER / "users.parquet"
+    columns = [_USER, *SEGMENT_COLUMNS]
+    try:
+        table = pq.read_table(path, columns=columns)
+    except FileNotFoundError as error:
+        raise NotReadyError(
+            f"{path} is missing: segments of users are known once 'streamrec features materialize' has run"
+        ) from error
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedRowError(
+            f"{path} cannot be read: {error}; run 'streamrec features materialize'"
+        ) from error
+    if table.column_names != columns:
+        raise DamagedRowError(f"{path} lacks a column of {', '.join(columns)}; materialise it anew")
+    return table
