@@ -151,7 +151,10 @@ class _Client:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             lines = head.split("\r\n")
             fields = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
-            answer = await reader.readexactly(int(fields["content-length"]))
+            if "content-length" in fields:
+                answer = await reader.readexactly(int(fields["content-length"]))
+            else:  # of the proxy itself, which closes the connection
+                answer, fields["connection"] = await reader.read(), "close"
         except BaseException:
             writer.close()
             raise
