@@ -28,6 +28,9 @@ class IntervalMethod(StrEnum):
     DELTA_METHOD = "delta_method"
     WILSON_EFFECTIVE_SAMPLE = "wilson_effective_sample"
     WOODRUFF = "woodruff"
+    WILSON = "wilson"
+    SKEWNESS_CORRECTED_SCORE = "skewness_corrected_score"
+    WELCH = "welch"
 
 
 @dataclass(frozen=True, slots=True)

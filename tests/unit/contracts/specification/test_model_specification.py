@@ -58,7 +58,7 @@ def test_the_digest_is_of_what_is_said_and_not_of_how_it_is_written():
         ("floor: 0.65", "metric: auc", "quality.metric", "'roc_auc'"),
         ("floor: 0.65", "metric: ndcg", "quality.metric", "fits classification"),
         ("[country]", "[]", "fairness.attributes", "at least 1"),
-        ("[country]", "[Land]", "fairness.attributes.0", "pattern"),
+        ("[country]", '["a=b"]', "fairness.attributes.0", "pattern"),
         ("[country]", "[country]\n  metrics: {tprr: 0.1}", "fairness.metrics.tprr", "'tpr'"),
         ("evaluation.parquet", "../x.parquet", "evaluation.requests", "inside the model's folder"),
         ("evaluation.parquet", "/etc/x.csv", "evaluation.requests", "inside the model's folder"),
