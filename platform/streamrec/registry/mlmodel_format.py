@@ -19,6 +19,9 @@ _MAXIMUM_DEPTH: Final = 16
 _MAXIMUM_NUMBER_CHARACTERS: Final = 64
 _DIRECTIVE: Final = re.compile(r"^\ufeff?%", re.MULTILINE)
 
+_OWN_FLAVOR: Final = "streamrec"
+"""The one way of loading that the registry writes down. Any other one names code that MLflow would run."""
+
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where it is there, as MLflow does: the other one takes seconds for a megabyte."""
 
@@ -29,7 +32,11 @@ def mlmodel_problem(content: bytes) -> str | None:
         text = content.decode("utf-8")
         if _DIRECTIVE.search(text):
             return "holds a YAML directive"
-        return _problem_of_events(text) or _problem_of_nodes(yaml.compose(text, Loader=_LOADER))
+        problem = _problem_of_events(text)
+        if problem is not None:
+            return problem
+        root = yaml.compose(text, Loader=_LOADER)
+        return _problem_of_nodes(root) or _problem_of_flavors(root)
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         return f"not YAML in UTF-8 ({' '.join(str(error).split())[:300]})"
 
@@ -73,4 +80,18 @@ def _problem_of_nodes(root: yaml.Node | None) -> str | None:
             waiting.extend(node.value)
         elif node.tag in _NUMBER_TAGS and len(node.value) > _MAXIMUM_NUMBER_CHARACTERS:
             return f"holds a number of {len(node.value)} characters"
+    return None
+
+
+def _problem_of_flavors(root: yaml.Node | None) -> str | None:
+    """A flavor such as ``python_function`` names a ``loader_module`` or a folder of code."""
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if key.value != "flavors":
+            continue
+        names = (
+            [name.value for name, _ in value.value] if isinstance(value, yaml.MappingNode) else ["no mapping"]
+        )
+        foreign = next((name for name in names if name != _OWN_FLAVOR), None)
+        if foreign is not None:
+            return f"names the flavor {foreign[:80]!r}, by which others run code; allowed is {_OWN_FLAVOR!r}"
     return None
