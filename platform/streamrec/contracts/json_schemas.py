@@ -19,7 +19,7 @@ from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Pre
 from streamrec.contracts.intervals import Interval
 from streamrec.contracts.items import ItemChange
 from streamrec.contracts.json_documents import json_schema
-from streamrec.contracts.ledger_entry import LedgerEntry
+from streamrec.contracts.ledger_entry import LedgerAnchor, LedgerEntry
 from streamrec.contracts.metrics.definitions import MetricsFile
 from streamrec.contracts.results import Envelope
 from streamrec.contracts.specification.model_specification import ModelSpecification
@@ -53,6 +53,7 @@ DOCUMENTS: Final = (
     DocumentSchema("interval", "An estimate between its confidence bounds", Interval),
     DocumentSchema("item_change", "An entry of the item log: an item was put or removed", ItemChange),
     DocumentSchema("label", "A truth that arrives later", Label),
+    DocumentSchema("ledger_anchor", "How a ledger ended once, before it is signed", LedgerAnchor),
     DocumentSchema("ledger_entry", "An entry of the decision ledger", LedgerEntry),
     DocumentSchema("metrics", "Business metrics: metrics.yaml", MetricsFile, by_people=True),
     DocumentSchema(

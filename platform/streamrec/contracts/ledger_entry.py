@@ -27,6 +27,8 @@ from streamrec.contracts.json_documents import (
 
 LEDGER_ENTRY_SCHEMA: Final = "streamrec.ledger_entry.v1"
 
+LEDGER_ANCHOR_SCHEMA: Final = "streamrec.ledger_anchor.v1"
+
 GENESIS: Final = "0" * 64
 """What the first entry names as the hash of the entry before it."""
 
@@ -174,6 +176,40 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerAnchor:
+    """What a chain looked like at its end once, kept elsewhere: whoever cuts or rewrites it contradicts this.
+
+    Attributes:
+        schema: The format.
+        revision: Of the signed document.
+        seq: Number of the entry that was the last one.
+        hash: Of that entry.
+        at: When it was written.
+    """
+
+    __pydantic_config__ = STRICT
+
+    schema: Literal["streamrec.ledger_anchor.v1"] = field(default=LEDGER_ANCHOR_SCHEMA, kw_only=True)
+    revision: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+    seq: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+    hash: Digest
+    at: UtcTime
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return document_json(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> LedgerAnchor:
+        """Read a document whose signature was checked and taken off.
+
+        Raises:
+            InvalidInputError: A field is missing, unknown or out of bounds; ``field`` is its name.
+        """
+        return read_document(cls, document)
+
+
+@dataclass(frozen=True, slots=True)
 class ChainBreak:
     """Where a chain is broken first.
 
@@ -200,7 +236,9 @@ def verify_chain(entries: Iterable[LedgerEntry], *, after: LedgerEntry | None = 
         if entry.seq != seq:
             return ChainBreak(seq, f"is missing: number {entry.seq} stands in its place")
         if entry.previous != previous:
-            return ChainBreak(seq, "does not name the hash of the entry before it")
+            return ChainBreak(
+                seq, "does not name the hash of the entry before it: one of the two was changed"
+            )
         if entry.hash != entry.computed_hash():
             return ChainBreak(seq, "was changed: its hash is not that of its fields")
         seq, previous = seq + 1, entry.hash

@@ -81,7 +81,8 @@ def test_an_edited_entry_with_a_new_hash_breaks_the_next_one(place):
     edited = replace(entries[place], reason="edited")
     entries[place] = replace(edited, hash=edited.computed_hash())
     found = verify_chain(entries)
-    assert (found.seq, found.problem) == (place + 2, "does not name the hash of the entry before it")
+    assert found.seq == place + 2
+    assert found.problem == "does not name the hash of the entry before it: one of the two was changed"
 
 
 @pytest.mark.parametrize("place", range(5))
