@@ -299,3 +299,10 @@ def test_metrics_and_parameters_that_cannot_be_kept_are_refused(registry, artifa
             registry.register(spec(name, **changes), artifact)
         assert raised.value.field == field
     assert registry.versions(name) == ()
+
+
+def test_a_note_is_read_as_it_was_written_last(registry, name):
+    assert registry.note(name) is None
+    registry.write_note(name, "first")
+    registry.write_note(name, '{"text":"é"}')
+    assert registry.note(name) == '{"text":"é"}'

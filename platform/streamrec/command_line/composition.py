@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from streamrec.command_line.ledger_parts import open_ledger as open_ledger
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import DataFolderError, InvalidInputError, NotFoundError
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from streamrec.features.store import FeatureStore
     from streamrec.features.user_actions import UserAction
     from streamrec.items.follower import ItemFollower
-    from streamrec.ledger.sql_ledger import SqlLedger
     from streamrec.registry.mlflow_registry import RegistrySettings
     from streamrec.registry.model_registry import ModelRegistry, ModelVersion
     from streamrec.rollout.traffic_files import TrafficFiles
@@ -48,9 +48,6 @@ ONLINE_STORE_VARIABLE: Final = "STREAMREC_ONLINE_STORE"
 
 ARTIFACT_CACHE_VARIABLE: Final = "STREAMREC_ARTIFACT_CACHE_BYTES"
 """How many bytes the cache of artifacts on this machine may hold."""
-
-LEDGER_VARIABLE: Final = "STREAMREC_LEDGER"
-"""``postgresql://USER:PASSWORD@HOST/DATABASE`` where several machines append to one ledger."""
 
 _MOVIELENS_FILES = ("ratings.csv", "ratings.dat", "rating.csv")
 
@@ -119,18 +116,6 @@ def open_registry(workspace: Workspace) -> ModelRegistry:
     from streamrec.registry.mlflow_registry import MlflowModelRegistry
 
     return MlflowModelRegistry(registry_settings(workspace))
-
-
-def open_ledger(workspace: Workspace) -> SqlLedger:
-    """Open the ledger, making it on first use: the workspace's own, unless `LEDGER_VARIABLE` names one.
-
-    Raises:
-        InvalidInputError, NotReadyError, TemporaryError, ArtifactError: See `SqlLedger`.
-    """
-    from streamrec.ledger.sql_ledger import SqlLedger
-
-    url = os.environ.get(LEDGER_VARIABLE)
-    return SqlLedger(url) if url else SqlLedger.in_file(workspace.ledger)
 
 
 def traffic_files(workspace: Workspace) -> TrafficFiles:

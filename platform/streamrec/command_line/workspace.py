@@ -84,6 +84,11 @@ class Workspace:
         return self.root / "ledger" / "ledger.sqlite"
 
     @property
+    def ledger_anchor(self) -> Path:
+        """How the ledger ended when it was last appended to: a signed document."""
+        return self.root / "anchors" / "ledger.json"
+
+    @property
     def exposure_prices(self) -> Path:
         """The bonus that an item's score gets for its creator's language, as a signed document.
 

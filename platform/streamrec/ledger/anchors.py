@@ -15,7 +15,9 @@ from typing import Any, Final
 from streamrec.contracts.errors import ArtifactError, ConflictError, InvalidInputError, StreamRecError
 from streamrec.contracts.ledger_entry import LEDGER_ANCHOR_SCHEMA, EntryKind, LedgerAnchor, LedgerEntry
 from streamrec.documents.document_kind import DocumentKind
+from streamrec.documents.keys import KeyReader
 from streamrec.documents.publisher import DocumentPublisher
+from streamrec.documents.store import DocumentSource, NoContent
 from streamrec.ledger.ledger import Decision, Ledger, StoredEntry
 from streamrec.ledger.memory_ledger import utc_now
 
@@ -52,6 +54,18 @@ def write_anchor(ledger: Ledger, publisher: DocumentPublisher[LedgerAnchor]) -> 
         except ConflictError:
             continue
     raise ConflictError("others anchored the ledger again and again meanwhile; try again")
+
+
+def read_anchor(source: DocumentSource, keys: KeyReader) -> LedgerAnchor | None:
+    """Read the anchor that lies at a place; None where there is none.
+
+    Raises:
+        DocumentRefusedError: What lies there was not signed by a key that counts, or is no anchor.
+        InvalidInputError: The trusted keys are damaged.
+        DependencyError: It, or the keys, cannot be read.
+    """
+    stored = source.read(LEDGER_ANCHOR.maximum_bytes)
+    return None if isinstance(stored, NoContent) else LEDGER_ANCHOR.read(stored.content, keys.trusted()).value
 
 
 def _check(ledger: Ledger, anchor: LedgerAnchor) -> None:

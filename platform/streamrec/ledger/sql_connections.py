@@ -36,9 +36,12 @@ _ADVISORY_LOCK: Final = 7_310_579_633_144_201_589
 """One number for every ledger: two in one database wait for each other, which does no harm."""
 
 _SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_SQLITE_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_SQLITE_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+"""Also what SQLite calls a plain error: a table or a column that the statement names is gone."""
 _POSTGRESQL_BUSY: Final = frozenset({"55P03", "40001", "40P01", "53300"})
 """Lock not available, serialisation failure, deadlock, too many connections."""
+_POSTGRESQL_DAMAGED: Final = frozenset({"42P01", "42703", "XX001", "XX002"})
+"""A table or a column is gone, data or an index is corrupted."""
 
 
 class ConnectionLostError(DependencyError):
@@ -162,19 +165,18 @@ def _translated(error: DBAPIError, problem: str) -> StreamRecError:
     """The platform's error for one of a driver; the statement and its values are not shown."""
     cause: Any = error.orig
     message = f"{problem}: {_short(cause)}"
-    code = getattr(cause, "sqlite_errorcode", None)
-    if code is not None:
-        basic = code & 0xFF  # the rest says more about the same
-        if basic in _SQLITE_BUSY:
-            return OverloadedError(f"{problem}: others have been writing for more than {WAIT_S} s; try again")
-        if basic in _SQLITE_DAMAGED:
-            return ArtifactError(
-                f"{problem}: its file is damaged ({_short(cause)}); keep it, and put back the newest copy "
-                "that verifies"
-            )
-        return DependencyError(message)
-    if getattr(cause, "sqlstate", None) in _POSTGRESQL_BUSY:
+    # The low byte says what happened, the rest says more about the same.
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    state = getattr(cause, "sqlstate", None)
+    if code in _SQLITE_BUSY:
+        return OverloadedError(f"{problem}: others have been writing for more than {WAIT_S} s; try again")
+    if state in _POSTGRESQL_BUSY:
         return OverloadedError(f"{message}; try again")
+    if code in _SQLITE_DAMAGED or state in _POSTGRESQL_DAMAGED:
+        return ArtifactError(
+            f"{problem}: it is damaged ({_short(cause)}); keep it as it is, and put back the newest copy "
+            "that verifies"
+        )
     return ConnectionLostError(message) if error.connection_invalidated else DependencyError(message)
 
 

@@ -89,9 +89,7 @@ def entry_of(row: Sequence[Any]) -> LedgerEntry:
             schema=schema,
         )
     except (KeyError, TypeError, OverflowError) as error:
-        raise ArtifactError(
-            f"entry {seq} of the ledger cannot be read: {_problem(schema, role, kind)}"
-        ) from error
+        raise ArtifactError(f"entry {seq} of the ledger {_problem(row)}") from error
 
 
 def stored_entry_of(row: Sequence[Any]) -> StoredEntry:
@@ -99,12 +97,13 @@ def stored_entry_of(row: Sequence[Any]) -> StoredEntry:
     seq, content = row[0], row[-1]
     try:
         return StoredEntry(seq, entry_of(row[:-1]), content)
-    except ArtifactError as error:
-        return StoredEntry(seq, None, content, str(error))
+    except ArtifactError:
+        return StoredEntry(seq, None, content, _problem(row))
 
 
-def _problem(schema: object, role: object, kind: object) -> str:
+def _problem(row: Sequence[Any]) -> str:
+    schema, role, kind = row[1], row[4], row[5]
     for name, value, known in (("role", role, _ROLES), ("kind", kind, _KINDS)):
         if value not in known:
-            return f"{value!a:.60} is no {name} that this release knows (format {schema!a:.60})"
-    return "its time is out of bounds"
+            return f"cannot be read: {value!a:.60} is no {name} that this release knows ({schema!a:.60})"
+    return "cannot be read: its time is out of bounds"

@@ -42,6 +42,7 @@ class MemoryModelRegistry:
         self._lock = RLock()
         self._models: dict[str, _Model] = {}
         self._artifacts: dict[str, dict[str, bytes]] = {}
+        self._notes: dict[str, str] = {}
 
     def register(self, spec: ModelSpec, artifact: Path) -> ModelVersion:
         """Store the folder ``artifact`` as the next version; see `ModelRegistry.register`."""
@@ -124,6 +125,14 @@ class MemoryModelRegistry:
                 path.write_bytes(data)
 
         return self._cache.fetch(version.artifact_digest, download)
+
+    def note(self, key: str) -> str | None:
+        """See `noted_documents.Notes`."""
+        return self._notes.get(key)
+
+    def write_note(self, key: str, text: str) -> None:
+        """See `noted_documents.Notes`."""
+        self._notes[key] = text
 
     def keep_only(self, versions: Collection[ModelVersion]) -> None:
         """Let the files of all other versions be evicted; see `ModelRegistry.keep_only`."""

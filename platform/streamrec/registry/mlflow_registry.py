@@ -254,6 +254,17 @@ class MlflowModelRegistry:
         """Let the files of all other versions be evicted; see `ModelRegistry.keep_only`."""
         self._cache.keep_only({version.artifact_digest for version in versions})
 
+    def note(self, key: str) -> str | None:
+        """See `noted_documents.Notes`: a tag of the experiment."""
+        with self._connected(f"reading {key}") as client:
+            text: str | None = client.get_experiment(self._experiment_id(client)).tags.get(key)
+            return text
+
+    def write_note(self, key: str, text: str) -> None:
+        """See `noted_documents.Notes`."""
+        with self._connected(f"writing {key}") as client:
+            client.set_experiment_tag(self._experiment_id(client), key, text)
+
     @contextmanager
     def _connected(self, doing: str) -> Iterator[MlflowClient]:
         """Yield the client, and map what MLflow and its libraries raise to the platform's errors."""

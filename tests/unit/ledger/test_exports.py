@@ -88,7 +88,7 @@ def test_lines_behind_the_end_are_named(exported):
 
 
 def test_a_file_that_is_not_there_is_not_found(tmp_path):
-    with pytest.raises(NotFoundError, match="nothing.jsonl"):
+    with pytest.raises(NotFoundError, match="there is no file"):
         list(read_export(tmp_path / "nothing.jsonl"))
 
 
