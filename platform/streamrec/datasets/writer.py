@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamrec.datasets.dataset import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE
+from streamrec.datasets.dataset import INTERACTIONS_FILE, ITEMS_FILE, USERS_FILE, Dataset
 from streamrec.datasets.folders import replaced_folder
 from streamrec.datasets.quarantine import QUARANTINE_FILE
 
@@ -80,6 +80,35 @@ class DatasetWriter:
                 pq.ParquetWriter(path, interactions.schema, compression="zstd")
             )
         self._interactions.write_table(interactions)
+
+
+def write_dataset(dataset: Dataset, output: Path) -> None:
+    """Write a data set that is in memory, with all that was added to it, as a data folder.
+
+    Reading it again gives the same data. Its fingerprint is another one: it is of the files.
+
+    Raises:
+        DataFolderError: As `dataset_writer`.
+    """
+    catalogue, interactions = dataset.catalogue, dataset.interactions
+    columns = {name: pa.array(interactions[name], pa.string()) for name in ("user_id", "item_id")}
+    columns["timestamp"] = pa.array(interactions["timestamp"]).cast(TIMESTAMP, safe=False)
+    for field in (RATING, EVENT):
+        if field.name in interactions:
+            columns[field.name] = pa.array(interactions[field.name], field.type, from_pandas=True)
+    items = {
+        "item_id": catalogue.item_ids,
+        "title": catalogue.titles,
+        "creator_id": catalogue.creator_ids,
+        "creator_language": catalogue.creator_languages,
+        "topics": [list(topics) for topics in catalogue.topics],
+        "published_at": pa.array(catalogue.published_at).cast(pa.timestamp("us")).cast(TIMESTAMP),
+    }
+    users = pa.Table.from_pandas(dataset.users[USERS_SCHEMA.names], preserve_index=False)
+    with dataset_writer(output) as writer:
+        writer.write_items(pa.table(items).cast(ITEMS_SCHEMA))
+        writer.write_users(users.cast(USERS_SCHEMA, safe=False))
+        writer.append_interactions(pa.table(columns))
 
 
 @contextmanager
