@@ -181,6 +181,20 @@ def test_a_range_of_time_and_columns_are_read_alike(log):
         log.table(RecordKind.OUTCOME, ["user_id"])
 
 
+def test_the_extent_counts_what_was_written_by_kind_and_day(log):
+    log.append([impression(1), impression(1), outcome(2), outcome(3, received_at=NOON + timedelta(days=1))])
+    before = log.extent()
+    log.table(RecordKind.IMPRESSION)  # compacts where that is what the log does
+    for extent in (before, log.extent()):
+        assert dict(extent.records) == {
+            (RecordKind.IMPRESSION, NOON.date()): 2,
+            (RecordKind.OUTCOME, NOON.date()): 1,
+            (RecordKind.OUTCOME, NOON.date() + timedelta(days=1)): 1,
+        }
+    log.append([impression(4)])
+    assert log.extent().records[RecordKind.IMPRESSION, NOON.date()] == 3
+
+
 def test_of_two_labels_with_one_identity_the_first_received_stays(log):
     later = a_label(1, received_at=NOON + timedelta(days=3))
     log.append([later, a_label(1)])

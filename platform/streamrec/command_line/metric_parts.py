@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from streamrec.command_line.composition import erasure_files
 from streamrec.command_line.workspace import Workspace
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from streamrec.metrics.catalogue import MetricCatalogue
     from streamrec.metrics.computation import MetricSources
 
-_USER: str = "user_id"
+_USER: Final = "user_id"
+
+_LOOK_AGAIN_S: Final = 0.2
+"""An erasure waits two seconds for whoever follows the list before it removes anything."""
 
 
 def metric_catalogue(workspace: Workspace) -> MetricCatalogue:
@@ -37,17 +41,26 @@ def metric_sources(workspace: Workspace) -> MetricSources:
     from streamrec.metrics.statistics_files import StatisticsFolder
     from streamrec.metrics.unit_segments import TableSegments
 
-    erased = erasure_files(workspace).follow()
-
-    def is_erased(unit: str) -> bool:
-        return erased.is_erased(unit)
-
     return MetricSources(
         events=FileEventReader(workspace.events, remembers_segments=True),
         segments=TableSegments(partial(_user_segments, workspace), _USER),
         kept=StatisticsFolder(workspace.metric_statistics),
-        is_erased=is_erased,
+        is_erased=_FollowedErasures(workspace),
     )
+
+
+class _FollowedErasures:
+    """Whether nothing may be kept of a unit, as of now: what is asked is not older than a moment."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._erased = erasure_files(workspace).follow()
+        self._looked_s = time.monotonic()
+
+    def __call__(self, unit: str) -> bool:
+        if time.monotonic() - self._looked_s > _LOOK_AGAIN_S:
+            self._erased.refresh()
+            self._looked_s = time.monotonic()
+        return self._erased.is_erased(unit)
 
 
 def _user_segments(workspace: Workspace) -> pa.Table:

@@ -255,7 +255,8 @@ def _rows_of(
     rows = unit_rows(definition, split.of_answers, sources.events, stretch, sources.is_erased)
     if kept is not None:
         kept.keep(key, rows)
-    return MemoryRows(rows), True
+        found = kept.find(key)  # from here on the days of a long range need no memory
+    return found or MemoryRows(rows), True
 
 
 def _digest(metric: Metric, split: Split) -> str:

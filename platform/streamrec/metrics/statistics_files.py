@@ -136,7 +136,10 @@ class StatisticsFolder:
         """
         try:
             for path in sorted((self._root / key.day.isoformat()).glob(f"{key.prefix}*.parquet")):
-                found = _opened(path)
+                try:
+                    found = _opened(path)
+                except FileNotFoundError:
+                    continue  # another process has put a newer one in its place
                 if found is not None:
                     return found
                 _LOG.warning("%s is damaged; the day is computed anew", path)

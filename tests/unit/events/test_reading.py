@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
+from streamrec.events import reader as reader_module
 from streamrec.events.arrow_tables import SCHEMAS, to_table
 from streamrec.events.compacted_state import load_state
 from streamrec.events.compaction import compact
@@ -238,3 +239,26 @@ def test_a_range_touches_the_days_that_it_has_moments_of():
     window = TimeRange(datetime(2026, 3, 1, 23, 59, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC))
     touched = [day for day in range(1, 6) if window.touches(date(2026, 3, day))]
     assert touched == [1, 2]
+
+
+def test_a_reader_that_remembers_segments_parses_them_again_only_when_something_was_written(
+    tmp_path, monkeypatch
+):
+    parsed = []
+    really = reader_module.SegmentRecords
+    monkeypatch.setattr(reader_module, "SegmentRecords", lambda *a, **k: parsed.append(a) or really(*a, **k))
+    log = FileEventLog(tmp_path)
+    log.append([an_impression(1)])
+    reader = FileEventReader(tmp_path, remembers_segments=True)
+    for _ in range(3):
+        assert reader.table(RecordKind.IMPRESSION).num_rows == 1
+    assert len(parsed) == 1
+    log.append([an_impression(2)])
+    assert reader.table(RecordKind.IMPRESSION).num_rows == 2
+    log.rotate()
+    log.append([an_impression(3)])
+    assert len(reader.snapshot().impressions) == 3
+    log.rotate()
+    compact(tmp_path)
+    assert reader.table(RecordKind.IMPRESSION).num_rows == 3
+    log.close()
