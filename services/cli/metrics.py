@@ -20,7 +20,7 @@ def list_metrics(
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """List the platform's metrics and the workspace's own, and what they can be split by."""
+    """List the metrics of the platform, the spokes and the workspace, and what they can be split by."""
     from streamrec.command_line.files import write_json
     from streamrec.command_line.metric_parts import metric_catalogue
     from streamrec.command_line.tables import stdout_console, table

@@ -23,10 +23,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from streamrec.command_line.spoke_packages import SPOKE_GROUP
 from streamrec.contracts.errors import InvalidInputError
-
-SPOKE_GROUP: Final = "streamrec.spokes"
-"""The group of entry points that spokes are declared in."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TARGET: Final = re.compile(r"[\w.]+:[\w.]+")

@@ -23,15 +23,16 @@ _LOOK_AGAIN_S: Final = 0.2
 
 
 def metric_catalogue(workspace: Workspace) -> MetricCatalogue:
-    """The platform's metrics, and the workspace's own on top.
+    """The platform's metrics, those of the installed spokes, and the workspace's own.
 
     Raises:
-        InvalidInputError: The workspace's file is wrong; names the path in it.
-        DependencyError: It cannot be read.
+        InvalidInputError: A file is wrong; names it and the path in it.
+        DependencyError: One cannot be read.
     """
-    from streamrec.metrics.catalogue import load_catalogue
+    from streamrec.command_line.spoke_packages import spoke_files
+    from streamrec.metrics.catalogue import FILE_NAME, load_catalogue
 
-    return load_catalogue(workspace.metrics)
+    return load_catalogue([*spoke_files(FILE_NAME), workspace.metrics])
 
 
 def metric_sources(workspace: Workspace) -> MetricSources:

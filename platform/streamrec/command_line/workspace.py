@@ -118,7 +118,7 @@ class Workspace:
 
     @property
     def metrics(self) -> Path:
-        """Metrics that this workspace defines on top of the platform's; need not exist."""
+        """Metrics that this workspace defines beside those of the platform and of spokes; need not exist."""
         return self.root / "metrics.yaml"
 
     @property

@@ -1,10 +1,10 @@
-"""Which metrics there are: the platform's own, and those that a workspace adds."""
+"""Which metrics there are: the platform's own, and those that spokes and a workspace add."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -60,12 +60,13 @@ class MetricCatalogue:
         """
         metrics: dict[str, Metric] = {}
         dimensions: dict[str, Dimension] = {}
+        places: dict[str, str] = {}
         for place, file in files.items():
             for name, definition in file.metrics.items():
-                _refuse_second(f"metrics.{name}", place, name in metrics)
+                _refuse_second(places, f"metrics.{name}", place)
                 metrics[name] = Metric(name, definition)
             for name, dimension in file.dimensions.items():
-                _refuse_second(f"dimensions.{name}", place, name in dimensions)
+                _refuse_second(places, f"dimensions.{name}", place)
                 dimensions[name] = dimension
         self._metrics: Mapping[str, Metric] = MappingProxyType(dict(sorted(metrics.items())))
         self._dimensions: Mapping[str, Dimension] = MappingProxyType(dict(sorted(dimensions.items())))
@@ -118,31 +119,35 @@ class MetricCatalogue:
 
 def platform_catalogue() -> MetricCatalogue:
     """The metrics that come with the platform."""
-    return MetricCatalogue({FILE_NAME: _packaged()})
+    return load_catalogue(())
 
 
-def load_catalogue(path: Path) -> MetricCatalogue:
-    """The platform's metrics and those of a file on top.
+def load_catalogue(paths: Iterable[Path]) -> MetricCatalogue:
+    """The platform's metrics and those of further files.
 
     Args:
-        path: Need not exist.
+        paths: One that is not there holds nothing.
 
     Raises:
-        InvalidInputError: The file is not YAML of plain values, or something in it is missing, unknown or
-            wrong; ``field`` is the dotted path, the message says what to do.
-        DependencyError: It cannot be read.
+        InvalidInputError: A file is not YAML of plain values, something in it is missing, unknown or wrong,
+            or it defines what is defined already; ``field`` is the file and the dotted path in it, the
+            message says what to do.
+        DependencyError: One cannot be read.
     """
-    files = {"the platform's metrics": _packaged()}
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return MetricCatalogue(files)
-    except OSError as error:
-        raise DependencyError(f"{path} cannot be read: {error}") from error
-    try:
-        return MetricCatalogue({**files, str(path): parse_metrics(content)})
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error.field}", error.problem) from error
+    files = {"the platform": _packaged()}
+    for path in paths:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DependencyError(f"{path} cannot be read: {error}") from error
+        try:
+            files[str(path)] = parse_metrics(content)
+            MetricCatalogue(files)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path}: {error.field}", error.problem) from error
+    return MetricCatalogue(files)
 
 
 def parse_metrics(content: bytes) -> MetricsFile:
@@ -168,12 +173,13 @@ def _packaged() -> MetricsFile:
     return parse_metrics(resources.files("streamrec.metrics").joinpath(FILE_NAME).read_bytes())
 
 
-def _refuse_second(path: str, place: str, known: bool) -> None:
-    if known:
+def _refuse_second(places: dict[str, str], path: str, place: str) -> None:
+    known = places.setdefault(path, place)
+    if known is not place:
         raise InvalidInputError(
             path,
-            f"{place} defines what is defined already; what a name means must not depend on the reader: "
-            "choose another name",
+            f"{known} defines it already; what a name means must not depend on the reader: choose another "
+            "name",
         )
 
 

@@ -12,6 +12,7 @@ from streamrec.contracts.canonical_json import canonical_json
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.intervals import Interval, interval_json
 from streamrec.contracts.json_documents import document_json
+from streamrec.contracts.metrics.definitions import Aggregation
 from streamrec.contracts.progress import Progress
 from streamrec.contracts.results import MAXIMUM_REASONS, Reason, Result, Verdict
 from streamrec.events.event_log import EventReader, LogExtent
@@ -26,6 +27,7 @@ from streamrec.metrics.statistics_files import (
     log_fingerprint,
 )
 from streamrec.metrics.unit_rows import empty_rows, unit_rows
+from streamrec.stats.quantile_counts import LEAST_UNITS_BEYOND
 
 METRIC_FIGURES_SCHEMA: Final = "streamrec.metric_figures.v1"
 
@@ -195,6 +197,8 @@ def _reason(figures: MetricFigures, figure: Figure) -> tuple[str, str] | None:
     if units < least:
         return "below_minimum_sample", f"{units:,} units are fewer than the {least:,} that are needed"
     if figure.estimate is None:
+        if figures.metric.definition.aggregation is Aggregation.QUANTILE:
+            return "no_estimate", f"fewer than {LEAST_UNITS_BEYOND} units have values beyond the quantile"
         return "no_estimate", "no unit differs from another, so that nothing says how sure the figure is"
     return None
 

@@ -19,7 +19,7 @@ from streamrec.metrics.grouping import grouped_sums
 from streamrec.metrics.statistics_files import UnitRows
 from streamrec.metrics.unit_rows import BUCKET, CASES, PER_TOTAL, TOTAL, UNIT, split_column
 from streamrec.stats.clustered_ratios import RatioMoments, ratio_interval, share_interval
-from streamrec.stats.quantile_counts import QuantileCounts, quantile_interval
+from streamrec.stats.quantile_counts import QuantileCounts, TailErrors, quantile_interval
 
 MAXIMUM_CELLS: Final = 1_000
 """Figures of one computation: beyond, nobody reads them, and each has too few units."""
@@ -51,11 +51,13 @@ class Statistics:
         moments: Over units; of a quantile x counts the cases at or below it.
         cases: Events that it rests on.
         buckets: Of a quantile: all cases by bucket.
+        errors: Of a quantile: how units differ at it.
     """
 
     moments: RatioMoments = field(default_factory=RatioMoments)
     cases: int = 0
     buckets: QuantileCounts | None = None
+    errors: TailErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,9 @@ def statistics_of(
 def estimate(definition: MetricDefinition, statistics: Statistics, level: float) -> Interval | None:
     """The figure of a cell with its interval; None where it cannot be estimated."""
     if definition.aggregation is Aggregation.QUANTILE:
-        if statistics.buckets is None or definition.quantile is None:
+        if statistics.buckets is None or statistics.errors is None or definition.quantile is None:
             return None
-        return quantile_interval(statistics.buckets, statistics.moments, definition.quantile, level=level)
+        return quantile_interval(statistics.buckets, statistics.errors, definition.quantile, level=level)
     if definition.aggregation is Aggregation.RATE:
         return share_interval(statistics.moments, level=level)
     return ratio_interval(statistics.moments, level=level)
@@ -136,17 +138,23 @@ def _quantile_statistics(
         for cell, cell_rows in _cells(part, split):
             known = found[cell]
             if known.buckets is not None and definition.quantile is not None:
-                quantile_key = known.buckets.key_at(definition.quantile)
-                known.moments += _at_or_below(part, cell_rows, quantile_key)
+                key = known.buckets.key_at(definition.quantile)
+                below, cases = _at_or_below(part, cell_rows, key)
+                known.moments += RatioMoments.of(below, cases)
+                errors = TailErrors.of(known.buckets.share_up_to(key), below, cases)
+                known.errors = errors if known.errors is None else known.errors + errors
     return _checked(found, split)
 
 
-def _at_or_below(part: pa.Table, rows: NDArray[np.int64], quantile_key: int) -> RatioMoments:
+def _at_or_below(
+    part: pa.Table, rows: NDArray[np.int64], key: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each unit, how many cases lie in the bucket or below, and how many it has."""
     cases = part[CASES].to_numpy()[rows].astype(np.float64)
-    below = np.where(part[BUCKET].to_numpy()[rows] <= quantile_key, cases, 0.0)
+    below = np.where(part[BUCKET].to_numpy()[rows] <= key, cases, 0.0)
     units = part[UNIT].combine_chunks().dictionary_encode().indices.to_numpy()[rows]
     starts = np.flatnonzero(np.r_[True, units[1:] != units[:-1]])  # rows are sorted by unit
-    return RatioMoments.of(np.add.reduceat(below, starts), np.add.reduceat(cases, starts))
+    return np.add.reduceat(below, starts), np.add.reduceat(cases, starts)
 
 
 def _partitions(split: Split, rows: Sequence[UnitRows], key_columns: Sequence[str]) -> Iterator[pa.Table]:

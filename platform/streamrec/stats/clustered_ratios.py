@@ -123,14 +123,13 @@ def share_interval(moments: RatioMoments, *, level: float = 0.95) -> Interval | 
     return Interval(value, low, high, level, IntervalMethod.WILSON_EFFECTIVE_SAMPLE, moments.units)
 
 
-def effective_cases(moments: RatioMoments, share: float | None = None) -> float:
+def effective_cases(moments: RatioMoments) -> float:
     """How many independent cases would know the share as well; see `share_interval`.
 
     Args:
         moments: Of at least two units and one case.
-        share: At which the variance of independent cases is taken; None: the estimate.
     """
-    share = moments.x / moments.y if share is None else share
+    share = moments.x / moments.y
     variance = moments.variance
     if not variance:
         return float(moments.units)

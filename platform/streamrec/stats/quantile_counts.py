@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from streamrec.contracts.intervals import Interval, IntervalMethod
-from streamrec.stats.clustered_ratios import RatioMoments, effective_cases, wilson_bounds
+from streamrec.stats.clustered_ratios import wilson_bounds
 
 RELATIVE_ACCURACY: Final = 0.005
 """A quantile lies within half a per cent of the true one of the same values."""
@@ -26,6 +26,9 @@ SMALLEST: Final = 1e-9
 
 LARGEST: Final = 1e18
 """Numbers beyond count as this one."""
+
+LEAST_UNITS_BEYOND: Final = 20
+"""Units with values on either side of a quantile: with fewer, intervals miss the truth more often than said."""
 
 _GAMMA: Final = (1.0 + RELATIVE_ACCURACY) / (1.0 - RELATIVE_ACCURACY)
 _LOG_GAMMA: Final = float(np.log(_GAMMA))
@@ -92,6 +95,10 @@ class QuantileCounts:
         """How many values were added."""
         return int(self.counts.sum())
 
+    def share_up_to(self, key: int) -> float:
+        """Share of all values in the bucket or in lower ones."""
+        return float(self.counts[self.keys <= key].sum()) / self.cases
+
     def key_at(self, share: float) -> int:
         """Bucket of the least value that has at least ``share`` of all values at or below it.
 
@@ -104,8 +111,80 @@ class QuantileCounts:
         return int(self.keys[min(int(np.searchsorted(below, wanted, side="left")), self.keys.size - 1)])
 
 
+@dataclass(frozen=True, slots=True)
+class TailErrors:
+    """Of units: how their numbers of cases at or below a value differ from the share of all.
+
+    Attributes:
+        share: Of all cases at or below the value.
+        units: How many.
+        cases: All of them.
+        squares, fourths: Sums of the second and fourth powers of x - share * y, where x of a unit's y cases
+            lie at or below the value.
+        units_above, units_below: Units with a case above the value, and with one at or below it.
+    """
+
+    share: float
+    units: int = 0
+    cases: float = 0.0
+    squares: float = 0.0
+    fourths: float = 0.0
+    units_above: int = 0
+    units_below: int = 0
+
+    @classmethod
+    def of(cls, share: float, x: NDArray[np.float64], y: NDArray[np.float64]) -> TailErrors:
+        """Errors of units, each once; x and y of shape (n,)."""
+        errors = x - share * y
+        squares = errors * errors
+        return cls(
+            share,
+            int(y.size),
+            float(y.sum()),
+            float(squares.sum()),
+            float((squares * squares).sum()),
+            int(np.count_nonzero(y > x)),
+            int(np.count_nonzero(x > 0.0)),
+        )
+
+    def __add__(self, other: TailErrors) -> TailErrors:
+        """Errors of the units of both, about the same share; no unit may be in both."""
+        if other.share != self.share:
+            raise ValueError(f"errors about {other.share} do not add to errors about {self.share}")
+        return TailErrors(
+            self.share,
+            self.units + other.units,
+            self.cases + other.cases,
+            self.squares + other.squares,
+            self.fourths + other.fourths,
+            self.units_above + other.units_above,
+            self.units_below + other.units_below,
+        )
+
+    @property
+    def effective_cases(self) -> float:
+        """How many independent cases would know the share as well; see `clustered_ratios.share_interval`."""
+        if self.squares <= 0.0:
+            return float(self.units)
+        variance = self.units / (self.units - 1) * self.squares / (self.cases * self.cases)
+        return min(self.share * (1.0 - self.share) / variance, self.cases)
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Of the variance: n - 1 where units differ as a normal distribution does, fewer where few make it.
+
+        By the kurtosis k of the errors, 2 n / (k - 1): the variance of an estimated variance, matched to that
+        of a chi-square (Satterthwaite 1946, "An approximate distribution of estimates of variance
+        components").
+        """
+        if self.squares <= 0.0:
+            return float(self.units - 1)
+        kurtosis = self.units * self.fourths / (self.squares * self.squares)
+        return float(np.clip(2.0 * self.units / max(kurtosis - 1.0, 1e-9), 1.5, self.units - 1))
+
+
 def quantile_interval(
-    counts: QuantileCounts, at_or_below: RatioMoments, quantile: float, *, level: float = 0.95
+    counts: QuantileCounts, errors: TailErrors, quantile: float, *, level: float = 0.95
 ) -> Interval | None:
     """A quantile of clustered values, with an interval.
 
@@ -118,20 +197,19 @@ def quantile_interval(
 
     Args:
         counts: Of all values.
-        at_or_below: Of each unit, x how many of its values lie in the bucket of the quantile or below, y how
-            many it has.
+        errors: At the upper edge of the quantile's bucket.
         quantile: Which, between 0 and 1.
         level: Confidence asked for.
 
     Returns:
-        None for fewer than two units.
+        None where nobody can say how far it may lie: fewer than `LEAST_UNITS_BEYOND` units have a value above
+        it, or one at or below it.
     """
-    if at_or_below.units < 2:
+    if min(errors.units_above, errors.units_below) < LEAST_UNITS_BEYOND:
         return None
-    cases = effective_cases(at_or_below, quantile)
-    t = float(stdtrit(at_or_below.units - 1, 0.5 + 0.5 * level))
-    low_share, high_share = wilson_bounds(quantile, cases, t)
+    t = float(stdtrit(errors.degrees_of_freedom, 0.5 + 0.5 * level))
+    low_share, high_share = wilson_bounds(quantile, errors.effective_cases, t)
     value = value_of(counts.key_at(quantile))
     low = edges_of(counts.key_at(low_share))[0]
     high = edges_of(counts.key_at(high_share))[1]
-    return Interval(value, low, high, level, IntervalMethod.WOODRUFF, at_or_below.units)
+    return Interval(value, low, high, level, IntervalMethod.WOODRUFF, errors.units)

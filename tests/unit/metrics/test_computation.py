@@ -13,14 +13,13 @@ from streamrec.contracts.metrics.definitions import Aggregation
 from streamrec.contracts.progress import SilentProgress
 from streamrec.contracts.results import Verdict
 from streamrec.metrics import estimates, statistics_files
-from streamrec.metrics.catalogue import Metric, MetricCatalogue, parse_metrics, platform_catalogue
+from streamrec.metrics.catalogue import Metric, MetricCatalogue, parse_metrics
 from streamrec.metrics.computation import compute, result_of
-from streamrec.stats.quantile_counts import RELATIVE_ACCURACY
+from streamrec.stats.quantile_counts import RELATIVE_ACCURACY, bucket_keys, value_of
 from tests.made_events import an_impression, an_outcome
 from tests.unit.metrics.plain import plain_figure, plain_units
-from tests.unit.metrics.workplace import DAYS, END, FIRST, LATER, a_source, memory_log, some_events
+from tests.unit.metrics.workplace import CATALOGUE, DAYS, END, FIRST, LATER, a_source, memory_log, some_events
 
-CATALOGUE = platform_catalogue()
 MORE = b"""
 metrics:
   all_plays_per_user:
@@ -84,7 +83,12 @@ def check(metric: Metric, records, sources, start, end, by=()):
         value, error, n = plain_figure(definition, units)
         assert moments.units == n
         if definition.aggregation is Aggregation.QUANTILE:
-            assert figure.estimate.value == pytest.approx(value, rel=RELATIVE_ACCURACY * 1.001)
+            found_key = figure.statistics.buckets.key_at(definition.quantile)
+            assert value_of(found_key) == pytest.approx(value, rel=RELATIVE_ACCURACY * 1.001)
+            below = [np.count_nonzero(bucket_keys(np.array(sums[3])) <= found_key) for sums in units.values()]
+            share = sum(below) / figure.statistics.cases
+            squares = [(x - share * sums[2]) ** 2 for x, sums in zip(below, units.values(), strict=True)]
+            assert figure.statistics.errors.squares == pytest.approx(sum(squares), rel=1e-9, abs=1e-12)
             continue
         assert moments.ratio == pytest.approx(value, rel=1e-12)
         assert np.sqrt(moments.variance) == pytest.approx(error, rel=1e-9, abs=1e-12)

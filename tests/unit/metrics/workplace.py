@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -12,14 +13,15 @@ from streamrec.events.file_event_log import FileEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
 from streamrec.events.reader import FileEventReader
 from streamrec.events.records import Record
-from streamrec.metrics.catalogue import platform_catalogue
+from streamrec.metrics.catalogue import load_catalogue
 from streamrec.metrics.computation import MetricSources, compute, result_of
 from streamrec.metrics.statistics_files import StatisticsFolder
 from streamrec.metrics.unit_segments import TableSegments
 from tests.made_events import a_prediction, an_impression, an_outcome
 from tests.unit.metrics.plain import SEGMENTS
 
-CATALOGUE = platform_catalogue()
+SPOKE_METRICS = Path(__file__).resolve().parents[3] / "services" / "recommendations" / "metrics.yaml"
+CATALOGUE = load_catalogue([SPOKE_METRICS])
 CLICKS = CATALOGUE.metric("click_rate")
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS = 3

@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrec.contracts.intervals import IntervalMethod
-from streamrec.stats.clustered_ratios import RatioMoments
 from streamrec.stats.quantile_counts import (
     LARGEST,
     RELATIVE_ACCURACY,
     QuantileCounts,
+    TailErrors,
     bucket_keys,
     edges_of,
-    quantile_interval,
     value_of,
 )
 from tests.unit.stats.clusters import coverage, quantile_of, slow_units
@@ -74,16 +73,43 @@ def test_a_hundred_equal_units_have_the_order_statistics_of_independent_values()
     assert interval.high == pytest.approx(60.5, abs=1.5)
 
 
-def test_one_unit_says_nothing_about_others():
-    counts = counts_of([1.0, 2.0])
-    assert quantile_interval(counts, RatioMoments.of(np.ones(1), np.full(1, 2.0)), 0.5) is None
+def test_where_few_units_have_a_value_beyond_nobody_says_how_high_it_may_be():
+    values = np.arange(1.0, 101.0).reshape(100, 1)
+    assert quantile_of(values, 0.8).n == 100
+    assert quantile_of(values, 0.85) is None
+    assert quantile_of(values, 0.15) is None
+    assert quantile_of(np.ones((1, 50)), 0.5) is None
+    assert quantile_of(np.ones((100, 5)), 0.5) is None  # one value alone: nothing is above it
+
+
+def test_errors_of_disjoint_units_about_one_share_add_up():
+    rng = np.random.default_rng(4)
+    y = rng.integers(1, 9, 60).astype(float)
+    x = rng.binomial(y.astype(int), 0.9).astype(float)
+    whole = TailErrors.of(0.9, x, y)
+    added = TailErrors.of(0.9, x[:25], y[:25]) + TailErrors.of(0.9, x[25:], y[25:])
+    assert (added.units, added.cases, added.units_above) == (whole.units, whole.cases, whole.units_above)
+    assert (added.squares, added.fourths) == pytest.approx((whole.squares, whole.fourths))
+    assert added.effective_cases == pytest.approx(whole.effective_cases)
+    with pytest.raises(ValueError, match="do not add"):
+        whole + TailErrors.of(0.8, x, y)
+
+
+def test_a_variance_that_few_units_make_has_few_degrees_of_freedom():
+    y = np.full(200, 10.0)
+    alike = TailErrors.of(0.5, 5.0 + np.random.default_rng(5).normal(0.0, 1.0, 200), y)
+    assert 150.0 < alike.degrees_of_freedom <= 199.0
+    x = y.copy()
+    x[:4] = 0.0
+    few = TailErrors.of(float(x.sum() / y.sum()), x, y)
+    assert few.degrees_of_freedom < 12.0
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.95])
 def test_intervals_cover_the_true_quantile_of_clustered_values(quantile):
     rng = np.random.default_rng(7)
     truth = float(np.exp(3.0 + 0.5 * NormalDist().inv_cdf(quantile)))  # 0.4^2 + 0.3^2 = 0.5^2
-    drawn = coverage(lambda: (slow_units(rng, 150), truth), lambda v: quantile_of(v, quantile), runs=200)
+    drawn = coverage(lambda: (slow_units(rng, 200), truth), lambda v: quantile_of(v, quantile), runs=200)
     assert drawn >= 0.91
 
 
