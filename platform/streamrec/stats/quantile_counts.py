@@ -28,7 +28,7 @@ LARGEST: Final = 1e18
 """Numbers beyond count as this one."""
 
 LEAST_UNITS_BEYOND: Final = 20
-"""Units with values on either side of a quantile: with fewer, intervals miss the truth more often than said."""
+"""Units with values on either side of a quantile: with fewer, intervals miss the truth too often."""
 
 _GAMMA: Final = (1.0 + RELATIVE_ACCURACY) / (1.0 - RELATIVE_ACCURACY)
 _LOG_GAMMA: Final = float(np.log(_GAMMA))
