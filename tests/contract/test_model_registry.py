@@ -92,6 +92,41 @@ def test_a_registered_version_is_read_back_whole(registry, artifact, name):
     assert read.aliases == frozenset()
 
 
+def test_a_specification_and_what_is_attached_stay_with_the_version(registry, artifact, name):
+    document = {"name": name, "task": "ranking", "quality": {"margin": 0.02, "at": 10}}
+    digests = {"evaluation.parquet": "e" * 64}
+    ref = registry.register(spec(name, specification=document, attachments=digests), artifact).ref
+    read = registry.get(ref)
+    assert dict(read.specification) == document
+    assert dict(read.attachments) == digests
+    before = read.artifact_digest
+    assert registry.attached(ref, "gates.json") is None
+    registry.attach(ref, "gates.json", b"{}")
+    registry.attach(ref, "gates.json", b'{"a": 1}')
+    assert registry.attached(ref, "gates.json") == b'{"a": 1}'
+    assert registry.get(ref).artifact_digest == before
+    assert (registry.fetch(registry.get(ref)) / "gates.json").exists() is False
+    with pytest.raises(NotFoundError):
+        registry.attach(ModelRef(name, 9), "gates.json", b"{}")
+
+
+def test_versions_without_a_specification_stay_readable(registry, artifact, name):
+    read = registry.get(registry.register(spec(name), artifact).ref)
+    assert read.specification is None
+    assert dict(read.attachments) == {}
+
+
+@pytest.mark.parametrize(
+    "hostile", ["../x.json", "a/b.json", ".json", "x.pkl", "X.json", "", "a" * 90 + ".json"]
+)
+def test_hostile_attachments_are_refused(registry, artifact, name, hostile):
+    ref = registry.register(spec(name), artifact).ref
+    with pytest.raises(InvalidInputError):
+        registry.attach(ref, hostile, b"")
+    with pytest.raises(InvalidInputError):
+        registry.attached(ref, hostile)
+
+
 def test_versions_count_up_and_are_listed_newest_first(registry, artifact, name):
     assert registry.versions(name) == ()
     for _ in range(3):

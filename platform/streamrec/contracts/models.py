@@ -105,6 +105,10 @@ class ModelSpec:
             (a cold-start model needs the retrieval version whose embedding space it lives in).
         slot: Name of the slot that it is meant to serve in (`streamrec.contracts.slots`); None for one that
             never serves, such as a teacher.
+        specification: Of the model (`ModelSpecification.to_json`); None for a version that is not to be
+            judged.
+        attachments: SHA-256 (hexadecimal) of the files that are kept beside the artifact, by name: the data
+            that it is to be judged on.
     """
 
     name: str
@@ -115,6 +119,8 @@ class ModelSpec:
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     depends_on: Mapping[str, ModelRef] = field(default_factory=lambda: MappingProxyType({}))
     slot: str | None = None
+    specification: Mapping[str, Any] | None = None
+    attachments: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         validate_model_name(self.name)

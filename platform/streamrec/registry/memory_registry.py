@@ -14,7 +14,13 @@ from streamrec.contracts.models import CHAMPION, ModelRef, ModelSpec, validate_m
 from streamrec.registry.artifact_cache import DEFAULT_MAXIMUM_BYTES, ArtifactCache
 from streamrec.registry.manifest import write_manifest
 from streamrec.registry.model_registry import ModelVersion
-from streamrec.registry.version_document import new_document, parse_document, stage_artifact, validate_alias
+from streamrec.registry.version_document import (
+    new_document,
+    parse_document,
+    stage_artifact,
+    validate_alias,
+    validate_attachment,
+)
 
 
 def _now() -> datetime:
@@ -43,6 +49,7 @@ class MemoryModelRegistry:
         self._models: dict[str, _Model] = {}
         self._artifacts: dict[str, dict[str, bytes]] = {}
         self._notes: dict[str, str] = {}
+        self._attached: dict[tuple[ModelRef, str], bytes] = {}
 
     def register(self, spec: ModelSpec, artifact: Path) -> ModelVersion:
         """Store the folder ``artifact`` as the next version; see `ModelRegistry.register`."""
@@ -133,6 +140,20 @@ class MemoryModelRegistry:
     def write_note(self, key: str, text: str) -> None:
         """See `noted_documents.Notes`."""
         self._notes[key] = text
+
+    def attach(self, ref: ModelRef, name: str, content: bytes) -> None:
+        """Keep a file beside an artifact; see `ModelRegistry.attach`."""
+        validate_attachment(name, content)
+        with self._lock:
+            self.get(ref)
+            self._attached[ref, name] = content
+
+    def attached(self, ref: ModelRef, name: str) -> bytes | None:
+        """Return what was attached; see `ModelRegistry.attached`."""
+        validate_attachment(name)
+        with self._lock:
+            self.get(ref)
+            return self._attached.get((ref, name))
 
     def keep_only(self, versions: Collection[ModelVersion]) -> None:
         """Let the files of all other versions be evicted; see `ModelRegistry.keep_only`."""

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +35,8 @@ from streamrec.registry.embedded_mlflow import (
 )
 from streamrec.registry.formats import MLMODEL_FILE
 from streamrec.registry.manifest import write_manifest
+from streamrec.registry.mlflow_attachments import attach, attached
+from streamrec.registry.mlflow_conventions import all_pages, mlflow_name
 from streamrec.registry.mlflow_errors import platform_error
 from streamrec.registry.model_registry import ModelVersion
 from streamrec.registry.version_document import (
@@ -42,6 +44,7 @@ from streamrec.registry.version_document import (
     parse_document,
     stage_artifact,
     validate_alias,
+    validate_attachment,
     validate_spec,
 )
 
@@ -52,7 +55,6 @@ _LOG = logging.getLogger(__name__)
 
 _EXPERIMENT: Final = "streamrec-models"
 _DOCUMENT_TAG: Final = "streamrec.version"
-_PAGE_SIZE: Final = 200
 _SCHEMA_TIMEOUT_S: Final = 60.0
 """Creating the schema takes about two seconds on an idle core."""
 
@@ -177,10 +179,10 @@ class MlflowModelRegistry:
     def find(self, name: str, *, data_fingerprint: str, settings_fingerprint: str) -> ModelVersion | None:
         """Return the newest version trained on this data with these settings; see `ModelRegistry.find`."""
         wanted = (data_fingerprint, settings_fingerprint)
-        for version in self.versions(name):
-            if (version.data_fingerprint, version.settings_fingerprint) == wanted:
-                return version
-        return None
+        same = (
+            one for one in self.versions(name) if (one.data_fingerprint, one.settings_fingerprint) == wanted
+        )
+        return next(same, None)
 
     def names(self) -> Sequence[str]:
         """Return the names of the registered models, sorted; see `ModelRegistry.names`.
@@ -189,7 +191,7 @@ class MlflowModelRegistry:
         with a warning in the log.
         """
         with self._connected("listing the models") as client:
-            found = [str(model.name) for model in _all_pages(client.search_registered_models)]
+            found = [str(model.name) for model in all_pages(client.search_registered_models)]
         names: list[str] = []
         for name in found:
             try:
@@ -206,7 +208,7 @@ class MlflowModelRegistry:
         validate_model_name(name)
         with self._connected(f"listing {name}") as client:
             search = partial(client.search_model_versions, f"name = '{name}'")
-            found = list(_all_pages(search))
+            found = list(all_pages(search))
             aliases = self._aliases(client, name) if found else {}
         versions: list[ModelVersion] = []
         for entry in found:
@@ -249,6 +251,18 @@ class MlflowModelRegistry:
                         shutil.move(child, folder / child.name)
 
         return self._cache.fetch(version.artifact_digest, download)
+
+    def attach(self, ref: ModelRef, name: str, content: bytes) -> None:
+        """Keep a file beside an artifact; see `ModelRegistry.attach`."""
+        validate_attachment(name, content)
+        with self._connected(f"attaching {name} to {ref}") as client:
+            attach(client, self._settings.artifact_root, ref, name, content)
+
+    def attached(self, ref: ModelRef, name: str) -> bytes | None:
+        """Return what was attached; see `ModelRegistry.attached`."""
+        validate_attachment(name)
+        with self._connected(f"reading {name} of {ref}") as client:
+            return attached(client, self._settings.artifact_root, ref, name)
 
     def keep_only(self, versions: Collection[ModelVersion]) -> None:
         """Let the files of all other versions be evicted; see `ModelRegistry.keep_only`."""
@@ -331,8 +345,8 @@ class MlflowModelRegistry:
         run = client.create_run(self._experiment_id(client), run_name=spec.name)
         run_id = str(run.info.run_id)
         now_ms = int(datetime.now(UTC).timestamp() * 1000)
-        metrics = {_key(name): float(value) for name, value in spec.metrics.items()}
-        parameters = {_key(name): json.dumps(value)[:6000] for name, value in spec.parameters.items()}
+        metrics = {mlflow_name(name): float(value) for name, value in spec.metrics.items()}
+        parameters = {mlflow_name(name): json.dumps(value)[:6000] for name, value in spec.parameters.items()}
         client.log_batch(
             run_id,
             metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
@@ -373,17 +387,6 @@ class MlflowModelRegistry:
         return {str(alias): int(number) for alias, number in model.aliases.items()}
 
 
-def _all_pages(search: Callable[..., Any]) -> Iterator[Any]:
-    """Yield what an MLflow search finds, page after page."""
-    token: str | None = None
-    while True:
-        page = search(max_results=_PAGE_SIZE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
 def _version(entry: Any, aliases: frozenset[str]) -> ModelVersion:
     """Turn MLflow's entry into ours. Raises `ArtifactError` if the platform did not write it."""
     ref = ModelRef(str(entry.name), int(entry.version))
@@ -404,16 +407,10 @@ def _mlmodel(signature: ModelSignature) -> str:
 
     try:
         inputs, outputs = (
-            Schema([MlflowTensorSpec(dtype(tensor.dtype), tensor.shape, tensor.name) for tensor in tensors])
+            Schema([MlflowTensorSpec(dtype(one.dtype), one.shape, one.name) for one in tensors])
             for tensors in (signature.inputs, signature.outputs)
         )
     except (TypeError, MlflowException) as error:
         raise InvalidInputError("signature", f"must name NumPy types ({error})") from error
     described = MlflowSignature(inputs=inputs, outputs=outputs).to_dict()
     return yaml.safe_dump({"flavors": {"streamrec": {"format": 1}}, "signature": described}, sort_keys=True)
-
-
-def _key(name: str) -> str:
-    """Return a metric's or parameter's name in MLflow's alphabet: ``ndcg@10`` becomes ``ndcg_at_10``."""
-    spelled = name.replace("@", "_at_")
-    return "".join(letter if letter.isalnum() or letter in "_-./ :" else "_" for letter in spelled)[:250]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from streamrec.contracts.models import CHAMPION, ModelRef, ModelSignature, ModelSpec
@@ -18,8 +19,8 @@ class ModelVersion:
     Attributes:
         ref: Name and version.
         artifact_digest: SHA-256 of the artifact's manifest: changes with any byte, name or count of files.
-        data_fingerprint, settings_fingerprint, metrics, parameters, depends_on, signature, slot: As in
-            `ModelSpec`.
+        data_fingerprint, settings_fingerprint, metrics, parameters, depends_on, signature, slot,
+            specification, attachments: As in `ModelSpec`.
         created_at: When it was registered, UTC.
         aliases: Aliases that point here now.
     """
@@ -35,6 +36,8 @@ class ModelVersion:
     created_at: datetime
     aliases: frozenset[str]
     slot: str | None = None
+    specification: Mapping[str, Any] | None = None
+    attachments: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class ModelRegistry(Protocol):
@@ -83,6 +86,26 @@ class ModelRegistry(Protocol):
 
         Raises:
             ArtifactError: A byte, a name or the number of files differs from the manifest.
+        """
+        ...
+
+    def attach(self, ref: ModelRef, name: str, content: bytes) -> None:
+        """Keep a file at the run of a version, beside its artifact; one of that name is replaced.
+
+        Raises:
+            NotFoundError: There is no such version.
+            InvalidInputError: The name is none (`validate_attachment`), or the content is too long.
+        """
+        ...
+
+    def attached(self, ref: ModelRef, name: str) -> bytes | None:
+        """Return what was attached under a name; None where nothing was.
+
+        Only what `ModelVersion.attachments` names has a digest to be held against: all else is for people.
+
+        Raises:
+            NotFoundError: There is no such version.
+            InvalidInputError: The name is none.
         """
         ...
 

@@ -25,6 +25,8 @@ MAXIMUM_DOCUMENT_CHARACTERS: Final = 90_000
 _ALIAS: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _RESERVED_ALIAS: Final = re.compile(r"latest|v[0-9]+")
 _ALIAS_MAXIMUM_LENGTH: Final = 63
+_ATTACHMENT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}\.(?:json|html|parquet|csv)")
+MAXIMUM_ATTACHMENT_BYTES: Final = 256 * 1024**2
 _FINGERPRINT: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -39,6 +41,22 @@ def validate_alias(alias: str) -> str:
             "alias", "must be lower-case words joined by dashes; 'latest' and 'v<number>' are reserved"
         )
     return alias
+
+
+def validate_attachment(name: str, content: bytes = b"") -> str:
+    """Return ``name`` if it is a plain file name of a kind that is kept beside an artifact.
+
+    Raises:
+        InvalidInputError: It is not, or ``content`` is longer than `MAXIMUM_ATTACHMENT_BYTES`.
+    """
+    if not _ATTACHMENT.fullmatch(name):
+        raise InvalidInputError(
+            "attachment",
+            f"{name!r} must be lower-case letters, digits and dashes, ending in json, html, parquet, csv",
+        )
+    if len(content) > MAXIMUM_ATTACHMENT_BYTES:
+        raise InvalidInputError("attachment", f"{name} has more than {MAXIMUM_ATTACHMENT_BYTES} bytes")
+    return name
 
 
 def stage_artifact(artifact: Path, staging: Path) -> None:
@@ -78,6 +96,8 @@ def validate_spec(spec: ModelSpec) -> None:
     ):
         if not _FINGERPRINT.fullmatch(fingerprint):
             raise InvalidInputError(field, "must be 1 to 128 letters, digits, dots, dashes or underscores")
+    for name in spec.attachments:
+        validate_attachment(name)
     if not spec.signature.inputs or not spec.signature.outputs:
         raise InvalidInputError("signature", "must have one input and one output at least")
     for name, value in spec.metrics.items():
@@ -135,6 +155,8 @@ def _described(described: ModelSpec | ModelVersion) -> dict[str, Any]:
             "outputs": [_tensor_document(tensor) for tensor in described.signature.outputs],
         },
         "slot": described.slot,
+        **({} if described.specification is None else {"specification": dict(described.specification)}),
+        **({"attachments": dict(described.attachments)} if described.attachments else {}),
     }
 
 
@@ -167,11 +189,21 @@ def parse_document(text: str, ref: ModelRef, aliases: frozenset[str]) -> ModelVe
             created_at=datetime.fromisoformat(document["created_at"]),
             aliases=aliases,
             slot=_slot(document.get("slot")),  # versions of before have none
+            specification=_mapping(document.get("specification")),
+            attachments=MappingProxyType(
+                {str(name): str(digest) for name, digest in document.get("attachments", {}).items()}
+            ),
         )
     except (KeyError, TypeError, ValueError, AttributeError, InvalidInputError) as error:
         raise ArtifactError(
             f"{ref}: its registry entry is damaged or not the platform's ({error})"
         ) from error
+
+
+def _mapping(document: object) -> Mapping[str, Any] | None:
+    if document is not None and not isinstance(document, dict):
+        raise TypeError("its specification is not a document")
+    return None if document is None else MappingProxyType(document)
 
 
 def _slot(slot: object) -> str | None:

@@ -1,0 +1,95 @@
+"""From a registered version to a contender: its specification, its verified files, what it answers with."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from streamrec.contracts.errors import ArtifactError, InvalidInputError, NotFoundError
+from streamrec.contracts.specification.model_specification import ModelSpecification
+from streamrec.gates.contenders import Contender
+from streamrec.gates.needed_versions import needed_versions
+from streamrec.registry.model_registry import ModelRegistry, ModelVersion
+
+EVALUATION_STEM: Final = "evaluation"
+TRAINING_ROWS_STEM: Final = "training-rows"
+
+
+def specification_of(version: ModelVersion) -> ModelSpecification:
+    """What a version was registered with.
+
+    Raises:
+        NotFoundError: It was registered without a specification; says what to do.
+        InvalidInputError: This release cannot read its specification.
+    """
+    if version.specification is None:
+        raise NotFoundError(
+            f"{version.ref} was registered without a specification, so nothing can judge it: register it "
+            "from a folder with a model.yaml (streamrec models register FOLDER), or train it again"
+        )
+    return ModelSpecification.from_json(version.specification)
+
+
+def registered_contender(
+    version: ModelVersion, registry: ModelRegistry, data: Path | None = None
+) -> Contender:
+    """A registered version, ready to be judged.
+
+    Args:
+        version: Which one.
+        registry: Where its files are.
+        data: The data folder, where there is one.
+
+    Raises:
+        NotFoundError: It has no specification, or a model that it needs has no version.
+        ArtifactError: A file is not the one that was registered.
+        DependencyError: The registry does not answer.
+    """
+    specification = specification_of(version)
+    needed = needed_versions(specification, version, registry)
+    return Contender(
+        subject=str(version.ref),
+        specification=specification,
+        artifact=registry.fetch(version),
+        artifact_digest=version.artifact_digest,
+        needs={role: registry.fetch(one) for role, one in needed.items()},
+        data=data,
+    )
+
+
+def write_attachments(version: ModelVersion, registry: ModelRegistry, folder: Path) -> None:
+    """Write the evaluation files of a version to where its specification looks for them.
+
+    Args:
+        version: Which one.
+        registry: Keeps them at its run.
+        folder: Gets the files, under the paths that the specification names.
+
+    Raises:
+        ArtifactError: A file is not there, or is not the one that was registered.
+        InvalidInputError: The specification names a path outside the folder.
+    """
+    for name, path in evaluation_files(specification_of(version)).items():
+        content = registry.attached(version.ref, name)
+        digest = version.attachments.get(name)
+        if content is None or digest is None or hashlib.sha256(content).hexdigest() != digest:
+            raise ArtifactError(
+                f"{version.ref}: its evaluation file {path} is missing or not the one that was registered; "
+                "register the version again from its folder"
+            )
+        target = folder / path
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise InvalidInputError("evaluation", f"{path} lies outside the model's folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def evaluation_files(specification: ModelSpecification) -> dict[str, str]:
+    """The files that a specification names, by the name of the attachment that keeps each."""
+    rules, files = specification.evaluation, {}
+    if not rules.is_function:
+        files[f"{EVALUATION_STEM}{Path(rules.requests).suffix}"] = rules.requests
+    if rules.training_rows is not None:
+        files[f"{TRAINING_ROWS_STEM}{Path(rules.training_rows).suffix}"] = rules.training_rows
+    return files
