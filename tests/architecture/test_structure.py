@@ -31,12 +31,12 @@ VENDOR_HOMES = {
         "feature_repo",
     },
     "faiss": {
-        "platform/streamrec/registry/checker_program.py",  # reads what is not trusted, in its own process
+        "platform/streamrec/registry/file_formats/checker_program.py",  # in its own process
         "services/recommendations/item_index/index.py",
     },
     "filelock": {"platform/streamrec/files/locks.py"},
     "fcntl": {"platform/streamrec/files/locks.py"},  # shared locks alone; the others are filelock's
-    "onnx": {"platform/streamrec/registry/checker_program.py"},
+    "onnx": {"platform/streamrec/registry/file_formats/checker_program.py"},
     "pymc": {"services/recommendations/cold_start/pymc_fit.py"},
     "prometheus_client": {
         "platform/streamrec/monitoring/caller_metrics.py",

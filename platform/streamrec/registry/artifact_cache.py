@@ -22,7 +22,7 @@ from typing import Final
 
 from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError, OverloadedError
 from streamrec.files.locks import try_lock, wait_for_shared_lock
-from streamrec.registry.formats import check_formats
+from streamrec.registry.file_formats.formats import check_formats
 from streamrec.registry.manifest import verify_manifest
 
 DEFAULT_MAXIMUM_BYTES: Final = 20 * 1024**3

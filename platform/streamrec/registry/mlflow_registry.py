@@ -33,7 +33,7 @@ from streamrec.registry.embedded_mlflow import (
     check_sqlite,
     mlflow_uri,
 )
-from streamrec.registry.formats import MLMODEL_FILE
+from streamrec.registry.file_formats.formats import MLMODEL_FILE
 from streamrec.registry.manifest import write_manifest
 from streamrec.registry.mlflow_attachments import attach, attached
 from streamrec.registry.mlflow_conventions import all_pages, mlflow_name

@@ -15,7 +15,7 @@ from typing import Any, Final
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 from streamrec.contracts.slots import validate_slot_name
-from streamrec.registry.formats import MLMODEL_FILE, check_formats
+from streamrec.registry.file_formats.formats import MLMODEL_FILE, check_formats
 from streamrec.registry.manifest import MANIFEST_FILE, scan
 from streamrec.registry.model_registry import ModelVersion
 

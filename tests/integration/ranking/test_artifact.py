@@ -13,7 +13,7 @@ from services.recommendations.ranking.artifact import SETTINGS_FILE, TABLES_FILE
 from services.recommendations.ranking.model import RankingModel
 from streamrec.contracts.errors import ArtifactError
 from streamrec.contracts.models import ModelSpec
-from streamrec.registry.formats import check_formats
+from streamrec.registry.file_formats.formats import check_formats
 from streamrec.registry.manifest import scan
 
 

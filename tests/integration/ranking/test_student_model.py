@@ -26,7 +26,7 @@ from services.recommendations.training.input import TrainingInput
 from streamrec.contracts.conventions import HISTORY_LIMIT
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.contracts.models import ModelRef, ModelSpec
-from streamrec.registry.formats import check_formats
+from streamrec.registry.file_formats.formats import check_formats
 from streamrec.registry.manifest import scan
 from streamrec.training.evaluation import evaluate
 

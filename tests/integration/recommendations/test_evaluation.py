@@ -41,7 +41,7 @@ from streamrec.contracts.models import ModelSpec
 from streamrec.contracts.progress import SilentProgress
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.datasets.dataset import Dataset
-from streamrec.registry.formats import check_formats
+from streamrec.registry.file_formats.formats import check_formats
 from streamrec.registry.manifest import scan
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from streamrec.training.model_card import CARD_DATA_FILE, CARD_TEXT_FILE

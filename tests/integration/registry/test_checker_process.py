@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from streamrec.contracts.errors import ArtifactError
-from streamrec.registry import checker_process
-from streamrec.registry.formats import check_formats
+from streamrec.registry.file_formats import checker_process
+from streamrec.registry.file_formats.formats import check_formats
 from streamrec.registry.manifest import scan
 
 VECTORS = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)

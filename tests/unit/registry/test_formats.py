@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from streamrec.contracts.errors import ArtifactError
-from streamrec.registry.formats import check_formats
+from streamrec.registry.file_formats.formats import check_formats
 from streamrec.registry.manifest import Manifest, ManifestEntry, scan
 
 
@@ -208,7 +208,7 @@ def test_a_zip_with_other_members_is_refused(check):
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(check, monkeypatch):
-    monkeypatch.setattr("streamrec.registry.npz_format._MAXIMUM_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("streamrec.registry.file_formats.npz_format._MAXIMUM_UNPACKED_BYTES", 1000)
     with pytest.raises(ArtifactError, match="unpacks to more than"):
         check("model.npz", npz(a=np.zeros(1000)))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from streamrec.registry import mlmodel_format
-from streamrec.registry.mlmodel_format import mlmodel_problem
+from streamrec.registry.file_formats import mlmodel_format
+from streamrec.registry.file_formats.mlmodel_format import mlmodel_problem
 
 
 @pytest.fixture(params=["libyaml", "pure"], autouse=True)

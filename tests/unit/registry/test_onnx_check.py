@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamrec.registry.checker_program import onnx_problem
+from streamrec.registry.file_formats.checker_program import onnx_problem
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamrec.contracts.errors import ArtifactError
-from streamrec.registry.formats import check_formats
+from streamrec.registry.file_formats.formats import check_formats
 from streamrec.registry.manifest import scan
 
 

@@ -22,7 +22,7 @@ from streamrec.contracts.specification.operating_policy import MEBIBYTE, Artifac
 from streamrec.gates.contenders import Answers, Contender, ask, joined
 from streamrec.gates.gate_results import gate_result, reason
 from streamrec.gates.runner import Enforcement, GateRunner, SandboxLimits, TaskEnd
-from streamrec.registry.formats import MLMODEL_FILE, check_formats
+from streamrec.registry.file_formats.formats import MLMODEL_FILE, check_formats
 from streamrec.registry.manifest import MANIFEST_FILE, Manifest, ManifestEntry, scan, verify_manifest
 
 SMOKE_ROWS: Final = 16

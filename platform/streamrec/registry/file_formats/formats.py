@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 
 from streamrec.contracts.errors import ArtifactError
-from streamrec.registry.checker_process import problem_in_own_process
+from streamrec.registry.file_formats.checker_process import problem_in_own_process
+from streamrec.registry.file_formats.mlmodel_format import mlmodel_problem
+from streamrec.registry.file_formats.npz_format import npz_problem
+from streamrec.registry.file_formats.safetensors_format import safetensors_problem
 from streamrec.registry.manifest import Manifest
-from streamrec.registry.mlmodel_format import mlmodel_problem
-from streamrec.registry.npz_format import npz_problem
-from streamrec.registry.safetensors_format import safetensors_problem
 
 MLMODEL_FILE: Final = "MLmodel"
 """MLflow's description of a model; written by the registry adapter, never by training."""
