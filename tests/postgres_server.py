@@ -47,9 +47,23 @@ class PostgresServer:
         return f"postgresql://postgres@/postgres?host={self.folder}"
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers.
+
+        Where the one before was killed, its children hold the shared memory until they have noticed.
+        """
+        deadline_s = time.monotonic() + _DEADLINE_S
+        self._process = self._started()
+        while self._run("pg_isready", "-q", "-h", str(self.folder), check=False) != 0:
+            if time.monotonic() > deadline_s:
+                self.stop()
+                pytest.fail(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2_000:]}")
+            if self._process.poll() is not None:
+                self._process = self._started()
+            time.sleep(0.05)
+
+    def _started(self) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     *(str(self._programs / "postgres"), "-D", str(self._data), "-k", str(self.folder)),
                     *("-c", "listen_addresses=", "-c", "shared_buffers=16MB", "-c", "max_connections=60"),
@@ -58,12 +72,6 @@ class PostgresServer:
                 stderr=subprocess.STDOUT,
                 **self._as,
             )
-        deadline_s = time.monotonic() + _DEADLINE_S
-        while self._run("pg_isready", "-q", "-h", str(self.folder), check=False) != 0:
-            if time.monotonic() > deadline_s or self._process.poll() is not None:
-                self.stop()
-                pytest.fail(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2_000:]}")
-            time.sleep(0.05)
 
     def kill(self) -> None:
         """End it without any notice, with all of its children: they notice that the first one is gone."""

@@ -52,7 +52,11 @@ class SqlLedger:
         """
         self._clock = clock
         self._database = LedgerDatabase(url)
-        bring_up_to_date(self._database)
+        try:
+            bring_up_to_date(self._database)
+        except StreamRecError:
+            self._database.close()
+            raise
 
     @classmethod
     def in_file(cls, path: Path, *, clock: Callable[[], datetime] = utc_now) -> SqlLedger:
