@@ -336,6 +336,7 @@ def test_a_connection_that_is_lost_at_the_commit_is_looked_into(postgres_url, is
                 driver = connection.connection.driver_connection
                 if is_committed:
                     driver.commit()
+                    driver.execute("SELECT 1")  # another transaction, so that there is something to commit
                 with by_hand(postgres_url) as other:
                     other.exec_driver_sql(f"SELECT pg_terminate_backend({driver.info.backend_pid})")
 
