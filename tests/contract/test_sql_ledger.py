@@ -325,6 +325,27 @@ def test_a_server_that_dies_loses_nothing_that_was_acknowledged(postgres, postgr
 
 
 @pytest.mark.postgres
+def test_a_user_who_may_read_and_insert_and_nothing_else_can_append(postgres_url):
+    schema = postgres_url.rpartition("%3D")[2]
+    with opened(postgres_url) as ledger, by_hand(postgres_url) as connection:
+        ledger.append(decided())
+        for statement in (
+            f"CREATE ROLE appender_{schema}",
+            f"GRANT USAGE ON SCHEMA {schema} TO appender_{schema}",
+            f"GRANT SELECT, INSERT ON ledger_entries, ledger_evidence TO appender_{schema}",
+            f"GRANT SELECT ON ledger_schema_version TO appender_{schema}",
+        ):
+            connection.exec_driver_sql(statement)
+        connection.commit()
+    as_appender = f"{postgres_url}%20-crole%3Dappender_{schema}"
+    with opened(as_appender) as ledger:
+        assert ledger.append(decided(evidence={"a": 1})).seq == 2
+        assert verify(ledger.stored()).entries == 2
+    with by_hand(as_appender) as connection, pytest.raises(sqlalchemy.exc.DBAPIError, match="must be owner"):
+        connection.exec_driver_sql("DROP TRIGGER ledger_entries_append_only ON ledger_entries")
+
+
+@pytest.mark.postgres
 @pytest.mark.parametrize("is_committed", [True, False])
 def test_a_connection_that_is_lost_at_the_commit_is_looked_into(postgres_url, is_committed):
     with opened(postgres_url) as ledger:
