@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from services.cli import callers, data, events, features, items, keys, ledger, metrics, models
+from services.cli import access, callers, data, events, features, items, keys, ledger, metrics, models
 from services.cli.demo import command as demo
 from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installed_spokes, mounted_command
 from streamrec.command_line.library_folders import library_folders
@@ -136,6 +136,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(events.app, name="events")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(keys.app, name="keys")
+app.add_typer(access.app, name="access")
 app.add_typer(callers.app, name="callers")
 
 

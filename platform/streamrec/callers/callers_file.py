@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import stat
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from streamrec.callers.tokens import NewToken, new_token
+from streamrec.callers.token_file import TokenFile
+from streamrec.callers.tokens import NewToken, new_token, rotated
 from streamrec.contracts.callers import (
     CALLER_NAME_PATTERN,
     MAXIMUM_NAME_CHARACTERS,
@@ -20,7 +18,6 @@ from streamrec.contracts.callers import (
     CallerLimit,
     Callers,
 )
-from streamrec.contracts.canonical_json import parse_json
 from streamrec.contracts.errors import (
     DocumentRefusedError,
     InvalidInputError,
@@ -28,16 +25,9 @@ from streamrec.contracts.errors import (
     StreamRecError,
 )
 from streamrec.documents.refusals import Refusal
-from streamrec.files.durable_files import make_folder, write_atomically
-from streamrec.files.locks import only_writer_of
 
 MAXIMUM_BYTES: Final = 4 * 1024 * 1024
 """As many callers as there may be, with as many tokens, take about 2.5 MB."""
-
-_MODE: Final = 0o600
-_MUST_NOT: Final = stat.S_IWGRP | stat.S_IRWXO
-"""Whoever can write the file can make a token. A group may read it, as Kubernetes mounts secrets: from
-digests nobody gets a token."""
 
 _NOBODY: Final = Callers(default_limit=None, callers=())
 
@@ -47,6 +37,13 @@ class CallersFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file: TokenFile[Callers] = TokenFile(
+            path,
+            Callers.from_json,
+            Callers.to_json,
+            maximum_bytes=MAXIMUM_BYTES,
+            missing=f"there is no callers file {path}: make it with 'streamrec callers add NAME'",
+        )
 
     def read(self) -> Callers:
         """Return what the file says.
@@ -55,28 +52,7 @@ class CallersFile:
             NotFoundError: There is no file.
             DocumentRefusedError: It cannot be read, others may change it, or it is damaged; says what to do.
         """
-        try:
-            content = self._content()
-        except FileNotFoundError as error:
-            raise NotFoundError(
-                f"there is no callers file {self.path}: make it with 'streamrec callers add NAME'"
-            ) from error
-        except OSError as error:
-            raise DocumentRefusedError(
-                Refusal.UNREADABLE, f"{self.path} cannot be read: {error.strerror}"
-            ) from error
-        if len(content) > MAXIMUM_BYTES:
-            raise DocumentRefusedError(Refusal.TOO_LARGE, f"{self.path} has more than {MAXIMUM_BYTES} bytes")
-        try:
-            document = parse_json(content, maximum_bytes=MAXIMUM_BYTES)
-        except InvalidInputError as error:
-            raise DocumentRefusedError(
-                Refusal.MALFORMED, f"{self.path} is damaged: it {error.problem}"
-            ) from error
-        try:
-            return Callers.from_json(document)
-        except InvalidInputError as error:
-            raise DocumentRefusedError(Refusal.INVALID_CONTENT, f"{self.path} is damaged: {error}") from error
+        return self._file.read()
 
     def add(self, name: str, limit: CallerLimit | None, now: datetime, lifetime: timedelta) -> NewToken:
         """Let a new caller in; the file is made where there is none.
@@ -99,7 +75,7 @@ class CallersFile:
                 )
             return replace(callers, callers=(*callers.callers, Caller(name, (token.kept,), limit)))
 
-        self._change(add, or_else=_NOBODY)
+        self._file.change(add, or_else=_NOBODY)
         return token
 
     def rotate(self, name: str, now: datetime, lifetime: timedelta, overlap: timedelta) -> NewToken:
@@ -111,12 +87,7 @@ class CallersFile:
         token = new_token(now, now + lifetime)
 
         def rotate(caller: Caller) -> Caller:
-            old = (
-                replace(old, expires_at=min(old.expires_at, now + overlap))
-                for old in caller.tokens
-                if old.expires_at > now and overlap > timedelta(0)
-            )
-            return replace(caller, tokens=(*old, token.kept))
+            return replace(caller, tokens=rotated(caller.tokens, token.kept, now, overlap))
 
         self._change_caller(name, rotate)
         return token
@@ -145,7 +116,7 @@ class CallersFile:
             NotFoundError: There is no such caller.
         """
         if name is None:
-            self._change(lambda callers: replace(callers, default_limit=limit), or_else=_NOBODY)
+            self._file.change(lambda callers: replace(callers, default_limit=limit), or_else=_NOBODY)
         else:
             self._change_caller(name, lambda caller: replace(caller, limit=limit))
 
@@ -164,33 +135,7 @@ class CallersFile:
                 ),
             )
 
-        self._change(change_one)
-
-    def _change(self, change: Callable[[Callers], Callers], or_else: Callers | None = None) -> None:
-        make_folder(self.path.parent)
-        with only_writer_of(self.path):
-            try:
-                before = self.read()
-            except NotFoundError:
-                if or_else is None:
-                    raise
-                before = or_else
-            after = change(before).to_json()
-            Callers.from_json(after)  # names, numbers of tokens and callers: the checks are those of reading
-            content = json.dumps(after, indent=2, ensure_ascii=False).encode() + b"\n"
-            write_atomically(self.path, content, mode=_MODE)
-
-    def _content(self) -> bytes:
-        with self.path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise DocumentRefusedError(Refusal.UNREADABLE, f"{self.path} is no file")
-            if status.st_mode & _MUST_NOT:
-                raise DocumentRefusedError(
-                    Refusal.UNREADABLE,
-                    f"{self.path} may be changed or read by others: chmod {_MODE:o} {self.path}",
-                )
-            return file.read(MAXIMUM_BYTES + 1)
+        self._file.change(change_one)
 
 
 def stamp_of(path: Path) -> tuple[int, ...] | None:

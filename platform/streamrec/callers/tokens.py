@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import secrets
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
 
 from streamrec.contracts.callers import TOKEN_ID_PATTERN, CallerToken
 
@@ -17,7 +19,12 @@ _PREFIX: Final = "streamrec"
 _ID_BYTES: Final = 6
 _SECRET_BYTES: Final = 32
 _SECRET_CHARACTERS: Final = 43
+_NOBODYS_DIGEST: Final = "0" * 64
+"""Compared with where no token has the id, so that an unknown id takes as long as a wrong secret."""
+
 _TOKEN: Final = re.compile(f"{_PREFIX}_({TOKEN_ID_PATTERN})_[A-Za-z0-9_-]{{{_SECRET_CHARACTERS}}}", re.ASCII)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +56,30 @@ def token_id_of(token: str) -> str | None:
 def digest_of(token: str) -> str:
     """SHA-256 of a token, hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def holder_of(token: str, holders: Mapping[str, tuple[T, CallerToken, float]], now_s: float) -> T | None:
+    """Whose token it is; None where it is malformed, unknown, revoked or expired: the answer says not which.
+
+    Args:
+        token: What was sent.
+        holders: By token id: the holder, the kept token, and when it expires, in seconds since 1970.
+        now_s: Seconds since 1970.
+    """
+    holder, kept, expires_at_s = holders.get(token_id_of(token) or "", (None, None, 0.0))
+    digest = _NOBODYS_DIGEST if kept is None else kept.sha256
+    # The digest first, whatever else is wrong; its comparison takes the same time wherever they differ.
+    known = hmac.compare_digest(digest_of(token), digest)
+    return holder if known and now_s < expires_at_s else None
+
+
+def rotated(
+    tokens: Iterable[CallerToken], new: CallerToken, now: datetime, overlap: timedelta
+) -> tuple[CallerToken, ...]:
+    """The tokens with a new one; the others are refused once ``overlap`` is over, and gone where it is 0."""
+    old = (
+        replace(token, expires_at=min(token.expires_at, now + overlap))
+        for token in tokens
+        if token.expires_at > now and overlap > timedelta(0)
+    )
+    return (*old, new)

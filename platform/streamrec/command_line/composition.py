@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from streamrec.command_line.access_parts import acting as acting
 from streamrec.command_line.ledger_parts import open_ledger as open_ledger
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import DataFolderError, InvalidInputError, NotFoundError

@@ -74,6 +74,11 @@ class Workspace:
         return self.root / "callers.json"
 
     @property
+    def access(self) -> Path:
+        """Who may decide what (`streamrec access`); without it the workspace's owner decides alone."""
+        return self.root / "access.json"
+
+    @property
     def traffic(self) -> Path:
         """Which versions serve: the signed traffic document, and what belongs to it."""
         return self.root / "traffic"

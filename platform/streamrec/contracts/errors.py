@@ -10,6 +10,7 @@ StreamRecError
     ├── InvalidInputError       a caller's field is wrong
     ├── DataFolderError         a data folder cannot be used; names file and column
     ├── NotFoundError           the named thing does not exist
+    ├── PermissionDeniedError   whoever asks may not; somebody else may
     ├── DocumentRefusedError    a published document is damaged, not signed, or not to be trusted
     ├── ArtifactError           an artifact is damaged, incomplete or of a refused format
     └── NotReadyError           something that must exist at start is missing or empty
@@ -86,6 +87,10 @@ class DataFolderError(PermanentError):
 
 class NotFoundError(PermanentError):
     """The named thing does not exist."""
+
+
+class PermissionDeniedError(PermanentError):
+    """Whoever asks has not the role that it takes, or may not decide about their own work."""
 
 
 class DocumentRefusedError(PermanentError):

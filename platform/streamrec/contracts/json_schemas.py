@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from streamrec.contracts.access.staff import Staff
 from streamrec.contracts.callers import Callers
 from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Prediction
 from streamrec.contracts.intervals import Interval
@@ -63,6 +64,7 @@ DOCUMENTS: Final = (
     DocumentSchema("prediction", "What a model answered", Prediction),
     DocumentSchema("replica_heartbeat", "Which versions a replica has loaded", ReplicaHeartbeat),
     DocumentSchema("result", "A verdict with its reasons; each command adds its own fields", Envelope),
+    DocumentSchema("staff", "Who may decide what on the platform", Staff),
     DocumentSchema("traffic", "Which versions answer in each slot, before it is signed", Traffic),
 )
 """Every shared format. Add a document here and run `make schemas`."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamrec.callers import authentication
+from streamrec.callers import tokens
 from streamrec.callers.authentication import CallerDirectory
 from streamrec.callers.callers_file import CallersFile
 from streamrec.callers.tokens import new_token
@@ -80,7 +80,7 @@ def test_every_request_costs_one_comparison_in_constant_time(file, monkeypatch):
         compared.append((sent, kept))
         return compare(sent, kept)
 
-    monkeypatch.setattr(authentication.hmac, "compare_digest", compare_digest)
+    monkeypatch.setattr(tokens.hmac, "compare_digest", compare_digest)
     for header in (f"Bearer {token}", f"Bearer {new_token(NOW, NOW).secret}", "Bearer x", "Basic x"):
         identified(file, header)
     assert len(compared) == 4
