@@ -10,12 +10,11 @@ import typer
 
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 from streamrec.contracts.errors import ArtifactError, DocumentRefusedError, InvalidInputError, NotFoundError
-from streamrec.contracts.ledger_entry import EntryKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamrec.contracts.ledger_entry import LedgerAnchor
+    from streamrec.contracts.ledger_entry import EntryKind, LedgerAnchor
     from streamrec.documents.store import DocumentSource
     from streamrec.ledger.ledger import Ledger
     from streamrec.ledger.verification import Verification
@@ -137,7 +136,8 @@ def show(
         str | None, typer.Option("--subject", help="Only about this: NAME@VERSION, a slot, a key.")
     ] = None,
     kinds: Annotated[
-        list[EntryKind] | None, typer.Option("--kind", help="Only of this kind; may be repeated.")
+        list[str] | None,
+        typer.Option("--kind", help="Only of this kind, as gates_judged; may be repeated."),
     ] = None,
     last: Annotated[int, typer.Option("--last", min=1, max=_MOST_SHOWN, help="The newest entries.")] = 20,
     evidence: Annotated[
@@ -153,13 +153,23 @@ def show(
         raise InvalidInputError("--at", "goes with --slot")
     if slot is not None and (subject is not None or kinds):
         raise InvalidInputError("--slot", "goes neither with --subject nor with --kind")
+    wanted = [_kind(name) for name in kinds or ()]
     ledger = _existing(Workspace(workspace))
     if evidence is not None:
         _show_evidence(ledger, evidence)
     elif slot is not None:
         _show_served(ledger, slot, time or datetime.now(UTC), json_file)
     else:
-        _show_entries(ledger, subject, kinds or (), last, json_file)
+        _show_entries(ledger, subject, wanted, last, json_file)
+
+
+def _kind(name: str) -> EntryKind:
+    from streamrec.contracts.ledger_entry import EntryKind
+
+    try:
+        return EntryKind(name)
+    except ValueError as error:
+        raise InvalidInputError("--kind", f"{name!r} is none of {', '.join(sorted(EntryKind))}") from error
 
 
 def _existing(place: Workspace) -> Ledger:

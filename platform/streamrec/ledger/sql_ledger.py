@@ -64,11 +64,6 @@ class SqlLedger:
         url = URL.create("sqlite", database=str(path.absolute()))
         return cls(url.render_as_string(hide_password=False), clock=clock)
 
-    @property
-    def place(self) -> str:
-        """Where it lies: a file, or a URL without its password."""
-        return self._database.place
-
     def close(self) -> None:
         """Let go of every connection; the next call connects again."""
         self._database.close()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -243,3 +245,9 @@ def test_evidence_is_printed_as_json(run, ledger):
 @pytest.mark.usefixtures("ledger")
 def test_what_cannot_be_shown_is_refused(run, arguments):
     assert run("show", *arguments).exit_code == 2
+
+
+def test_a_command_that_is_not_about_the_ledger_starts_without_its_libraries():
+    code = "import sys, services.cli.main; print({'sqlalchemy', 'alembic'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
