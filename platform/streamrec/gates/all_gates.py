@@ -26,6 +26,9 @@ from streamrec.gates.checks.latency_runs import DEFAULT_TURNS, Turns, collect_la
 from streamrec.gates.checks.validation import collect_validation, judge_validation
 from streamrec.gates.contenders import SCORING_LIMITS, Contender, ask, joined
 from streamrec.gates.evaluation_data import EvaluationData, features_as_trained
+from streamrec.gates.fairness.evidence import collect_fairness
+from streamrec.gates.fairness.item_groups import read_item_groups
+from streamrec.gates.fairness.judgement import judge_fairness
 from streamrec.gates.gate_results import gate_error, gate_result, reason
 from streamrec.gates.gates_report import GatesReport
 from streamrec.gates.predictions import Predictions
@@ -158,7 +161,7 @@ class _Run:
             validation,
             self._judged(GateName.SKEW, lambda: self._skew(answers)),
             self._judged(GateName.QUALITY, lambda: self._quality(answers)),
-            *self._fairness(),
+            self._judged(GateName.FAIRNESS, lambda: self._fairness(answers)),
             self._judged(GateName.LATENCY, lambda: self._latency(requests)),
         )
 
@@ -225,8 +228,7 @@ class _Run:
     def _quality(self, answers: _Answers) -> Result:
         candidate, champion = self.candidate, self.champion
         if answers.candidate is None:
-            found = reason("answers_refused", "predictor", f"its answers cannot be used: {answers.problem}")
-            return gate_result(GateName.QUALITY, candidate.subject, {}, failed=[found])
+            return self._answers_refused(GateName.QUALITY, answers)
         if champion is not None and answers.champion is None:
             found = reason(
                 "champion_not_measured",
@@ -243,12 +245,25 @@ class _Run:
         )
         return judge_quality(evidence, candidate.specification.quality)
 
-    def _fairness(self) -> tuple[Result, ...]:
-        people = self.candidate.specification.people(self.evaluation.data_set)
-        if people.fairness is not None:
-            return ()
-        noted = [reason("no_sensitive_attributes", "no_sensitive_attributes", people.no_sensitive_attributes)]
-        return (gate_result(GateName.FAIRNESS, self.candidate.subject, {}, noted=noted),)
+    def _fairness(self, answers: _Answers) -> Result:
+        candidate, data = self.candidate, self.evaluation.data
+        people = candidate.specification.people(self.evaluation.data_set)
+        if people.fairness is None:
+            why = people.no_sensitive_attributes
+            noted = [reason("no_sensitive_attributes", "no_sensitive_attributes", why)]
+            return gate_result(GateName.FAIRNESS, candidate.subject, {}, noted=noted)
+        if answers.candidate is None:
+            return self._answers_refused(GateName.FAIRNESS, answers)
+        groups = read_item_groups(data, people.fairness, of_units=answers.candidate.groups)
+        at = candidate.specification.quality.at
+        evidence = collect_fairness(
+            candidate.subject, answers.candidate, people.fairness, item_groups=groups, at=at
+        )
+        return judge_fairness(evidence)
+
+    def _answers_refused(self, gate: GateName, answers: _Answers) -> Result:
+        found = reason("answers_refused", "predictor", f"its answers cannot be used: {answers.problem}")
+        return gate_result(gate, self.candidate.subject, {}, failed=[found])
 
     def _latency(self, requests: pd.DataFrame) -> Result:
         evidence = collect_latency(
