@@ -1,5 +1,6 @@
-"""What a ledger of a million entries costs: python tests/benchmarks/benchmark_ledger.py [ENTRIES]
+"""What a ledger of a million entries costs: python tests/benchmarks/benchmark_ledger.py [ENTRIES [FOLDER]]
 
+A folder that is named is kept: a second run goes on with the entries that are there.
 The entries are made as a platform would make them over years: for each of 2,000 versions of 50 slots its
 gates, verdict, review and traffic, with evidence; the rest are steps of rollouts. Writing them is timed too,
 a thousand in one transaction. Then the commands are timed as a person runs them, with the start of Python.
@@ -52,17 +53,23 @@ def decisions() -> Iterator[Decision]:
         yield from traffic_decisions(change, actor="omar", role=ActorRole.PLATFORM, reason="it is better")
 
 
-def fill(path: Path, entries: int) -> float:
-    """Write so many entries; returns the seconds it took."""
+def fill(path: Path, entries: int) -> None:
+    """Write what is missing of so many entries."""
     times = (START + timedelta(seconds=SECONDS_APART * number) for number in count())
     ledger = SqlLedger.in_file(path, clock=times.__next__)
-    source = decisions()
+    last = ledger.last()
+    present = 0 if last is None else last.seq
+    source = islice(decisions(), present, None)
+    for _ in range(present // MAXIMUM_DECISIONS):
+        next(times)
     started = time.perf_counter()
-    for written in range(0, entries, MAXIMUM_DECISIONS):
+    for written in range(present, entries, MAXIMUM_DECISIONS):
         ledger.append_all(list(islice(source, min(MAXIMUM_DECISIONS, entries - written))))
     took = time.perf_counter() - started
     ledger.close()
-    return took
+    if entries > present:
+        each_us = 1e6 * took / (entries - present)
+        print(f"{entries - present:,} entries written in {took:.1f} s ({each_us:.0f} us each)")
 
 
 def seconds_of_an_append(ledger: Ledger) -> float:
@@ -84,38 +91,36 @@ def timed(*arguments: str) -> tuple[float, str]:
     return took, done.stdout.strip().splitlines()[-1]
 
 
-def main(entries: int) -> None:
+def main(entries: int, folder: Path) -> None:
     """Fill a ledger, and print what each command takes."""
-    with tempfile.TemporaryDirectory(prefix="streamrec-ledger-") as folder:
-        place = Workspace(Path(folder))
-        took = fill(place.ledger, entries)
-        size_mib = place.ledger.stat().st_size / 2**20
-        print(
-            f"{entries:,} entries written in {took:.1f} s ({1e6 * took / entries:.0f} us each), "
-            f"{size_mib:,.0f} MiB"
-        )
-        ledger = SqlLedger.in_file(place.ledger)
-        write_anchor(ledger, anchor_publisher(place, anchor_store(place.ledger_anchor)))
-        for name, appended_to in (("alone", ledger), ("with its anchor", open_ledger(place))):
-            print(f"one entry {name}: {seconds_of_an_append(appended_to) * 1e3:.1f} ms")
-        middle = START + timedelta(seconds=SECONDS_APART * entries / MAXIMUM_DECISIONS / 2)
-        ledger.close()
-        export = Path(folder) / "export.jsonl"
-        for name, arguments in (
-            ("show --slot, now", ("show", "--slot", "team7.ranking")),
-            (
-                "show --slot --at, in the middle",
-                ("show", "--slot", "team7.ranking", "--at", middle.isoformat()),
-            ),
-            ("show --last 20", ("show",)),
-            ("show --subject", ("show", "--subject", "ranker7@100")),
-            ("verify", ("verify",)),
-            ("export", ("export", "--output", str(export))),
-            ("verify --file", ("verify", "--file", str(export))),
-        ):
-            took, last_line = timed("ledger", *arguments, "--workspace", folder)
-            print(f"{name:34} {took:7.2f} s   {last_line[:60]}")
+    place = Workspace(folder)
+    fill(place.ledger, entries)
+    ledger = SqlLedger.in_file(place.ledger)
+    write_anchor(ledger, anchor_publisher(place, anchor_store(place.ledger_anchor)))
+    for name, appended_to in (("alone", ledger), ("with its anchor", open_ledger(place))):
+        print(f"one entry {name}: {seconds_of_an_append(appended_to) * 1e3:.1f} ms")
+    ledger.close()
+    print(f"{ledger.last().seq:,} entries, {place.ledger.stat().st_size / 2**20:,.0f} MiB")
+    middle = START + timedelta(seconds=SECONDS_APART * entries / MAXIMUM_DECISIONS / 2)
+    export = folder / "export.jsonl"
+    export.unlink(missing_ok=True)
+    for name, arguments in (
+        ("show --slot, now", ("show", "--slot", "team7.ranking")),
+        ("show --slot --at, in the middle", ("show", "--slot", "team7.ranking", "--at", middle.isoformat())),
+        ("show --last 20", ("show",)),
+        ("show --subject", ("show", "--subject", "ranker7@100")),
+        ("verify", ("verify",)),
+        ("export", ("export", "--output", str(export))),
+        ("verify --file", ("verify", "--file", str(export))),
+    ):
+        took, last_line = timed("ledger", *arguments, "--workspace", str(folder))
+        print(f"{name:34} {took:7.2f} s   {last_line[:60]}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES)
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES
+    if len(sys.argv) > 2:
+        main(wanted, Path(sys.argv[2]))
+    else:
+        with tempfile.TemporaryDirectory(prefix="streamrec-ledger-") as temporary:
+            main(wanted, Path(temporary))

@@ -19,7 +19,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from alembic.script import ScriptDirectory
+from typer.testing import CliRunner
 
+from services.cli.main import app
+from streamrec.command_line.ledger_parts import open_ledger
+from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, NotReadyError, TemporaryError
 from streamrec.contracts.ledger_entry import ActorRole, EntryKind
 from streamrec.ledger.ledger import Decision
@@ -307,6 +311,33 @@ def test_a_table_that_is_gone_is_damage(url):
             connection.commit()
         with pytest.raises(ArtifactError, match="is damaged"):
             ledger.append(decided())
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("edit", "found"),
+    [
+        ("UPDATE ledger_entries SET reason = 'other' WHERE seq = 2", "entry 2 was changed"),
+        ("DELETE FROM ledger_entries WHERE seq = 3", "entry 3 is missing, and all after it"),
+        ("DELETE FROM ledger_entries WHERE seq = 1", "entry 1 is missing: number 2"),
+    ],
+)
+def test_the_command_verifies_the_ledger_that_the_variable_names(
+    postgres_url, tmp_path, monkeypatch, edit, found
+):
+    monkeypatch.setenv("STREAMREC_LEDGER", postgres_url)
+    ledger = open_ledger(Workspace(tmp_path))
+    for _ in range(3):
+        ledger.append(decided())
+    verify_it = ["ledger", "verify", "--workspace", str(tmp_path)]
+    assert CliRunner().invoke(app, verify_it).stdout == "passed\n"
+    with by_hand(postgres_url) as connection:
+        connection.exec_driver_sql("ALTER TABLE ledger_entries DISABLE TRIGGER ledger_entries_append_only")
+        connection.exec_driver_sql(edit)
+        connection.commit()
+    verified = CliRunner().invoke(app, verify_it)
+    assert (verified.exit_code, found in verified.stdout) == (3, True), verified.output
+    assert not Workspace(tmp_path).ledger.exists()
 
 
 @pytest.mark.postgres

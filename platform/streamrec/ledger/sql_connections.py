@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool
 
 from streamrec.contracts.errors import (
     ArtifactError,
@@ -158,7 +159,8 @@ def _postgresql_engine(url: URL) -> Engine:
         "application_name": "streamrec-ledger",
         "tcp_user_timeout": 1_000 * WAIT_S,  # a server that vanished is noticed
     }
-    return create_engine(url, connect_args=settings, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    # A connection for each call: entries are rare, the server's places are few, and none of them goes stale.
+    return create_engine(url, connect_args=settings, poolclass=NullPool, isolation_level="READ COMMITTED")
 
 
 def _translated(error: DBAPIError, problem: str) -> StreamRecError:
