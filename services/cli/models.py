@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli import model_folders
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
 from streamrec.contracts.models import ModelRef, validate_model_name
@@ -57,6 +58,10 @@ def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     stdout_console().print(
         table("Registered versions", ("version", "aliases", "registered", "metrics"), rows)
     )
+
+
+app.command("check")(model_folders.check)
+app.command("register")(model_folders.register)
 
 
 @app.command("card")

@@ -32,7 +32,11 @@ def specification_of(version: ModelVersion) -> ModelSpecification:
 
 
 def registered_contender(
-    version: ModelVersion, registry: ModelRegistry, data: Path | None = None
+    version: ModelVersion,
+    registry: ModelRegistry,
+    data: Path | None = None,
+    *,
+    instead: ModelSpecification | None = None,
 ) -> Contender:
     """A registered version, ready to be judged.
 
@@ -40,13 +44,15 @@ def registered_contender(
         version: Which one.
         registry: Where its files are.
         data: The data folder, where there is one.
+        instead: By which it answers where it was registered without a specification: that of the version
+            that wants to take its place. None: such a version is refused.
 
     Raises:
         NotFoundError: It has no specification, or a model that it needs has no version.
         ArtifactError: A file is not the one that was registered.
         DependencyError: The registry does not answer.
     """
-    specification = specification_of(version)
+    specification = instead if instead and version.specification is None else specification_of(version)
     needed = needed_versions(specification, version, registry)
     return Contender(
         subject=str(version.ref),

@@ -1,0 +1,4 @@
+"""The report of all gates for people.
+
+What may not go in: figures that the report for programs does not have.
+"""
