@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 from typing import Final
@@ -20,6 +20,7 @@ from streamrec.contracts.errors import InvalidInputError, StreamRecError
 from streamrec.contracts.progress import Progress
 from streamrec.contracts.results import Result, Verdict
 from streamrec.contracts.specification.gate_names import GateName
+from streamrec.contracts.specification.quality_policy import Task
 from streamrec.gates.checks.artifact import collect_artifact, judge_artifact
 from streamrec.gates.checks.latency import judge_latency
 from streamrec.gates.checks.latency_runs import DEFAULT_TURNS, Turns, collect_latency
@@ -254,10 +255,12 @@ class _Run:
             return gate_result(GateName.FAIRNESS, candidate.subject, {}, noted=noted)
         if answers.candidate is None:
             return self._answers_refused(GateName.FAIRNESS, answers)
-        groups = read_item_groups(data, people.fairness, of_units=answers.candidate.groups)
-        at = candidate.specification.quality.at
+        policy, quality = people.fairness, candidate.specification.quality
+        if policy.threshold is None and candidate.specification.task is Task.CLASSIFICATION:
+            policy = replace(policy, threshold=quality.threshold)  # one answer, one threshold
+        groups = read_item_groups(data, policy, of_units=answers.candidate.groups)
         evidence = collect_fairness(
-            candidate.subject, answers.candidate, people.fairness, item_groups=groups, at=at
+            candidate.subject, answers.candidate, policy, item_groups=groups, at=quality.at
         )
         return judge_fairness(evidence)
 
