@@ -29,6 +29,9 @@ STATE_COLUMNS: Final = (
     "shown",
 )
 
+_NOT_ALWAYS_KEPT: Final = ("skip_ages_hours", "shown")
+"""States that were logged before these counted do not have them."""
+
 
 def state_table(states: Iterable[UserState]) -> pd.DataFrame:
     """`STATE_COLUMNS`, one row for each state, in their order.
@@ -51,16 +54,17 @@ def states_of(table: pd.DataFrame) -> Iterator[UserState]:
     Raises:
         InvalidInputError: A column is missing, or a value is not what the state holds; names it.
     """
-    for name in (UNIT, *STATE_COLUMNS):
+    names = [name for name in STATE_COLUMNS if name in table.columns or name not in _NOT_ALWAYS_KEPT]
+    for name in (UNIT, *names):
         if name not in table.columns:
             raise InvalidInputError(name, "is missing: a request needs what is known of its user")
-    for values in table[[UNIT, *STATE_COLUMNS]].itertuples(index=False, name=None):
-        row = dict(zip(STATE_COLUMNS, map(_plain, values[1:]), strict=True))
-        yield state_of(str(values[0]), _document(row))
+    for unit, *values in table[[UNIT, *names]].itertuples(index=False, name=None):
+        yield state_of(str(unit), _document(dict(zip(names, map(_plain, values), strict=True))))
 
 
 def _document(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"schema": STATE_SCHEMA, **row}
+    kept = {name: value for name, value in row.items() if name not in _NOT_ALWAYS_KEPT or value is not None}
+    return {"schema": STATE_SCHEMA, **kept}
 
 
 def _plain(value: Any) -> Any:

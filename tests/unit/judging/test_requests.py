@@ -66,6 +66,14 @@ def test_states_come_back_as_they_were_also_through_a_file(tmp_path):
     assert list(states_of(pd.read_parquet(tmp_path / "states.parquet"))) == states
 
 
+def test_what_was_logged_before_pages_and_ages_counted_can_be_asked_again():
+    states = [UserState("a", history=("i1",)), UserState("b", skipped=("i2",), skip_ages_hours=(3,))]
+    table = state_table(states).assign(unit=["a", "b"])
+    assert list(states_of(table.drop(columns="shown"))) == states
+    assert list(states_of(table.assign(shown=None))) == states
+    assert next(states_of(table.drop(columns="skip_ages_hours").iloc[1:])).skip_ages_hours == ()
+
+
 def test_a_request_that_lacks_a_column_or_holds_what_is_none_is_named():
     table = state_table([UserState("a")]).assign(unit="a")
     with pytest.raises(InvalidInputError, match="history"):
