@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, NotFoundError
+from streamrec.contracts.ledger_entry import ActorRole, EntryKind
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
+from streamrec.documents.keys import MemoryKeyRing
+from streamrec.documents.publisher import DocumentPublisher
+from streamrec.ledger.anchors import LEDGER_ANCHOR, AnchoredLedger, write_anchor
+from streamrec.ledger.ledger import Decision
+from streamrec.ledger.memory_ledger import MemoryLedger
 from streamrec.registry.artifact_cache import ArtifactCache
 from streamrec.registry.manifest import MANIFEST_FILE, write_manifest
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from streamrec.registry.mlflow_registry import MlflowModelRegistry, RegistrySettings
 from streamrec.registry.model_registry import ModelRegistry
+from streamrec.registry.noted_documents import NotedDocumentStore
 
 # MLflow 3.17 under SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -341,3 +348,14 @@ def test_a_note_is_read_as_it_was_written_last(registry, name):
     registry.write_note(name, "first")
     registry.write_note(name, '{"text":"é"}')
     assert registry.note(name) == '{"text":"é"}'
+
+
+def test_a_ledger_is_anchored_in_a_note(registry, name):
+    publisher = DocumentPublisher(NotedDocumentStore(registry, name), LEDGER_ANCHOR, MemoryKeyRing())
+    ledger = AnchoredLedger(MemoryLedger(), publisher)
+    for _ in range(2):
+        entry = ledger.append(Decision("mira", ActorRole.SPOKE, EntryKind.GATES_JUDGED, "toxicity@1"))
+    assert publisher.published().value.hash == entry.hash
+    assert entry.hash in registry.note(name)
+    with pytest.raises(ArtifactError, match="no longer holds entry 2"):
+        write_anchor(MemoryLedger(), publisher)

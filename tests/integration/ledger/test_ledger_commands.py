@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sqlite3
 import subprocess
 import sys
@@ -172,6 +173,25 @@ def test_what_is_appended_is_anchored_by_itself(run, place):
     assert run("verify").stdout.splitlines()[-1] == "passed"
     by_hand(place, "DELETE FROM ledger_entries WHERE seq = 1")
     assert run("verify").exit_code == 3
+
+
+def append_some(place):
+    ledger = open_ledger(place)
+    for _ in range(5):
+        ledger.append(decided())
+
+
+def test_processes_that_append_at_once_leave_the_newest_anchor(run, place, tmp_path):
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=append_some, args=(place,)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    run("verify", "--json", str(tmp_path / "found.json"))
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["entries"], found["anchored"]) == (20, 20)
 
 
 @pytest.mark.usefixtures("ledger")
