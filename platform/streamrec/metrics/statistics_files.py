@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamrec.contracts.canonical_json import canonical_json
-from streamrec.contracts.errors import DependencyError
+from streamrec.contracts.errors import DependencyError, OverloadedError
 from streamrec.events.event_log import LogExtent
 from streamrec.events.records import RecordKind
 from streamrec.events.time_range import TimeRange
@@ -161,7 +161,7 @@ class StatisticsFolder:
                 for other in folder.glob(f"{key.stem}*"):
                     if other != path:
                         durable_files.remove(other)
-        except OSError as error:
+        except (OSError, OverloadedError) as error:
             _LOG.warning("the statistics of %s for %s are not kept: %s", key.day, key.metric, error)
 
     def remove_before(self, day: date) -> None:

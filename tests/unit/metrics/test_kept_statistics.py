@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pyarrow.parquet as pq
@@ -192,3 +194,13 @@ def test_impressions_of_other_days_keep_their_outcomes(place):
     ]
     assert days == [1.0, 0.0, 0.0]
     other.log.close()
+
+
+def test_many_may_compute_and_keep_the_same_days_at_once(place):
+    expected, _ = place.compute()
+    shutil.rmtree(place.kept)
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(place.compute) for _ in range(4)]
+        assert [future.result()[0] for future in found] == [expected] * 4
+    assert len(place.files()) == DAYS
+    assert place.compute() == (expected, 0)
