@@ -31,6 +31,15 @@ metrics:
     of: {event: outcome, kinds: [play, click], joined: false}
     per: {event: impression}
     capping: {at: 2, per: unit_day}
+  few_actions_per_user:
+    owner: t
+    description: Actions of a user, one and a half a day at most
+    unit: actions
+    direction: higher_is_better
+    aggregation: mean
+    of: {event: outcome, kinds: [click, play, complete, like, skip]}
+    per: {event: impression}
+    capping: {at: 1.5, per: unit_day}
   home_clicks:
     owner: t
     description: Clicks for each slate of one slot
@@ -103,7 +112,9 @@ def test_a_metric_equals_its_plain_implementation(name):
 
 
 @pytest.mark.parametrize("by", [("slot",), ("version", "rung"), ("segment",), ("segment", "slot", "role")])
-@pytest.mark.parametrize("name", ["click_rate", "plays_per_user", "watch_seconds_per_play", "latency_p50_ms"])
+@pytest.mark.parametrize(
+    "name", ["click_rate", "few_actions_per_user", "watch_seconds_per_play", "latency_p50_ms"]
+)
 def test_split_figures_equal_the_plain_ones(name, by):
     records = some_events(seed=11)
     check(METRICS[name], records, a_source(memory_log(records)), FIRST, END, by)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamrec.metrics.grouping import grouped_sums
 
 ROWS = st.lists(
-    st.tuples(st.sampled_from(["a", "b", "ä", ""]), st.integers(-2, 2), st.floats(-1e6, 1e6)), max_size=25
+    st.tuples(st.sampled_from(["a", "ä", ""]), st.integers(-1, 0), st.floats(-1e6, 1e6)), max_size=25
 )
 
 
@@ -55,3 +55,11 @@ def test_sums_of_sums_are_sums_of_all(first, second):
     assert merged.select(["name", "key", "cases"]).equals(whole.select(["name", "key", "cases"]))
     for left, right in zip(merged["value"].to_pylist(), whole["value"].to_pylist(), strict=True):
         assert math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-6)
+
+
+def test_not_even_rounding_tells_in_which_order_rows_came():
+    rows = [("a", 0, value) for value in (1e16, 1.0, -1e16, 1.0, 0.1, 0.2, 0.3)]
+    sums = {
+        grouped_sums(table(rows[place:] + rows[:place]), ["name"])["value"][0].as_py() for place in range(7)
+    }
+    assert len(sums) == 1

@@ -52,6 +52,15 @@ def test_what_a_client_calls_its_request_counts_only_where_no_request_has_that_i
     assert joined(memory_log(records[::2]), DAY) == {("u1", "e1"): ("r1", "search.ranking")}
 
 
+def test_of_several_slates_of_a_request_the_first_by_the_name_of_the_slot_has_the_outcome():
+    records = [
+        an_impression(1, unit="u1", slot=slot, predicted_at=NOON + timedelta(seconds=late))
+        for late, slot in enumerate(["zoo.ranking", "ads.ranking", "home.ranking"])
+    ]
+    records.append(an_outcome(9, unit="u1", request_id="r1", item_id="b"))
+    assert joined(memory_log(records), DAY) == {("u1", "e9"): ("r1", "ads.ranking")}
+
+
 def test_nothing_joins_nothing():
     only_outcomes, only_shown = memory_log([an_outcome(1)]), memory_log([an_impression(1)])
     assert joined(only_outcomes, DAY) == joined(only_shown, DAY) == joined(memory_log([]), DAY) == {}

@@ -58,6 +58,13 @@ def test_counts_add_up_in_any_order(first, second):
         assert added.counts.tolist() == together.counts.tolist()
 
 
+def test_rounding_of_the_rank_does_not_move_the_quantile():
+    values = np.arange(1.0, 101.0)
+    assert 0.07 * 100 > 7.0
+    assert value_of(counts_of(values).key_at(0.07)) == pytest.approx(7.0, rel=RELATIVE_ACCURACY)
+    assert value_of(counts_of(values).key_at(0.071)) == pytest.approx(8.0, rel=RELATIVE_ACCURACY)
+
+
 def test_however_large_a_number_is_it_has_a_bucket():
     assert bucket_keys(np.array([1e300]))[0] == bucket_keys(np.array([LARGEST]))[0]
     assert bucket_keys(np.array([1e-300, 0.0])).tolist() == [0, 0]
