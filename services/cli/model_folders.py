@@ -89,10 +89,12 @@ def _checked(
 ) -> tuple[Result, ModelFolder, EvaluationData, dict[str, ModelVersion]]:
     from streamrec.command_line.composition import open_registry
     from streamrec.command_line.judging import isolation_waived, needed_now, open_gate_runner
+    from streamrec.command_line.metric_parts import check_metric_name
     from streamrec.gates.evaluation_data import load_evaluation_data
     from streamrec.gates.model_folders import ModelFolder, check_folder
 
     read = ModelFolder.read(folder)
+    check_metric_name(place, read.specification.outcome_metric, path="outcome_metric")
     needed, artifacts = {}, {}
     if read.specification.needs:
         registry = open_registry(place)

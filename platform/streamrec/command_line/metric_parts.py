@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from streamrec.command_line.composition import erasure_files
 from streamrec.command_line.workspace import Workspace
-from streamrec.contracts.errors import DamagedRowError, NotReadyError
+from streamrec.contracts.errors import (
+    DamagedRowError,
+    InvalidInputError,
+    NotFoundError,
+    NotReadyError,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +38,26 @@ def metric_catalogue(workspace: Workspace) -> MetricCatalogue:
     from streamrec.metrics.catalogue import FILE_NAME, load_catalogue
 
     return load_catalogue([*spoke_files(FILE_NAME), workspace.metrics])
+
+
+def check_metric_name(workspace: Workspace, name: str | None, *, path: str) -> None:
+    """Refuse a name of a metric that is not defined.
+
+    Args:
+        workspace: Whose metrics count, beside those of the platform and of spokes.
+        name: Of the metric; None is fine.
+        path: Dotted path of the field that names it, for the message.
+
+    Raises:
+        InvalidInputError: There is no such metric, or a file of metrics is wrong.
+        DependencyError: A file of metrics cannot be read.
+    """
+    if name is None:
+        return
+    try:
+        metric_catalogue(workspace).metric(name)
+    except NotFoundError as error:
+        raise InvalidInputError(path, str(error)) from error
 
 
 def metric_sources(workspace: Workspace) -> MetricSources:

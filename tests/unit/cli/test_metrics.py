@@ -116,3 +116,20 @@ def test_erasing_a_person_reaches_what_metrics_keep(workspace, run):
     assert files.find("u7")
     files.remove("u7")
     assert not files.find("u7")
+
+
+def test_a_model_that_names_a_metric_which_nobody_defined_is_refused_by_the_path(tmp_path):
+    model = {
+        "name": "ads-clicks",
+        "owner": "ads",
+        "slot": "ads.clicks",
+        "task": "classification",
+        "predictor": "services.ads.click_predictor:load",
+        "evaluation": {"requests": "evaluation.parquet"},
+        "no_sensitive_attributes": "nobody is told apart here",
+        "outcome_metric": "click_rat",
+    }
+    (tmp_path / "model.yaml").write_text(json.dumps(model))
+    done = CliRunner().invoke(app, ["models", "check", str(tmp_path), "--workspace", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "outcome_metric: there is no metric 'click_rat', did you mean 'click_rate'" in done.output
