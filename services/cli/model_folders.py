@@ -91,6 +91,7 @@ def _checked(
     from streamrec.command_line.judging import isolation_waived, needed_now, open_gate_runner
     from streamrec.command_line.metric_parts import check_metric_name
     from streamrec.gates.evaluation_data import load_evaluation_data
+    from streamrec.gates.known_attributes import check_attributes
     from streamrec.gates.model_folders import ModelFolder, check_folder
 
     read = ModelFolder.read(folder)
@@ -102,5 +103,6 @@ def _checked(
         artifacts = {role: registry.fetch(version) for role, version in needed.items()}
     runner = open_gate_runner()
     evaluation = load_evaluation_data(read.specification, runner, folder=folder, data=data, data_set=data_set)
+    check_attributes(read.specification, evaluation)
     found = check_folder(read, evaluation, artifacts, runner, isolation_waived=isolation_waived())
     return found.to_result(read), read, evaluation, needed

@@ -111,8 +111,8 @@ class GatesReport:
                 subject=str(document["subject"]),
                 at=datetime.fromisoformat(document["at"]),
                 specification_digest=str(document["specification_digest"]),
-                artifact_digest=document["artifact_digest"],
-                champion=document["champion"],
+                artifact_digest=_text_or_none(document["artifact_digest"]),
+                champion=_text_or_none(document["champion"]),
                 data_set=str(document["data_set"]),
                 isolation=Enforcement(
                     **{name: Isolation(value) for name, value in document["isolation"].items()}
@@ -130,3 +130,9 @@ class GatesReport:
 def _of_gate(found: Reason, gate: GateName) -> Reason:
     path = f"{gate}.{found.path}" if found.path and not found.path.startswith(f"{gate}.") else found.path
     return reason(found.code, path or gate.value, found.message)
+
+
+def _text_or_none(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} must be text or null")
+    return value
