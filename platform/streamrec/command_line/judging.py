@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -101,6 +101,38 @@ def judge_version(
     )
     keep_report(registry, ref, report)
     return report
+
+
+def judge_versions(
+    workspace: Workspace,
+    refs: Sequence[ModelRef],
+    progress: Progress,
+    *,
+    now: datetime,
+    imported: Path | None = None,
+) -> tuple[GatesReport, ...]:
+    """Judge versions one after the other on what the workspace trains on: imported data and event log.
+
+    What is served includes what users did since the import, so what it is held against does too.
+
+    Args:
+        workspace: Where everything lies.
+        refs: The versions.
+        progress: Where progress is shown.
+        now: The time of the reports.
+        imported: The imported data, where the workspace holds several folders; its name is that of the data
+            set.
+
+    Raises:
+        DataFolderError: There is no imported data, several folders of it, or it cannot be used.
+        NotFoundError, ArtifactError, InvalidInputError, DependencyError: As `judge_version`.
+    """
+    from streamrec.command_line.training_data import training_data_folder
+
+    with training_data_folder(workspace, imported=imported) as data:
+        return tuple(
+            judge_version(workspace, ref, progress, now=now, data=data, data_set=data.name) for ref in refs
+        )
 
 
 def keep_report(registry: ModelRegistry, ref: ModelRef, report: GatesReport) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,6 +104,24 @@ def read_training_data(
     fed_back = with_segments(with_outcomes(base, events.outcomes), logged_segments(reader, window))
     dataset = without_erased(fed_back, composition.erasure_files(workspace).follow().is_erased)
     return TrainingData(dataset, end, len(dataset.interactions) - len(base.interactions))
+
+
+@contextmanager
+def training_data_folder(
+    workspace: Workspace, *, imported: Path | None = None, until: str | None = None
+) -> Iterator[Path]:
+    """What the workspace trains on as a data folder, named as the imported one; gone when the block ends.
+
+    Raises:
+        As `read_training_data`.
+    """
+    from streamrec.datasets.writer import write_dataset
+
+    read = read_training_data(workspace, data=None, imported=imported, until=until)
+    with tempfile.TemporaryDirectory(prefix="streamrec-data-") as temporary:
+        folder = Path(temporary) / read.dataset.folder.name
+        write_dataset(read.dataset, folder)
+        yield folder
 
 
 def _imported_folder(workspace: Workspace) -> Path:

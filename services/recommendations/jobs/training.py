@@ -16,6 +16,7 @@ from services.recommendations.contracts.stages import MODEL_NAMES
 from services.recommendations.evaluation.request_sample import RequestSample, sample_requests
 from services.recommendations.item_index.index import ItemIndex
 from services.recommendations.jobs.model_cards import SLOW_CARD_USERS, train_with_card
+from services.recommendations.judging.stage_specifications import stage_specifications
 from services.recommendations.pipeline.local_models import load_candidate_models
 from services.recommendations.ranking import train as ranking_training
 from services.recommendations.ranking.model import RankingModel
@@ -239,11 +240,13 @@ class TrainingJob:
         upstream: Sequence[ModelVersion],
         train: Callable[[Path], ModelSpec],
     ) -> ModelVersion:
-        name = TRAINED_MODEL_NAMES[stage]
+        name, specification = TRAINED_MODEL_NAMES[stage], stage_specifications().get(stage)
         fingerprint = _fingerprint(
             settings_fingerprint(settings, self.seed),
             _code_fingerprint(stage),
             TRAINING_ROWS_FILE,  # versions of before do not say what they were trained on
+            # A version is judged by what it was registered with.
+            *(() if specification is None else (specification.digest,)),
             # Not by digest: the card in an artifact holds the time that its training took.
             *(version.settings_fingerprint for version in upstream),
         )
@@ -267,7 +270,11 @@ class TrainingJob:
             )
             until = self.settings.events_until
             told = {"events_until": None if until is None else until.isoformat()}
-            spec = replace(spec, parameters={**spec.parameters, **told})
+            spec = replace(
+                spec,
+                parameters={**spec.parameters, **told},
+                specification=None if specification is None else specification.to_json(),
+            )
             rows_seen_by_training(self._input.split).write(Path(output))
             return self.registry.register(spec, Path(output))
 

@@ -18,6 +18,8 @@ from services.recommendations.ranking.student.model import StudentRanker
 from services.recommendations.retrieval import train as retrieval_training
 from services.recommendations.training.histories import rows_seen_by_training
 from services.recommendations.training.input import TrainingInput
+from streamrec.command_line.judging import judge_versions
+from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.models import ModelRef, ModelSpec
 from streamrec.contracts.progress import SilentProgress
 from streamrec.contracts.results import Result, Verdict
@@ -33,9 +35,7 @@ from streamrec.gates.evaluation_data import EvaluationData, load_evaluation_data
 from streamrec.gates.gate_results import gate_of
 from streamrec.gates.gates_report import GatesReport
 from streamrec.gates.isolation.in_process_runner import InProcessRunner
-from streamrec.gates.isolation.subprocess_runner import SubprocessRunner
 from streamrec.gates.needed_versions import needed_versions
-from streamrec.gates.runner import GateRunner
 from streamrec.gates.skew.evidence import online_user_features
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
@@ -86,7 +86,7 @@ def described(version: ModelVersion) -> ModelSpec:
 
 @pytest.fixture(scope="module")
 def judge(trained, registry):
-    """Runs the gates over a version; in this process, whose code is trusted, unless told otherwise."""
+    """Runs the gates over a version, in this process: its code is trusted."""
     store = open_feature_store(trained.features)
     tables: dict[str, EvaluationData] = {}
 
@@ -103,10 +103,8 @@ def judge(trained, registry):
             trained.folder / "data",
         )
 
-    def run(
-        version: ModelVersion, champion: ModelVersion | None = None, runner: GateRunner | None = None
-    ) -> GatesReport:
-        runner, candidate = runner or InProcessRunner(), contender(version)
+    def run(version: ModelVersion, champion: ModelVersion | None = None) -> GatesReport:
+        runner, candidate = InProcessRunner(), contender(version)
         requests = candidate.specification.evaluation.requests
         if requests not in tables:
             tables[requests] = load_evaluation_data(
@@ -148,13 +146,24 @@ def test_a_trained_stage_passes(registry, judge, stage):
     assert codes(of_gate(report, GateName.SKEW)) == ["features_alone"]
 
 
-def test_a_stage_passes_isolated_and_beside_its_champion(registry, judge):
-    version = first(registry, RANKING)
-    report = judge(version, champion=version, runner=SubprocessRunner())
-    assert of_gate(report, GateName.ARTIFACT).verdict is Verdict.PASSED
+def test_a_version_is_judged_in_isolation_by_what_training_registered_it_with(trained):
+    ref = ModelRef(MODEL_NAMES[RANKING], 1)
+    workspace = Workspace(trained.folder)
+    (report,) = judge_versions(
+        workspace, [ref], SilentProgress(), now=datetime.now(UTC), imported=trained.folder / "data"
+    )
+    assert report.isolation.isolated
+    assert report.specification_digest == stage_specifications()[RANKING].digest
+    assert report.data_set == "data"
+    for gate in (GateName.ARTIFACT, GateName.VALIDATION):
+        assert of_gate(report, gate).verdict is Verdict.PASSED, of_gate(report, gate)
+    # Sixty users are too few to say that it is good; it is said how many it takes.
     quality = of_gate(report, GateName.QUALITY)
-    assert (quality.verdict, codes(quality)) == (Verdict.PASSED, [])
-    assert quality.content["evidence"]["difference"]["value"] == 0.0
+    assert (quality.verdict, codes(quality)) == (Verdict.INCONCLUSIVE, ["too_few_units"])
+    assert "100 units would decide it" in quality.reasons[0].message
+    assert report.verdict is not Verdict.PASSED
+    kept = MlflowModelRegistry(trained.registry).attached(ref, f"gates-{report.at:%Y%m%dt%H%M%S}.json")
+    assert kept is not None
 
 
 def spoiled_ranking(registry: ModelRegistry, folder: Path, spoil) -> ModelVersion:
