@@ -34,6 +34,9 @@ METRIC_FIGURES_SCHEMA: Final = "streamrec.metric_figures.v1"
 MAXIMUM_DAYS: Final = 400
 """As long as events are kept by default."""
 
+MAXIMUM_DIMENSIONS: Final = 5
+"""That one figure is split by; with more, every cell is nearly empty."""
+
 _FORMAT: Final = 1
 """Of what is kept: files of another one are computed anew."""
 
@@ -206,6 +209,8 @@ def _reason(figures: MetricFigures, figure: Figure) -> tuple[str, str] | None:
 def _split(metric: Metric, catalogue: MetricCatalogue, sources: MetricSources, by: Sequence[str]) -> Split:
     if len(set(by)) < len(by):
         raise InvalidInputError("by", "names a dimension twice")
+    if len(by) > MAXIMUM_DIMENSIONS:
+        raise InvalidInputError("by", f"names more than {MAXIMUM_DIMENSIONS} dimensions")
     dimensions = {name: catalogue.dimension(name) for name in by}
     for name, dimension in dimensions.items():
         if not dimension.of_unit and not metric.definition.belongs_to_answers:

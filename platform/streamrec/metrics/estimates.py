@@ -175,15 +175,13 @@ def _cells(part: pa.Table, split: Split) -> Iterator[tuple[Cell, NDArray[np.int6
         return
     columns = [_values(part, split, name) for name in split.names]
     encoded = [column.dictionary_encode() for column in columns]
-    codes = np.stack([code.indices.to_numpy() for code in encoded], axis=1)
-    different, place = np.unique(codes, axis=0, return_inverse=True)
-    order = np.argsort(place.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(place.ravel(), minlength=len(different)))
-    for row, cell_rows in zip(different, np.split(order, ends[:-1]), strict=True):
-        yield (
-            tuple(code.dictionary[int(at)].as_py() for code, at in zip(encoded, row, strict=True)),
-            cell_rows,
-        )
+    sizes = tuple(len(code.dictionary) for code in encoded)
+    cells = np.ravel_multi_index(tuple(code.indices.to_numpy() for code in encoded), sizes)
+    order = np.argsort(cells, kind="stable")
+    different, starts = np.unique(cells[order], return_index=True)
+    places = np.stack(np.unravel_index(different, sizes), axis=1)
+    for place, cell_rows in zip(places.tolist(), np.split(order, starts[1:]), strict=True):
+        yield tuple(code.dictionary[at].as_py() for code, at in zip(encoded, place, strict=True)), cell_rows
 
 
 def _values(part: pa.Table, split: Split, name: str) -> pa.Array:

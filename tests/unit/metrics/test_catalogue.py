@@ -187,3 +187,11 @@ def test_the_digest_tells_every_change_of_meaning():
 
     assert digest(CLICKS) == digest(dict(reversed(CLICKS.items())))
     assert digest(CLICKS) != digest(changed(CLICKS, window_hours=12.0))
+
+
+def test_the_metric_that_the_architecture_page_shows_is_one():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    lines = page.split("A metric is ten lines:\n\n")[1].split("\n\n")[0].splitlines()
+    metrics = parse_metrics("\n".join(line.removeprefix("    ") for line in lines).encode()).metrics
+    assert metrics["purchases_per_user"].capping.at == 20
+    assert len(lines) == 10

@@ -194,6 +194,7 @@ def test_nothing_is_inconclusive_split_or_not():
     [
         ("click_rate", {"by": ("unit",)}, "there is no dimension"),
         ("click_rate", {"by": ("slot", "slot")}, "twice"),
+        ("click_rate", {"by": ("slot", "role", "version", "rung", "segment", "language")}, "more than 5"),
         ("click_rate", {"end": FIRST}, "after the start"),
         ("click_rate", {"end": FIRST + timedelta(days=401)}, "400 days"),
         ("click_rate", {"level": 1.0}, "below 1"),
