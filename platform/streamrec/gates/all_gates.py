@@ -16,7 +16,7 @@ from typing import Final
 
 import pandas as pd
 
-from streamrec.contracts.errors import InvalidInputError, StreamRecError
+from streamrec.contracts.errors import ArtifactError, InvalidInputError, StreamRecError
 from streamrec.contracts.progress import Progress
 from streamrec.contracts.results import Result, Verdict
 from streamrec.contracts.specification.gate_names import GateName
@@ -207,7 +207,7 @@ class _Run:
         try:
             answers = ask(contender, requests, self.runner)
             return joined(answers, requests, contender.specification), ""
-        except InvalidInputError as error:
+        except (InvalidInputError, ArtifactError) as error:
             return None, str(error)
 
     def _skew(self, answers: _Answers) -> Result:

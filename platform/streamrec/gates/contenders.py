@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.specification.model_specification import ModelSpecification
 from streamrec.gates.predictions import Lists, Predictions, checked
@@ -41,6 +41,8 @@ class Contender:
         needs: Artifacts of the versions that it answers with, by role.
         data: The data folder; None where there is none.
         import_paths: Further folders in which its predictor may lie.
+        problem: Why its files cannot be had, such as a byte that is not the registered one; empty where they
+            can.
     """
 
     subject: str
@@ -50,6 +52,7 @@ class Contender:
     needs: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     data: Path | None = None
     import_paths: tuple[Path, ...] = ()
+    problem: str = ""
 
     @property
     def ref(self) -> ModelRef | None:
@@ -91,8 +94,13 @@ def ask(
         requests: Rows of a `RequestTable`; what a predictor must not see is taken out here.
         runner: Where it runs.
         limits: What it may use.
+
+    Raises:
+        ArtifactError: Its files cannot be had.
     """
     specification = contender.specification
+    if contender.problem:
+        raise ArtifactError(contender.problem)
     with tempfile.TemporaryDirectory(prefix="streamrec-answers-") as temporary:
         folder = Path(temporary)
         written, output = folder / "requests.parquet", folder / "output"

@@ -14,6 +14,7 @@ from streamrec.registry.model_registry import ModelRegistry, ModelVersion
 
 EVALUATION_STEM: Final = "evaluation"
 TRAINING_ROWS_STEM: Final = "training-rows"
+_NOWHERE: Final = Path("/nowhere")
 
 
 def specification_of(version: ModelVersion) -> ModelSpecification:
@@ -49,16 +50,23 @@ def registered_contender(
 
     Raises:
         NotFoundError: It has no specification, or a model that it needs has no version.
-        ArtifactError: A file is not the one that was registered.
+        ArtifactError: A file of a version that it needs is not the one that was registered. Where it is one
+            of its own, the contender says so, and the artifact gate fails.
         DependencyError: The registry does not answer.
     """
     specification = instead if instead and version.specification is None else specification_of(version)
     needed = needed_versions(specification, version, registry)
+    problem, artifact = "", _NOWHERE
+    try:
+        artifact = registry.fetch(version)
+    except ArtifactError as error:
+        problem = str(error)
     return Contender(
         subject=str(version.ref),
         specification=specification,
-        artifact=registry.fetch(version),
+        artifact=artifact,
         artifact_digest=version.artifact_digest,
+        problem=problem,
         needs={role: registry.fetch(one) for role, one in needed.items()},
         data=data,
     )

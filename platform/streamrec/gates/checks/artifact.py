@@ -106,6 +106,8 @@ def collect_artifact(
         limits: What it may use.
     """
     subject, digest = contender.subject, contender.artifact_digest
+    if contender.problem:
+        return ArtifactEvidence(subject, files_problem=contender.problem)
     try:
         manifest = (
             _new_files(contender.artifact) if digest is None else verify_manifest(contender.artifact, digest)

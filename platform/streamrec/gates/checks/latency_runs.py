@@ -58,6 +58,8 @@ def collect_latency(
         limits: What each process may use.
         turns: How long is measured.
     """
+    if champion is not None and champion.problem:
+        champion = None
     contenders = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
     runs: dict[str, list[GateTaskResult]] = {name: [] for name in contenders}
     with tempfile.TemporaryDirectory(prefix="streamrec-latency-") as temporary:

@@ -159,10 +159,12 @@ def _limit(what: int, limit: int, grace: int = 0) -> None:
 
 
 def _peak_memory_bytes() -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    """Largest resident memory so far; 0 where nothing says it. (``getrusage`` counts the parent's.)"""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _described(error: BaseException) -> str:
