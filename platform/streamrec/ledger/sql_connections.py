@@ -142,7 +142,7 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.isolation_level = None
         # What a hand put there may not be text; it is to be named as a bad entry, not to end the reading.
         connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
-        for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
+        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +9,6 @@ from sqlalchemy import Connection, inspect
 
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.files.durable_files import make_folder
-from streamrec.files.locks import only_writer_of
 from streamrec.ledger.sql_connections import LedgerDatabase
 
 VERSION_TABLE: Final = "ledger_schema_version"
@@ -32,20 +30,16 @@ def bring_up_to_date(database: LedgerDatabase) -> None:
         with database.reading() as connection:
             if _version(connection) == NEWEST:
                 return
-    with ExitStack() as held:
-        if file is not None:
-            _prepare_file(database, file, held)
-        with database.writing() as connection:
-            if _version(connection) != NEWEST:
-                _migrate(connection, database.place)
+    if file is not None:
+        _prepare_file(database, file)
+    with database.writing() as connection:
+        _migrate(connection, database.place)  # does nothing where another process was first
 
 
-def _prepare_file(database: LedgerDatabase, file: Path, held: ExitStack) -> None:
+def _prepare_file(database: LedgerDatabase, file: Path) -> None:
     """Have SQLite write ahead: readers and the writer do not wait for each other. Stays with the file."""
     try:
         make_folder(file.parent)
-        # SQLite does not wait for others where it changes this; so they wait here.
-        held.enter_context(only_writer_of(file))
     except OSError as error:
         raise DependencyError(f"the ledger {file} cannot be written: {error.strerror}") from error
     with database.reading() as connection:

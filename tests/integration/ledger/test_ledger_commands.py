@@ -207,6 +207,15 @@ def test_an_export_is_verified_without_the_ledger(run, place, tmp_path):
     assert run("export", "--output", str(file)).exit_code == 2
 
 
+def test_an_export_may_be_older_than_the_anchor(run, place, ledger, tmp_path):
+    file = tmp_path / "kept.jsonl"
+    run("export", "--output", str(file))
+    ledger.append(decided())
+    run("anchor")
+    assert run("verify", "--file", str(file)).exit_code == 0
+    assert run("verify", "--file", str(file), "--anchor", str(place.ledger_anchor)).exit_code == 3
+
+
 @pytest.mark.usefixtures("ledger")
 def test_what_served_a_slot_is_told_with_who_approved_it(run, tmp_path):
     at = (NOON + timedelta(minutes=5)).isoformat()

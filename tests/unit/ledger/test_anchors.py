@@ -53,6 +53,22 @@ def test_an_anchor_follows_the_one_before_and_the_same_end_needs_no_new_one(publ
     assert (second.seq, second.revision > first.revision) == (4, True)
 
 
+def test_who_comes_second_anchors_the_end_that_is_there_by_then():
+    keys = MemoryKeyRing()
+    ledger = ledger_of(3)
+
+    class Overtaken(MemoryDocumentStore):
+        def replace(self, content, expected_tag):
+            if ledger.last().seq == 3:
+                ledger.append(decided())
+                write_anchor(ledger, DocumentPublisher(self, LEDGER_ANCHOR, keys))
+            super().replace(content, expected_tag)
+
+    publisher = DocumentPublisher(Overtaken(), LEDGER_ANCHOR, keys)
+    assert write_anchor(ledger, publisher).seq == 4
+    assert publisher.published().value.seq == 4
+
+
 @pytest.mark.parametrize("entries", [0, 2, 3, 6])
 def test_a_ledger_that_was_cut_or_computed_anew_is_not_anchored(publisher, entries):
     write_anchor(ledger_of(4), publisher)
