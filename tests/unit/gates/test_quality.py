@@ -96,6 +96,33 @@ def test_with_too_few_units_nothing_is_decided_and_it_is_said_how_many_it_takes(
     assert judged(clicks(2 * needed, noise=3), clicks(2 * needed), margin=0.002).verdict is Verdict.PASSED
 
 
+def ndcg(candidate, champion, margin: float = 0.1):
+    units = len(candidate)
+    evidence = QualityEvidence(
+        "m@2", QualityMetric.NDCG, 10, units, units, _mean(candidate), _mean(champion), "m@1"
+    )
+    return judge_quality(evidence, QualityPolicy(metric=QualityMetric.NDCG, margin=margin))
+
+
+def test_with_enough_units_what_is_not_shown_to_be_good_enough_has_failed():
+    rng = np.random.default_rng(6)
+    champion = np.full(2_000, 0.1)
+    noise = rng.normal(0.0, 0.1, 2_000)
+    result = ndcg(champion - 0.011 + noise - noise.mean(), champion)
+    assert result.content["evidence"]["units_needed"] < 2_000
+    slack = result.content["evidence"]["slack"]
+    assert slack["low"] < slack["value"] < 0.0 < slack["high"]
+    assert (result.verdict, only_code(result)) == (Verdict.FAILED, "worse_than_champion")
+
+
+def test_the_margin_is_as_uncertain_as_the_champion_that_it_is_a_share_of():
+    champion = np.random.default_rng(7).exponential(size=400)
+    slack = ndcg(0.97 * champion, champion).content["evidence"]["slack"]
+    error = 0.07 * champion.std(ddof=1) / np.sqrt(400)
+    assert slack["value"] == pytest.approx(0.07 * champion.mean())
+    assert slack["high"] - slack["low"] == pytest.approx(2 * 1.6449 * error, rel=1e-3)
+
+
 def test_fewer_units_than_the_policy_asks_for_decide_nothing_even_where_nothing_differs():
     result = judged(clicks(60), clicks(60))
     assert (result.verdict, only_code(result)) == (Verdict.INCONCLUSIVE, "too_few_units")
@@ -156,7 +183,6 @@ def test_other_requests_cannot_be_compared():
 def test_a_candidate_that_is_worse_by_the_margin_passes_one_time_in_twenty_at_most():
     """And one that is as good passes 95 times of 100 at the units that the gate names: 400 runs each."""
     rng = np.random.default_rng(11)
-    policy = QualityPolicy(metric=QualityMetric.NDCG, margin=0.1)
     units = 1_083  # deviation of the slack 0.1, distance 0.01: ((1.645 + 1.645) * 0.1 / 0.01)**2
 
     def share_passed(loss: float) -> float:
@@ -165,10 +191,7 @@ def test_a_candidate_that_is_worse_by_the_margin_passes_one_time_in_twenty_at_mo
             champion = rng.normal(0.1, 0.3, units)
             candidate = champion - loss + rng.normal(0.0, 0.1, units)
             # The margin is a share of the champion's value as measured, so it moves with it.
-            evidence = QualityEvidence(
-                "m@2", QualityMetric.NDCG, 10, units, units, _mean(candidate), _mean(champion), "m@1"
-            )
-            passed += judge_quality(evidence, policy).verdict is Verdict.PASSED
+            passed += ndcg(candidate, champion).verdict is Verdict.PASSED
         return passed / 400
 
     assert share_passed(0.01) <= 0.05 + 2.58 * np.sqrt(0.05 * 0.95 / 400)
@@ -194,6 +217,10 @@ def test_figures_of_lists():
     assert value(QualityMetric.RECALL) == pytest.approx((1.0 + 0.5) / 2)
     assert value(QualityMetric.HIT_RATE) == 1.0
     assert value(QualityMetric.HIT_RATE, at=2) == 0.5
+    # Of two right items one place can hold but one.
+    for metric in (QualityMetric.RECALL, QualityMetric.NDCG):
+        one_place = metric_of_lists(metric, [["x"]], [["x", "q"]], Units.named(["a"]), at=1)
+        assert one_place.value == 1.0
     assert value(QualityMetric.RECIPROCAL_RANK) == pytest.approx((1 / 3 + 1 / 2) / 2)
     with pytest.raises(InvalidInputError, match="at least one item"):
         metric_of_lists(QualityMetric.NDCG, [["x"]], [[]], Units.named(["a"]), at=1)

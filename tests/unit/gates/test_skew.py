@@ -80,6 +80,12 @@ def test_a_column_that_is_dropped_renamed_retyped_or_empty_blocks(spoil, code, p
     assert path is None or path in paths(result)
 
 
+def test_a_column_that_is_missing_blocks_however_few_rows_there_are():
+    few = table(20)
+    result = judged(compare_features(few, few.drop(columns="country")))
+    assert (result.verdict, codes(result)[0]) == (Verdict.FAILED, "feature_missing")
+
+
 def test_too_few_rows_decide_nothing_and_it_is_said_how_many_would():
     few = table(100)
     result = judged(compare_features(few, few))
@@ -173,7 +179,8 @@ def test_a_claim_that_logged_traffic_disproves_fails_without_any_skew():
     assert result.content["evidence"]["replay"]["claim_judged"] is False
 
 
-def test_a_loss_that_few_outcomes_do_not_decide_is_inconclusive():
+@pytest.mark.parametrize("served_value", [0.5, 0.47], ids=["no loss seen", "a loss seen that may be chance"])
+def test_a_loss_that_few_outcomes_do_not_decide_is_inconclusive(served_value):
     rng = np.random.default_rng(5)
     trained = rng.random(60)
     served = trained + rng.normal(0.0, 0.5, 60)
@@ -181,13 +188,13 @@ def test_a_loss_that_few_outcomes_do_not_decide_is_inconclusive():
         QualityMetric.NDCG,
         10,
         60,
-        ClusteredEstimate(0.5, served - served.mean()),
+        ClusteredEstimate(served_value, served - served.mean()),
         ClusteredEstimate(0.5, trained - trained.mean()),
         None,
     )
     result = judged(SAME, replay=few)
     assert (result.verdict, codes(result)) == (Verdict.INCONCLUSIVE, ["too_few_outcomes"])
-    assert "units would decide it" in result.reasons[0].message
+    assert ("units would decide it" in result.reasons[0].message) == (served_value == 0.5)
 
 
 def test_a_model_whose_requests_bring_all_features_passes_and_the_result_says_so():

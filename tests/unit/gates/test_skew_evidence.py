@@ -128,6 +128,19 @@ def test_a_skew_is_found_in_the_features_and_in_the_metric():
     assert evidence.replay.as_served.value < 0.9 * evidence.replay.as_trained.value
 
 
+def test_of_each_unit_its_newest_request_is_compared():
+    log = traffic()
+    # One user asked a hundred times before with another value: that is one row that differs, if any.
+    old = [
+        a_prediction(n, slot=SLOT, unit="u7", features={"signal": 9.0, "page": 0}, predicted_at=NOON)
+        for n in range(5_000, 5_100)
+    ]
+    log.append(old)
+    evidence, result = judged(log)
+    assert (evidence.columns[0].rows, evidence.columns[0].mismatches) == (600, 0)
+    assert result.verdict is Verdict.PASSED
+
+
 def test_with_few_outcomes_features_alone_decide():
     log = traffic(150)
     log.append([a_prediction(n, slot=SLOT, unit=f"u{n}", features={"signal": signal_of(f"u{n}"), "page": 0})

@@ -132,5 +132,13 @@ def test_a_rank_correlation_and_its_error_are_those_of_leaving_units_out():
     found = clustered_rank_correlation(scores, truth, units)
     assert found.value == pytest.approx(plain(slice(None)), abs=1e-12)
     assert found.standard_error == pytest.approx(jackknife_error(plain, units), rel=0.04)
+
+    first, second = np.digitize(scores, (-0.3, 1.5)) * 1.0, np.digitize(truth, (-1.5, 0.0, 0.5)) * 1.0
+
+    def of_few_values(kept) -> float:
+        return float(np.corrcoef(mid_ranks(first[kept]), mid_ranks(second[kept]))[0, 1])
+
+    tied = clustered_rank_correlation(first, second, units)
+    assert tied.standard_error == pytest.approx(jackknife_error(of_few_values, units), rel=0.02)
     with pytest.raises(ValueError, match="differ"):
         clustered_rank_correlation(scores, np.ones(len(scores)), units)
