@@ -1,7 +1,8 @@
-"""`streamrec models check` and `register`: a model's folder is judged before anything of it is registered."""
+"""`streamrec models train`, `check` and `register`: from a model's folder to a registered version."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,28 @@ DataSetOption = Annotated[
 JsonOption = Annotated[
     Path | None, typer.Option("--json", dir_okay=False, help="Write the whole result to this file.")
 ]
+
+
+def train(
+    folder: FolderArgument,
+    data: Annotated[Path, typer.Option("--data", exists=True, file_okay=False, help="Data to train on.")],
+    until: Annotated[
+        datetime | None,
+        typer.Option("--until", help="Later data does not count (UTC). Where none is named: now."),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Train a version as model.yaml says, in isolation, into the folder 'artifact'."""
+    from streamrec.command_line.judging import open_gate_runner
+    from streamrec.gates.model_folders import ModelFolder
+    from streamrec.gates.model_training import train_version
+
+    del workspace  # of the command's libraries alone
+    read = ModelFolder.read(folder)
+    end = datetime.now(UTC) if until is None else until.replace(tzinfo=until.tzinfo or UTC)
+    ended = train_version(read.specification, data, end, read.artifact, open_gate_runner())
+    typer.echo(f"{read.artifact}: {ended.answer['files']} files, trained in {ended.wall_s:.1f} s")
+    typer.echo(f"next: streamrec models register {folder}")
 
 
 def check(

@@ -60,6 +60,7 @@ def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     )
 
 
+app.command("train")(model_folders.train)
 app.command("check")(model_folders.check)
 app.command("register")(model_folders.register)
 

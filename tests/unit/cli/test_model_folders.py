@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -124,3 +125,40 @@ def test_without_isolation_it_is_inconclusive_unless_the_platform_says_so(regist
     assert run("check", folder).exit_code == 0
     monkeypatch.setenv(judging.WAIVER_VARIABLE, "yes")
     assert run("check", folder).exit_code == 2
+
+
+def test_a_version_is_trained_as_its_specification_says(registry, folder, tmp_path):
+    assert registry.names() == ()
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "rows.csv").write_text("a")
+    rewrite(folder, "owner: shop", "owner: shop\ntraining: {function: 'small_spoke:train'}")
+    there = run("train", folder, "--data", data)
+    assert there.exit_code == 2
+    assert "is there already" in " ".join(there.output.split())
+    shutil.rmtree(folder / "artifact")
+    result = run("train", folder, "--data", data, "--until", "2026-03-01")
+    assert result.exit_code == 0, result.output
+    given = json.loads((folder / "artifact" / "given.json").read_text())
+    assert given == {"files": ["rows.csv"], "until": "2026-03-01T00:00:00+00:00"}
+    assert sorted(path.name for path in folder.iterdir()) == ["artifact", "evaluation.parquet", "model.yaml"]
+    assert run("check", folder).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("trains_badly", "the loss is not finite"),
+        ("trains_nothing", "wrote no file"),
+        (None, "training: is missing"),
+    ],
+)
+@pytest.mark.usefixtures("registry")
+def test_training_that_went_wrong_leaves_nothing(folder, tmp_path, function, words):
+    shutil.rmtree(folder / "artifact")
+    if function is not None:
+        rewrite(folder, "owner: shop", f"owner: shop\ntraining: {{function: 'small_spoke:{function}'}}")
+    result = run("train", folder, "--data", tmp_path)
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
+    assert not (folder / "artifact").exists()
