@@ -11,7 +11,18 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from services.cli import access, callers, data, events, features, items, keys, ledger, metrics, models
+from services.cli import (
+    callers,
+    data,
+    events,
+    features,
+    items,
+    keys,
+    ledger,
+    metrics,
+    models,
+)
+from services.cli.decisions import access, deployments, reviews
 from services.cli.demo import command as demo
 from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installed_spokes, mounted_command
 from streamrec.command_line.library_folders import library_folders
@@ -131,11 +142,15 @@ app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.add_typer(items.app, name="items")
 app.add_typer(features.app, name="features")
+models.app.command("deploy")(deployments.deploy)
 app.add_typer(models.app, name="models")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(events.app, name="events")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(keys.app, name="keys")
+app.add_typer(reviews.reviews, name="reviews")
+app.add_typer(reviews.overrides, name="overrides")
+app.add_typer(reviews.remediations, name="remediations")
 app.add_typer(access.app, name="access")
 app.add_typer(callers.app, name="callers")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -36,8 +35,9 @@ TimeoutOption = Annotated[
 
 @app.command("list")
 def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """List every version of every registered model, the newest of each first."""
+    """List every version, the newest of each first, where each stands, and what the registry says falsely."""
     from streamrec.command_line.composition import open_registry
+    from streamrec.command_line.decisions.standings import read_standings
     from streamrec.command_line.tables import stdout_console, table
 
     place = Workspace(workspace)
@@ -46,18 +46,22 @@ def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     if not versions:
         typer.echo(f"no version is registered in {place.registry}")
         return
+    standings = read_standings(place)
     rows = (
         (
             str(version.ref),
             ", ".join(sorted(version.aliases)) or "-",
             version.created_at.strftime("%Y-%m-%d %H:%M UTC"),
+            "; ".join(standings.words(version)),
             ", ".join(f"{metric} {value:.4f}" for metric, value in list(version.metrics.items())[:3]) or "-",
         )
         for version in versions
     )
     stdout_console().print(
-        table("Registered versions", ("version", "aliases", "registered", "metrics"), rows)
+        table("Registered versions", ("version", "aliases", "registered", "standing", "metrics"), rows)
     )
+    for line in (*standings.overdue(), *standings.drift(versions)):
+        typer.echo(line, err=True)
 
 
 app.command("train")(model_folders.train)
@@ -110,18 +114,36 @@ def promote(
         str | None,
         typer.Option("--slot", help="Where a version goes that was registered without a slot."),
     ] = None,
+    glass: Annotated[
+        bool,
+        typer.Option(
+            "--break-glass",
+            help="In an emergency: promote what is not eligible. Needs a reason, and shows.",
+        ),
+    ] = False,
     timeout_s: TimeoutOption = 60.0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Make versions the champions of their slots, all at once; running replicas load them first."""
+    """Make eligible versions the champions of their slots, all at once; running replicas load them first."""
     from streamrec.command_line.composition import open_traffic_writer
+    from streamrec.command_line.decisions.desk import actor_for, open_desk
+    from streamrec.governance.deployment import break_glass
 
-    changed = open_traffic_writer(Workspace(workspace)).promote(
-        [ModelRef.parse(model) for model in models],
-        actor=_actor(),
+    place = Workspace(workspace)
+    by = actor_for(place, "models promote", reason)
+    refs = [ModelRef.parse(model) for model in models]
+    if glass:
+        desk = open_desk(place)
+        for ref in refs:
+            break_glass(desk, by, ref)
+    changed = open_traffic_writer(place).promote(
+        refs,
+        actor=by.identity.actor,
+        role=by.role,
         reason=reason,
         slot=slot,
         timeout_s=timeout_s,
+        glass_broken=glass,
     )
     _say(changed)
 
@@ -135,18 +157,39 @@ def roll_back(
 ) -> None:
     """Undo the newest promotion in SLOT, in every slot that it changed; again: the one before."""
     from streamrec.command_line.composition import open_traffic_writer
+    from streamrec.command_line.decisions.desk import actor_for
 
+    place = Workspace(workspace)
+    by = actor_for(place, "models rollback", reason)
     _say(
-        open_traffic_writer(Workspace(workspace)).roll_back(
-            slot, actor=_actor(), reason=reason, timeout_s=timeout_s
+        open_traffic_writer(place).roll_back(
+            slot, actor=by.identity.actor, role=by.role, reason=reason, timeout_s=timeout_s
         )
     )
 
 
+@app.command("revoke")
+def revoke(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME@VERSION", help="As 'streamrec models list' shows it.")
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the ledger and for whoever is refused.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Revoke the verdict over a version: no replica loads it any more. Roll its slot back first."""
+    from streamrec.command_line.decisions.desk import actor_for, open_desk
+    from streamrec.governance.deployment import revoke as revoke_verdict
+
+    place = Workspace(workspace)
+    found = revoke_verdict(open_desk(place), actor_for(place, "models revoke", reason), ModelRef.parse(model))
+    typer.echo(f"{found.ref}: {found.standing}. Replicas that have it loaded go on until traffic leaves it")
+
+
 @app.command("serving")
 def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """Show which version serves in each slot, and who promoted it when and why."""
+    """Show which version serves in each slot, who promoted it when and why, and what it stands on."""
     from streamrec.command_line.composition import champion_versions, traffic_changes
+    from streamrec.command_line.decisions.standings import read_standings
     from streamrec.command_line.tables import stdout_console, table
 
     place = Workspace(workspace)
@@ -154,6 +197,7 @@ def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     if not champions:
         typer.echo("nothing is promoted: streamrec models promote NAME@VERSION")
         return
+    standings = read_standings(place)
     last = {slot: change for change in traffic_changes(place) for slot in change.after}
     rows = [
         (
@@ -168,17 +212,15 @@ def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
                 if slot in last
                 else ("-", "-", "-")
             ),
+            "; ".join(standings.words_of(ref)),
         )
         for slot, ref in sorted(champions.items())
     ]
-    stdout_console().print(table("What serves", ("slot", "champion", "since", "how", "reason"), rows))
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"  # an account without a name, as in some containers
+    stdout_console().print(
+        table("What serves", ("slot", "champion", "since", "how", "reason", "standing"), rows)
+    )
+    for line in standings.overdue():
+        typer.echo(line, err=True)
 
 
 def _say(changed: TrafficChanged) -> None:

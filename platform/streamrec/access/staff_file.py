@@ -12,8 +12,8 @@ from typing import Any, Final
 from streamrec.access.identity import Identity, local_owner
 from streamrec.callers.token_file import TokenFile
 from streamrec.callers.tokens import NewToken, holder_of, new_token, rotated
-from streamrec.contracts.access.staff import Member, Staff
 from streamrec.contracts.errors import InvalidInputError, NotFoundError, PermissionDeniedError
+from streamrec.contracts.governance.staff import Member, Staff
 from streamrec.contracts.ledger_entry import ActorRole
 
 TOKEN_VARIABLE: Final = "STREAMREC_TOKEN"  # noqa: S105 - the name of a variable, no secret

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from streamrec.command_line.access_parts import acting as acting
+from streamrec.command_line.decisions.acting import acting as acting
 from streamrec.command_line.ledger_parts import open_ledger as open_ledger
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import DataFolderError, InvalidInputError, NotFoundError
@@ -131,7 +131,9 @@ def open_traffic_writer(workspace: Workspace) -> TrafficWriter:
     """Open what changes which versions serve in the workspace."""
     from streamrec.rollout.traffic_writer import TrafficWriter
 
-    return TrafficWriter(traffic_files(workspace), workspace.keys, open_registry(workspace))
+    return TrafficWriter(
+        traffic_files(workspace), workspace.keys, open_registry(workspace), open_ledger(workspace)
+    )
 
 
 def champion_versions(workspace: Workspace) -> dict[str, ModelRef]:

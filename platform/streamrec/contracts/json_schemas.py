@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from streamrec.contracts.access.staff import Staff
 from streamrec.contracts.callers import Callers
 from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Prediction
+from streamrec.contracts.governance.model_verdict import ModelVerdict
+from streamrec.contracts.governance.staff import Staff
 from streamrec.contracts.intervals import Interval
 from streamrec.contracts.items import ItemChange
 from streamrec.contracts.json_documents import json_schema
@@ -60,6 +61,7 @@ DOCUMENTS: Final = (
     DocumentSchema(
         "model_specification", "What a model is for, and how it is judged", ModelSpecification, by_people=True
     ),
+    DocumentSchema("model_verdict", "By what a version may serve, before it is signed", ModelVerdict),
     DocumentSchema("outcome", "What a unit did, or what happened to it", Outcome),
     DocumentSchema("prediction", "What a model answered", Prediction),
     DocumentSchema("replica_heartbeat", "Which versions a replica has loaded", ReplicaHeartbeat),

@@ -1,7 +1,8 @@
 """What a replica has to know of a version, as a signed document: it needs no MLflow to start or to follow.
 
 Whoever puts a version into the traffic document publishes it, and all that it depends on, here first. The
-document holds the digest of the artifact, so that a replica loads exactly the bytes that were promoted.
+document holds the digest of the artifact, so that a replica loads exactly the bytes that were promoted;
+nothing is read or published without the verdict that allows it (`signed_verdicts`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from streamrec.documents.key_folder import KeyFolder, PublicKeyFolder
 from streamrec.documents.publisher import DocumentPublisher
 from streamrec.documents.store import NoContent
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
+from streamrec.registry.signed_verdicts import SignedVerdicts
 from streamrec.registry.version_document import parse_document, version_document
 
 _MAXIMUM_DEPENDENCY_DEPTH: Final = 8
@@ -50,13 +52,15 @@ class SignedVersions:
         """
         self._folder = folder
         self._keys = PublicKeyFolder(public_keys)
+        self._verdicts = SignedVerdicts(folder, public_keys)
 
     def get(self, ref: ModelRef) -> ModelVersion:
-        """Return what was published of a version.
+        """Return what was published of a version, if its verdict allows it to serve.
 
         Raises:
-            NotFoundError: Nothing was.
-            ArtifactError: The document is damaged, not signed by a trusted key, or another version's.
+            NotFoundError: Nothing was, or there is no verdict.
+            ArtifactError: The document or the verdict is damaged, not signed by a trusted key, or another
+                version's; or the verdict is revoked or over other files.
             DependencyError: It cannot be read.
         """
         path = document_path(self._folder, ref)
@@ -69,6 +73,7 @@ class SignedVersions:
             raise ArtifactError(f"{path} is refused ({error.code}): {error}") from error
         if version.ref != ref:
             raise ArtifactError(f"{path} is the document of {version.ref}, not of {ref}")
+        self._verdicts.check(version)
         return version
 
 
@@ -86,9 +91,9 @@ def publish_versions(
         keys: Folder of the key that signs.
 
     Raises:
-        NotFoundError: There is no such version.
-        ArtifactError: An artifact is damaged, another version was published under its name, or versions
-            depend on each other without end.
+        NotFoundError: There is no such version, or no verdict over it.
+        ArtifactError: An artifact is damaged, its verdict does not allow it, another version was published
+            under its name, or versions depend on each other without end.
         TemporaryError: The registry did not answer, or the folder cannot be written.
     """
     if _depth > _MAXIMUM_DEPENDENCY_DEPTH:
@@ -96,6 +101,7 @@ def publish_versions(
     version = registry.get(ref)
     for needed in version.depends_on.values():
         publish_versions(registry, needed, folder, keys, _depth + 1)
+    SignedVerdicts(folder, KeyFolder(keys).public_folder).check(version)
     registry.fetch(version)
     publisher = DocumentPublisher(
         FileDocumentStore(document_path(folder, ref)), MODEL_VERSION, KeyFolder(keys)

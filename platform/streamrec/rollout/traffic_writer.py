@@ -2,9 +2,10 @@
 traffic to it.
 
     publish the versions -> revision n names them as `prepare` -> every replica that is heard from has loaded
-    them -> revision n + 1 names them as champions
+    them -> the ledger says who changes what -> revision n + 1 names them as champions
 
-A replica that cannot load them stops the change: `prepare` is taken back, and what served goes on serving.
+A replica that cannot load them, or a ledger that cannot be written, stops the change: `prepare` is taken
+back, and what served goes on serving.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ from streamrec.contracts.errors import (
     DocumentRefusedError,
     InvalidInputError,
     NotReadyError,
+    PermissionDeniedError,
     StreamRecError,
 )
+from streamrec.contracts.ledger_entry import ActorRole
 from streamrec.contracts.models import CHAMPION, ModelRef
 from streamrec.contracts.traffic import ReplicaHeartbeat, SlotTraffic, Traffic
 from streamrec.documents.document_kind import VerifiedDocument
 from streamrec.files.durable_files import make_folder
 from streamrec.files.locks import only_holder
+from streamrec.governance.desk import Desk
+from streamrec.governance.eligibility import Standing
+from streamrec.ledger.ledger import Ledger
+from streamrec.ledger.served import TrafficEvidence, traffic_decisions
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import publish_versions
 from streamrec.rollout.heartbeats import HEARTBEAT_SILENCE_S, FileHeartbeats, Heartbeats
@@ -71,6 +78,13 @@ class TrafficChanged:
     mirrored: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _By:
+    actor: str
+    role: ActorRole
+    reason: str
+
+
 class TrafficWriter:
     """Changes the traffic document. Several processes may try at once: one changes it, the others wait."""
 
@@ -79,6 +93,7 @@ class TrafficWriter:
         files: TrafficFiles,
         keys: Path,
         registry: ModelRegistry,
+        ledger: Ledger,
         *,
         heartbeats: Heartbeats | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -90,11 +105,13 @@ class TrafficWriter:
             files: Where the document lies.
             keys: Folder of the key that signs.
             registry: Where versions and their artifacts are.
+            ledger: Says which versions may be promoted, and hears of every change.
             heartbeats: What replicas say; those beside the document where None.
             clock: Now, UTC.
             sleep: Waits some seconds.
         """
-        self._files, self._keys, self._registry = files, keys, registry
+        self._files, self._keys, self._registry, self._ledger = files, keys, registry, ledger
+        self._desk = Desk(ledger, registry, files.versions, keys, clock)
         self._heartbeats = heartbeats if heartbeats is not None else FileHeartbeats(files.heartbeats)
         self._publisher = files.open_publisher(keys)
         self._clock, self._sleep = clock, sleep
@@ -107,6 +124,8 @@ class TrafficWriter:
         reason: str = "",
         slot: str | None = None,
         timeout_s: float = PREPARE_TIMEOUT_S,
+        role: ActorRole = ActorRole.PLATFORM,
+        glass_broken: bool = False,
     ) -> TrafficChanged:
         """Make versions the champions of their slots, all in one revision.
 
@@ -116,8 +135,11 @@ class TrafficWriter:
             reason: Why.
             slot: Where a single version goes that was registered without a slot.
             timeout_s: Longest wait for the replicas.
+            role: In which role they do.
+            glass_broken: Versions for which the glass was broken may go too, beside eligible ones.
 
         Raises:
+            PermissionDeniedError: A version is not eligible; says why, and the way back.
             NotFoundError: There is no such version.
             InvalidInputError: Two versions are of one slot, one has none, or what would serve does not fit
                 together.
@@ -132,15 +154,25 @@ class TrafficWriter:
             now = champions(published)
             after = {name: ref for name, ref in wanted.items() if now.get(name) != ref}
             before = {name: now[name] for name in after if name in now}
+            for ref in after.values():
+                self._check_eligible(ref, glass_broken)
             slots = with_champions(published, after, self._depends_on({**now, **after}.values()))
             return Change(ChangeKind.PROMOTED, slots, before, after)
 
-        return self._change(decide, actor, reason, timeout_s)
+        return self._change(decide, _By(actor, role, reason), timeout_s)
 
     def roll_back(
-        self, slot: str, *, actor: str, reason: str = "", timeout_s: float = PREPARE_TIMEOUT_S
+        self,
+        slot: str,
+        *,
+        actor: str,
+        reason: str = "",
+        timeout_s: float = PREPARE_TIMEOUT_S,
+        role: ActorRole = ActorRole.PLATFORM,
     ) -> TrafficChanged:
         """Undo the newest promotion in ``slot``, in all slots that it changed; again: the one before.
+
+        What was eligible when it served may serve again, unless its verdict was revoked.
 
         Raises:
             NotFoundError: Nothing is left to go back to.
@@ -156,7 +188,16 @@ class TrafficWriter:
             slots = with_champions(published, back, self._depends_on({**now, **back}.values()))
             return Change(ChangeKind.ROLLED_BACK, slots, dict(change.after), back, change.revision)
 
-        return self._change(decide, actor, reason, timeout_s)
+        return self._change(decide, _By(actor, role, reason), timeout_s)
+
+    def _check_eligible(self, ref: ModelRef, glass_broken: bool) -> None:
+        found = self._desk.eligibility(ref)
+        if found.eligible or (glass_broken and found.standing is Standing.BREAK_GLASS):
+            return
+        why = "; ".join(found.why)
+        raise PermissionDeniedError(
+            f"{ref} may not be promoted, it is {found.standing}: {why}. Next: {found.way_back}"
+        )
 
     def _by_slot(self, refs: Sequence[ModelRef], slot: str | None) -> dict[str, ModelRef]:
         if slot is not None and len(refs) != 1:
@@ -178,9 +219,9 @@ class TrafficWriter:
         return {ref: self._registry.get(ref).depends_on for ref in refs}
 
     def _change(
-        self, decide: Callable[[Traffic | None], Change], actor: str, reason: str, timeout_s: float
+        self, decide: Callable[[Traffic | None], Change], by: _By, timeout_s: float
     ) -> TrafficChanged:
-        _check_reason(reason)
+        _check_reason(by.reason)
         try:
             make_folder(self._files.folder)
         except OSError as error:
@@ -196,7 +237,7 @@ class TrafficWriter:
             for ref in change.after.values():
                 publish_versions(self._registry, ref, self._files.versions, self._keys)
             replicas, revision = self._prepared(published, change, timeout_s)
-            return self._flipped(change, revision, actor, reason, replicas)
+            return self._flipped(change, revision, by, replicas)
 
     def _published(self) -> VerifiedDocument[Traffic] | None:
         try:
@@ -264,25 +305,59 @@ class TrafficWriter:
         return heard
 
     def _flipped(
-        self, change: Change, expected_revision: int, actor: str, reason: str, replicas: tuple[str, ...]
+        self, change: Change, expected_revision: int, by: _By, replicas: tuple[str, ...]
     ) -> TrafficChanged:
         revision = self._publisher.next_revision(expected_revision)
-        append_change(
-            self._files.history,
-            TrafficChange(
-                revision,
-                self._clock(),
-                actor,
-                change.kind,
-                reason,
-                change.before,
-                change.after,
-                change.undoes,
-            ),
-        )
-        self._publish(change.slots, (), expected_revision, revision)
+        try:
+            self._write_down(change.kind, revision, change.before, change.after, by)
+        except StreamRecError as error:
+            self._take_back(expected_revision)
+            raise DependencyError(f"{error}; nothing was changed, and what served before serves") from error
+        try:
+            append_change(
+                self._files.history,
+                TrafficChange(
+                    revision,
+                    self._clock(),
+                    by.actor,
+                    change.kind,
+                    by.reason,
+                    change.before,
+                    change.after,
+                    change.undoes,
+                ),
+            )
+            self._publish(change.slots, (), expected_revision, revision)
+        except StreamRecError:
+            # The ledger has said what did not come about; it says that too, since no entry is taken out.
+            undone = _By(by.actor, by.role, f"revision {revision} could not be published")
+            try:
+                self._write_down(ChangeKind.ROLLED_BACK, revision, change.after, change.before, undone)
+            except StreamRecError:
+                _LOG.exception("the ledger says that revision %d serves, and it does not", revision)
+            raise
         _LOG.info("traffic revision %d: %s", revision, {k: str(v) for k, v in change.after.items()})
         return TrafficChanged(revision, change.before, change.after, replicas, self._mirror(change.after))
+
+    def _write_down(
+        self,
+        kind: ChangeKind,
+        revision: int,
+        before: Mapping[str, ModelRef],
+        after: Mapping[str, ModelRef],
+        by: _By,
+    ) -> None:
+        evidence = TrafficEvidence(revision, before, after, kind.value)
+        self._ledger.append_all(traffic_decisions(evidence, actor=by.actor, role=by.role, reason=by.reason))
+
+    def _take_back(self, expected_revision: int) -> None:
+        """Name nothing as `prepare` any more, where that was done; on a full disk it may have to stay."""
+        try:
+            published = self._published()
+            if published is not None and published.value.prepare:
+                self._publish(published.value.slots, (), expected_revision)
+        except StreamRecError:
+            _LOG.exception("what was prepared is named still; the next change takes it back")
 
     def _publish(
         self,

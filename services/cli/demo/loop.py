@@ -18,7 +18,8 @@ from services.recommendations.jobs.training import TrainingJob
 from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatalogueRanker
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.training.histories import segments_by_user
-from streamrec.command_line.composition import open_registry, open_traffic_writer
+from streamrec.command_line.composition import open_registry
+from streamrec.command_line.decisions.desk import promote_unjudged
 from streamrec.command_line.training_data import TrainingData, read_training_data
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.intervals import Interval
@@ -184,9 +185,8 @@ def promote_under_traffic(
     client = threading.Thread(target=ask, name="demo-promotion", daemon=True)
     client.start()
     try:
-        changed = open_traffic_writer(workspace).promote(
-            [version.ref for version in versions], actor="demo", reason="trained on the demo's traffic"
-        )
+        refs = [version.ref for version in versions]
+        changed = promote_unjudged(workspace, refs, "demo", "trained on the demo's traffic")
         returned_s = time.monotonic()
         wanted = {stage: version.ref.version for stage, version in zip(_TOGETHER, versions, strict=True)}
         deadline_s = returned_s + _ITEM_PATIENCE_S

@@ -50,9 +50,9 @@ from streamrec.command_line.composition import (
     materialize_features,
     open_feature_store,
     open_registry,
-    open_traffic_writer,
     read_catalogue,
 )
+from streamrec.command_line.decisions.desk import promote_unjudged
 from streamrec.command_line.files import write_json
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.progress import Progress
@@ -221,7 +221,7 @@ def _train(
 def promote_all(workspace: Workspace, models: Sequence[TrainedModel], reason: str) -> TrafficChanged:
     """Make the versions that have a slot its champions; what serves already stays."""
     refs = [model.version.ref for model in models if model.version.slot is not None]
-    return open_traffic_writer(workspace).promote(refs, actor="demo", reason=reason)
+    return promote_unjudged(workspace, refs, "demo", reason)
 
 
 def _close_the_loop(

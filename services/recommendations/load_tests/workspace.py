@@ -37,7 +37,7 @@ from services.recommendations.load_tests.made_world import MadeWorld
 from services.recommendations.load_tests.redis_server import RedisServer, check_redis, running_redis
 from services.recommendations.load_tests.world_settings import WorldSettings
 from streamrec import features, registry, rollout
-from streamrec.command_line.composition import feature_settings, open_registry, traffic_files
+from streamrec.command_line.composition import feature_settings, open_registry
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import NotReadyError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
@@ -200,11 +200,10 @@ class _Making:
         return refs
 
     def _promote(self, registry: ModelRegistry, refs: dict[str, ModelRef]) -> None:
-        from streamrec.rollout.traffic_writer import TrafficWriter
+        from streamrec.command_line.decisions.desk import promote_unjudged
 
         self.progress.start("load test: promoting", 1)
-        writer = TrafficWriter(traffic_files(self.workspace), self.workspace.keys, registry)
-        writer.promote(tuple(refs.values()), actor="load-test", reason="made for a load test")
+        promote_unjudged(self.workspace, tuple(refs.values()), "load-test", "made for a load test", registry)
         self.progress.advance()
         self.progress.finish()
 

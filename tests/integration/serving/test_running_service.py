@@ -34,10 +34,12 @@ from streamrec.erasure.event_log import EventLogData
 from streamrec.erasure.online_features import OnlineFeaturesData
 from streamrec.events.reader import FileEventReader
 from streamrec.features.materialization import open_feature_store
+from streamrec.ledger.memory_ledger import MemoryLedger
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
 from streamrec.rollout.traffic_writer import TrafficWriter
 from streamrec.training.splits import user_sequences
 from tests.integration.serving.asking import click, ids, metric, recommend, undegraded
+from tests.promoted import deploy, desk_of
 
 pytestmark = [
     pytest.mark.ray,
@@ -356,7 +358,9 @@ def register_copies(registry, folder):
 def test_a_promotion_under_traffic_reaches_every_request_whole(service, client, workspace, tmp_path):
     registry = MlflowModelRegistry(workspace.registry)
     new = register_copies(registry, tmp_path)
-    writer = TrafficWriter(workspace.traffic, workspace.folder / "keys", registry)
+    ledger = MemoryLedger()
+    deploy(desk_of(workspace.folder, registry, ledger), new)
+    writer = TrafficWriter(workspace.traffic, workspace.folder / "keys", registry, ledger)
     answers, stop = [], threading.Event()
 
     def ask(number):

@@ -40,7 +40,7 @@ def test_help_lists_every_command(runner, group):
 def test_an_unknown_command_is_told_what_is_near_and_what_is_installed(runner):
     typed = runner.invoke(app, ["recomendations", "train"])
     assert typed.exit_code == 2
-    assert "Did you mean 'recommendations'?" in typed.stderr
+    assert "Did you mean 'recommendations' or 'remediations'?" in typed.stderr
     former = runner.invoke(app, ["train", "all"])
     assert former.exit_code == 2
     assert "No such command 'train'. Spokes installed here: recommendations" in former.stderr

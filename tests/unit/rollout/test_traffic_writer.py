@@ -16,6 +16,7 @@ from streamrec.contracts.errors import (
 )
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 from streamrec.files.locks import only_holder
+from streamrec.ledger.memory_ledger import MemoryLedger
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from streamrec.registry.signed_versions import SignedVersions, document_path
 from streamrec.rollout.heartbeats import MemoryHeartbeats
@@ -24,7 +25,7 @@ from streamrec.rollout.traffic_history import ChangeKind, read_changes
 from streamrec.rollout.traffic_writer import TrafficWriter
 from streamrec.serving.loaded_versions import LoadedVersions
 from streamrec.serving.replica import ModelReplica
-from tests.promoted import traffic_files
+from tests.promoted import deploy, desk_of, traffic_files
 
 SIGNATURE = ModelSignature((TensorSpec("x", "float32", (-1,)),), (TensorSpec("y", "float32", (-1,)),))
 
@@ -42,13 +43,15 @@ class World:
     def __init__(self, folder):
         self.folder, self.files = folder, traffic_files(folder)
         self.registry = MemoryModelRegistry(folder / "cache")
-        self.heartbeats = MemoryHeartbeats()
+        self.heartbeats, self.ledger = MemoryHeartbeats(), MemoryLedger()
+        self.desk = desk_of(folder, self.registry, self.ledger)
         self.now = datetime(2026, 11, 28, tzinfo=UTC)
         self.replicas = []
         self.writer = TrafficWriter(
             self.files,
             folder / "keys",
             self.registry,
+            self.ledger,
             heartbeats=self.heartbeats,
             clock=lambda: self.now,
             sleep=self.sleep,
@@ -65,7 +68,9 @@ class World:
         (artifact / "model.json").write_text(json.dumps(content))
         needed = {ref.name: ref for ref in depends_on}
         spec = ModelSpec(name, SIGNATURE, "d", "s", depends_on=needed, slot=slot or f"spoke.{name}")
-        return self.registry.register(spec, artifact).ref
+        ref = self.registry.register(spec, artifact).ref
+        deploy(self.desk, [ref])
+        return ref
 
     def replica(self, name):
         versions = SignedVersions(self.files.versions, self.files.public_keys)
@@ -247,6 +252,7 @@ def test_a_version_without_a_slot_needs_one_named(world):
     artifact.mkdir()
     (artifact / "model.json").write_text("1")
     ref = world.registry.register(ModelSpec("old", SIGNATURE, "d", "s"), artifact).ref
+    deploy(world.desk, [ref])
     with pytest.raises(InvalidInputError, match="without a slot"):
         world.promote(ref)
     world.promote(ref, slot="spoke.old")
@@ -264,7 +270,7 @@ def test_one_line_of_reason(world):
 def test_somebody_elses_change_is_waited_for_only_shortly(world, monkeypatch):
     monkeypatch.setattr("streamrec.rollout.traffic_writer._LOCK_TIMEOUT_S", 0.05)
     ref = world.register("ranking")
-    world.files.folder.mkdir()
+    world.files.folder.mkdir(exist_ok=True)
     with (
         only_holder(world.files.writer_lock, "another"),
         pytest.raises(OverloadedError, match="somebody else is changing"),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
-from streamrec.contracts.ledger_entry import ActorRole, EntryKind
 
 if TYPE_CHECKING:
     from streamrec.access.staff_file import Record
     from streamrec.callers.tokens import NewToken
+    from streamrec.contracts.ledger_entry import ActorRole
 
 app = typer.Typer(
     help="Who may decide what: add, rotate, revoke, list.",
@@ -34,7 +34,10 @@ LifetimeOption = Annotated[
 @app.command("add")
 def add(
     name: NameArgument,
-    roles: Annotated[list[ActorRole], typer.Option("--role", help="May be given several times.")],
+    roles: Annotated[
+        list[str],
+        typer.Option("--role", help="platform, spoke, reviewer, responsible-ai ...; repeatable."),
+    ],
     slots: Annotated[
         list[str] | None,
         typer.Option("--slot", help="Where the role spoke counts: TEAM.NAME or TEAM.*; may be repeated."),
@@ -47,13 +50,13 @@ def add(
 
     From the first one on, whoever decides something needs a token, so that one needs the role platform.
     """
-    from streamrec.command_line.access_parts import staff_file
+    from streamrec.command_line.decisions.acting import staff_file
 
     place = Workspace(workspace)
-    note = _recorder(place, "access add", EntryKind.TOKEN_ISSUED, name, reason)
+    note = _recorder(place, "access add", "token_issued", name, reason)
     now = datetime.now(UTC)
     lifetime = timedelta(days=lifetime_days)
-    _show(staff_file(place).add(name, roles, slots or (), now, lifetime, record=note))
+    _show(staff_file(place).add(name, _roles(roles), slots or (), now, lifetime, record=note))
 
 
 @app.command("rotate")
@@ -70,10 +73,10 @@ def rotate(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Give somebody a new token and print it; their other tokens count for some hours more."""
-    from streamrec.command_line.access_parts import staff_file
+    from streamrec.command_line.decisions.acting import staff_file
 
     place = Workspace(workspace)
-    note = _recorder(place, "access rotate", EntryKind.TOKEN_ISSUED, name, reason)
+    note = _recorder(place, "access rotate", "token_issued", name, reason)
     now = datetime.now(UTC)
     lifetime, overlap = timedelta(days=lifetime_days), timedelta(hours=overlap_h)
     _show(staff_file(place).rotate(name, now, lifetime, overlap, record=note))
@@ -90,10 +93,10 @@ def revoke(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Refuse somebody from now on, or one of their tokens."""
-    from streamrec.command_line.access_parts import staff_file
+    from streamrec.command_line.decisions.acting import staff_file
 
     place = Workspace(workspace)
-    note = _recorder(place, "access revoke", EntryKind.TOKEN_REVOKED, name, reason)
+    note = _recorder(place, "access revoke", "token_revoked", name, reason)
     staff_file(place).revoke(name, token_id, datetime.now(UTC), record=note)
     what = name if token_id is None else f"token {token_id} of {name}"
     typer.echo(f"{what} is refused from now on")
@@ -103,7 +106,7 @@ def revoke(
 def list_members(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """List who may decide what, and when their tokens expire."""
     from streamrec.access.permissions import role_for
-    from streamrec.command_line.access_parts import acting, staff_file
+    from streamrec.command_line.decisions.acting import acting, staff_file
     from streamrec.command_line.tables import stdout_console, table
     from streamrec.contracts.errors import NotFoundError
 
@@ -138,11 +141,23 @@ def list_members(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     stdout_console().print(table(f"Who may decide in {place.root}", columns, rows))
 
 
-def _recorder(place: Workspace, command: str, kind: EntryKind, name: str, reason: str) -> Record:
+def _roles(names: Sequence[str]) -> list[ActorRole]:
+    from streamrec.contracts.errors import InvalidInputError
+    from streamrec.contracts.ledger_entry import ActorRole
+
+    known = {role.value: role for role in ActorRole}
+    for name in names:
+        if name not in known:
+            raise InvalidInputError("role", f"{name!r} must be one of {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def _recorder(place: Workspace, command: str, kind: str, name: str, reason: str) -> Record:
     """Check that whoever acts may, and return what writes it into the ledger."""
     from streamrec.access.permissions import role_for
-    from streamrec.command_line.access_parts import acting
+    from streamrec.command_line.decisions.acting import acting
     from streamrec.command_line.ledger_parts import open_ledger
+    from streamrec.contracts.ledger_entry import EntryKind
     from streamrec.ledger.ledger import Decision
 
     identity = acting(place)
@@ -150,7 +165,7 @@ def _recorder(place: Workspace, command: str, kind: EntryKind, name: str, reason
     ledger = open_ledger(place)
 
     def note(evidence: Mapping[str, Any]) -> None:
-        ledger.append(Decision(identity.actor, role, kind, name, reason, evidence))
+        ledger.append(Decision(identity.actor, role, EntryKind(kind), name, reason, evidence))
 
     return note
 

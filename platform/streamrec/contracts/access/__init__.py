@@ -1,4 +1,0 @@
-"""Who may decide what on the platform, as plain types.
-
-What may not go in: reading files, checking tokens; `streamrec.access` does.
-"""

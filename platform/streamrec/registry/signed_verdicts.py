@@ -1,0 +1,150 @@
+"""Signed verdicts: without one that verifies for exactly its files, no replica loads a version.
+
+A verdict lies beside the version's document. What MLflow's aliases, its rows or the traffic document say
+changes nothing about it: whoever moves those has no key that signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from streamrec.contracts.errors import ArtifactError, DocumentRefusedError, NotFoundError
+from streamrec.contracts.governance.model_verdict import (
+    MODEL_VERDICT_SCHEMA,
+    ModelVerdict,
+    Revocation,
+    VerdictFile,
+)
+from streamrec.contracts.models import ModelRef
+from streamrec.documents.document_kind import DocumentKind
+from streamrec.documents.file_store import FileDocumentStore
+from streamrec.documents.key_folder import KeyFolder, PublicKeyFolder
+from streamrec.documents.publisher import DocumentPublisher
+from streamrec.documents.store import NoContent
+from streamrec.registry.manifest import Manifest, ManifestEntry, scan
+from streamrec.registry.model_registry import ModelVersion
+
+
+def _parse(document: Mapping[str, Any]) -> ModelVerdict:
+    return ModelVerdict.from_json({name: value for name, value in document.items() if name != "revision"})
+
+
+MODEL_VERDICT: Final = DocumentKind(MODEL_VERDICT_SCHEMA, _parse, maximum_bytes=4 * 1024 * 1024)
+"""Read once for each version that is loaded; ten thousand files fit."""
+
+
+class SignedVerdicts:
+    """Reads the verdicts in a folder. Safe to use from several threads and processes."""
+
+    def __init__(self, folder: Path, public_keys: Path) -> None:
+        """Nothing is read yet.
+
+        Args:
+            folder: Holds the documents of versions, and their verdicts beside them.
+            public_keys: Folder of the keys whose signatures count.
+        """
+        self._folder = folder
+        self._keys = PublicKeyFolder(public_keys)
+
+    def get(self, ref: ModelRef) -> ModelVerdict:
+        """Return the verdict of a version, revoked or not.
+
+        Raises:
+            NotFoundError: There is none.
+            ArtifactError: It is damaged, not signed by a trusted key, or another version's.
+            DependencyError: It cannot be read.
+        """
+        path = verdict_path(self._folder, ref)
+        stored = FileDocumentStore(path).read(MODEL_VERDICT.maximum_bytes)
+        if isinstance(stored, NoContent):
+            raise NotFoundError(
+                f"{ref} has no verdict, without which nothing serves: streamrec models deploy {ref}"
+            )
+        try:
+            verdict = MODEL_VERDICT.read(stored.content, self._keys.trusted()).value
+        except DocumentRefusedError as error:
+            raise ArtifactError(
+                f"the verdict {path} is refused ({error.code}): {error}; a new one is signed by "
+                f"'streamrec models deploy {ref}'"
+            ) from error
+        if verdict.model != ref:
+            raise ArtifactError(f"{path} is the verdict over {verdict.model}, not over {ref}")
+        return verdict
+
+    def check(self, version: ModelVersion) -> ModelVerdict:
+        """Return the verdict that allows exactly this version to serve.
+
+        Raises:
+            NotFoundError, DependencyError: As in `get`.
+            ArtifactError: As in `get`; or it is revoked, or was signed over other files.
+        """
+        verdict = self.get(version.ref)
+        if verdict.revoked is not None:
+            raise ArtifactError(
+                f"the verdict over {version.ref} was revoked by {verdict.revoked.by}: "
+                f"{verdict.revoked.reason or 'no reason was given'}"
+            )
+        if verdict.artifact_digest != version.artifact_digest:
+            raise ArtifactError(
+                f"the verdict over {version.ref} was signed over the artifact {verdict.artifact_digest}, and "
+                f"this one is {version.artifact_digest}"
+            )
+        if manifest_of(verdict).digest != verdict.artifact_digest:
+            raise ArtifactError(f"the files that the verdict over {version.ref} lists are not its artifact's")
+        return verdict
+
+
+def manifest_of(verdict: ModelVerdict) -> Manifest:
+    """The exact list of files that a verdict allows."""
+    return Manifest(tuple(ManifestEntry(file.path, file.size_bytes, file.sha256) for file in verdict.files))
+
+
+def files_of(folder: Path) -> tuple[VerdictFile, ...]:
+    """The exact list of an artifact's files, for a verdict.
+
+    Raises:
+        ArtifactError: See `scan`.
+    """
+    return tuple(VerdictFile(entry.path, entry.size_bytes, entry.sha256) for entry in scan(folder).entries)
+
+
+def sign_verdict(folder: Path, keys: Path, verdict: ModelVerdict) -> None:
+    """Sign a verdict and put it where replicas look; one that was there is replaced.
+
+    Args:
+        folder: Of the documents of versions.
+        keys: Folder of the key that signs.
+        verdict: What is signed.
+
+    Raises:
+        InvalidInputError, ConflictError, DependencyError: See `DocumentPublisher.publish`.
+    """
+    publisher = DocumentPublisher(
+        FileDocumentStore(verdict_path(folder, verdict.model)), MODEL_VERDICT, KeyFolder(keys)
+    )
+    try:
+        published = publisher.published()
+    except DocumentRefusedError:
+        published = None  # replaced by a good one
+    body = verdict.to_json()
+    del body["schema"]
+    publisher.publish(body, expected_revision=0 if published is None else published.revision)
+
+
+def revoke_verdict(folder: Path, keys: Path, ref: ModelRef, revocation: Revocation) -> None:
+    """Let no replica load a version any more.
+
+    Raises:
+        NotFoundError, ArtifactError: There is no verdict that could be revoked; nothing loads the version.
+        ConflictError, DependencyError: See `DocumentPublisher.publish`.
+    """
+    verdict = SignedVerdicts(folder, KeyFolder(keys).public_folder).get(ref)
+    sign_verdict(folder, keys, replace(verdict, revoked=revocation))
+
+
+def verdict_path(folder: Path, ref: ModelRef) -> Path:
+    """Where the verdict over a version lies."""
+    return folder / f"{ref}.verdict.json"

@@ -1,0 +1,1 @@
+"""Commands by which people decide: access, deployments, reviews, overrides, remediation plans."""

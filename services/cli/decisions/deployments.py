@@ -1,0 +1,118 @@
+"""`streamrec models deploy`: gates run, the verdict is signed where they passed, and the way back is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
+from streamrec.contracts.models import ModelRef
+
+if TYPE_CHECKING:
+    from streamrec.contracts.results import Result
+    from streamrec.gates.gates_report import GatesReport
+    from streamrec.governance.eligibility import Eligibility
+
+
+def deploy(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME@VERSION...", help="As 'streamrec models list' shows them."),
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the ledger and for whoever reviews.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            file_okay=False,
+            help="Data folder, where model.yaml names a function that makes requests of one.",
+        ),
+    ] = None,
+    data_set: Annotated[
+        str | None, typer.Option("--data-set", help="Its name, where model.yaml has rules for it.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="Write the verdicts to this file.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Ask for versions to serve: gates judge them; what passes is signed, and may be promoted or reviewed."""
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+
+    from streamrec.command_line.composition import open_registry
+    from streamrec.command_line.decisions.desk import actor_for, open_desk
+    from streamrec.command_line.judging import judge_version
+    from streamrec.command_line.progress import shown_progress
+    from streamrec.command_line.results import finish
+    from streamrec.contracts.specification.model_specification import ModelSpecification
+    from streamrec.governance.deployment import settle
+    from streamrec.governance.judgement import Judgement
+
+    place = Workspace(workspace)
+    registry = open_registry(place)
+    desk = open_desk(place, registry)
+    asked = []
+    for model in models:
+        ref = ModelRef.parse(model)
+        version = registry.get(ref)
+        asked.append((version, actor_for(place, "models deploy", reason, version.slot)))
+    found: list[tuple[GatesReport, Eligibility]] = []
+    for version, by in asked:
+        typer.echo(f"{version.ref}: gates")
+        with shown_progress(Console(stderr=True)) as progress:
+            report = judge_version(
+                place, version.ref, progress, now=datetime.now(UTC), data=data, data_set=data_set
+            )
+        specification = ModelSpecification.from_json(version.specification or {})
+        judgement = Judgement.of(
+            report,
+            slot=specification.slot,
+            owner=specification.owner,
+            artifact_digest=version.artifact_digest,
+            review=specification.review,
+        )
+        found.append((report, settle(desk, by, judgement, report.to_json())))
+        _say(*found[-1])
+    finish(_result(found), json_file)
+
+
+def _say(report: GatesReport, found: Eligibility) -> None:
+    for result in report.results:
+        typer.echo(f"  {result.content['gate']}: {result.verdict}")
+        for reason in result.reasons:
+            typer.echo(f"    {reason.path}: {reason.message}" if reason.path else f"    {reason.message}")
+    if report.champion is None:
+        typer.echo("  nothing serves in its slot: absolute floors decided, not a comparison")
+    if report.isolation_waived and not report.isolation.isolated:
+        typer.echo("  WITHOUT ISOLATION: the platform's setting allowed it, and the verdict says so")
+    marks = f" ({'; '.join(found.marks)})" if found.marks else ""
+    typer.echo(f"{found.ref} is {found.standing}{marks}")
+    typer.echo(f"next: {found.way_back}")
+
+
+def _result(found: list[tuple[GatesReport, Eligibility]]) -> Result:
+    """All verdicts as one: passed where every version may be promoted or waits for its review alone."""
+    from streamrec.contracts.results import Reason, Result, Verdict, combined
+    from streamrec.governance.eligibility import Standing
+
+    verdicts: list[Verdict] = []
+    reasons: list[Reason] = []
+    for report, eligibility in found:
+        signed = eligibility.standing in (Standing.ELIGIBLE, Standing.AWAITING_REVIEW)
+        verdicts.append(Verdict.PASSED if signed else report.verdict)
+        reasons += report.result.reasons
+    contents = [
+        {
+            "model": str(eligibility.ref),
+            "standing": eligibility.standing.value,
+            "next": eligibility.way_back,
+            "marks": list(eligibility.marks),
+            "gates": report.to_json(),
+        }
+        for report, eligibility in found
+    ]
+    return Result("streamrec.deployment.v1", combined(verdicts), tuple(reasons[:1_000]), {"models": contents})
