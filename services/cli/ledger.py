@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 
 _MOST_SHOWN: Final = 100_000
+_LONGEST_NUMBER: Final = 15
+"""Digits of an entry's number; a digest has 64."""
 
 JsonOption = Annotated[
     Path | None, typer.Option("--json", dir_okay=False, help="Write what was found as JSON.")
@@ -141,7 +143,8 @@ def show(
     ] = None,
     last: Annotated[int, typer.Option("--last", min=1, max=_MOST_SHOWN, help="The newest entries.")] = 20,
     evidence: Annotated[
-        str | None, typer.Option("--evidence", metavar="DIGEST", help="Print this evidence as JSON.")
+        str | None,
+        typer.Option("--evidence", metavar="ENTRY|DIGEST", help="Print the evidence of an entry as JSON."),
     ] = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -180,9 +183,15 @@ def _existing(place: Workspace) -> Ledger:
     return open_ledger(place)
 
 
-def _show_evidence(ledger: Ledger, digest: str) -> None:
+def _show_evidence(ledger: Ledger, named: str) -> None:
     import json
 
+    digest = named
+    if named.isdecimal() and len(named) <= _LONGEST_NUMBER:
+        entry = next(ledger.entries(after_seq=int(named) - 1, limit=1), None)
+        if entry is None or entry.seq != int(named) or entry.evidence_digest is None:
+            raise NotFoundError(f"there is no entry {named} that has evidence")
+        digest = entry.evidence_digest
     typer.echo(json.dumps(ledger.evidence(digest), indent=2, ensure_ascii=False, allow_nan=False))
 
 

@@ -41,6 +41,11 @@ def _row(entry: LedgerEntry) -> tuple[str, ...]:
     )
 
 
+def _without_subject(cells: tuple[str, ...]) -> tuple[str, ...]:
+    place = _COLUMNS.index("subject")
+    return cells[:place] + cells[place + 1 :]
+
+
 def print_served(found: Served, result: Result) -> None:
     """What served, since when, and what had been decided about it."""
     since = found.since
@@ -60,10 +65,14 @@ def print_served(found: Served, result: Result) -> None:
     if found.decisions:
         verdicts = [decision["verdict"] or "" for decision in result.content["decisions"]]
         rows = [
-            (*_row(entry), one_line(verdict))
+            (*_without_subject(_row(entry)), one_line(verdict))
             for entry, verdict in zip(found.decisions, verdicts, strict=True)
         ]
-        console.print(table(f"What had been decided about {found.version}", (*_COLUMNS, "verdict"), rows))
+        console.print(
+            table(
+                f"What had been decided about {found.version}", (*_without_subject(_COLUMNS), "verdict"), rows
+            )
+        )
 
 
 def _approvals(approvals: Sequence[dict[str, Any]]) -> str:

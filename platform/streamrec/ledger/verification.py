@@ -128,6 +128,7 @@ class _Walk:
             self.seq, self.last = one.entry.seq, one.entry
             if self.seq % _STEP == 0:
                 self._progress.advance(_STEP)
+        self._progress.advance(self.seq % _STEP)
 
     def look_for_a_cut_tail(self) -> None:
         """All that is there is right; is all there?"""

@@ -257,7 +257,9 @@ def test_entries_are_shown_newest_last(run, tmp_path):
 def test_evidence_is_printed_as_json(run, ledger):
     digest = next(ledger.entries(kinds=[EntryKind.GATES_JUDGED])).evidence_digest
     assert json.loads(run("show", "--evidence", digest).stdout) == {"verdict": "passed", "gates": 6}
-    assert run("show", "--evidence", "0" * 64).exit_code == 2
+    assert run("show", "--evidence", "2").stdout == run("show", "--evidence", digest).stdout
+    for nothing in ("0" * 64, "1", "0", "99"):
+        assert run("show", "--evidence", nothing).exit_code == 2
 
 
 @pytest.mark.parametrize(
