@@ -115,8 +115,12 @@ class _Check:
                 raise _too_deep()
             for key in value:
                 self._key(key, path)
+            # Most of a document is ASCII text, of which there is nothing to say.
             return {
-                key: self.value(inner, path=(*path, key), depth=depth + 1) for key, inner in value.items()
+                key: inner
+                if type(inner) is str and inner.isascii()
+                else self.value(inner, path=(*path, key), depth=depth + 1)
+                for key, inner in value.items()
             }
         elif isinstance(value, (list, tuple)):
             if depth > MAXIMUM_DEPTH:
