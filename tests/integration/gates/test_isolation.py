@@ -37,6 +37,24 @@ def run(tmp_path):
     return run_program
 
 
+@pytest.fixture
+def enforced(run):
+    """How this kernel lets programs be isolated."""
+    return run("behaves").enforcement
+
+
+@pytest.fixture
+def _files_kept(enforced):
+    if enforced.files is Isolation.NOT_ENFORCED:
+        pytest.skip("this kernel has no Landlock")
+
+
+@pytest.fixture
+def _processes_kept(enforced):
+    if enforced.processes is Isolation.NOT_ENFORCED:
+        pytest.skip("this kernel or machine has no filter of system calls")
+
+
 def test_a_program_that_behaves_gets_all_it_needs_and_nothing_more(run, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not for programs")
     result = run("behaves", number=1)
@@ -62,6 +80,7 @@ def test_no_packet_leaves(run):
     assert result.end in (TaskEnd.REFUSED, TaskEnd.RAISED)
 
 
+@pytest.mark.usefixtures("_processes_kept")
 def test_no_local_socket_is_reached(run, tmp_path):
     path = tmp_path / "server.sock"
     with socket.socket(socket.AF_UNIX) as server:
@@ -82,6 +101,7 @@ def test_what_a_program_raises_is_told_in_one_line(run, name):
     assert "\n" not in result.problem
 
 
+@pytest.mark.usefixtures("_processes_kept")
 @pytest.mark.parametrize("name", ["forks", "starts_a_shell", "lifts_its_limits"])
 def test_no_other_process_and_no_higher_limit(run, name):
     result = run(name)
@@ -115,6 +135,7 @@ def test_what_is_written_is_bounded(run, name):
     assert result.wall_s < 20
 
 
+@pytest.mark.usefixtures("_files_kept")
 def test_secrets_are_not_read(run, tmp_path):
     home = tmp_path / ".ssh"
     home.mkdir()
@@ -130,6 +151,7 @@ def test_secrets_are_not_read(run, tmp_path):
             assert result.end is TaskEnd.REFUSED, path
 
 
+@pytest.mark.usefixtures("_files_kept")
 def test_nothing_but_its_output_is_changed(run, tmp_path):
     target = tmp_path / "somebody's file"
     target.write_text("as it was")
@@ -153,6 +175,7 @@ def test_a_death_is_told_from_an_answer(run):
     assert "before it gave an answer" in silent.problem
 
 
+@pytest.mark.usefixtures("_processes_kept")
 def test_no_other_process_is_signalled(run):
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
         result = run("kills_another", process=other.pid)
@@ -161,11 +184,13 @@ def test_no_other_process_is_signalled(run):
     assert result.end in (TaskEnd.REFUSED, TaskEnd.RAISED)
 
 
+@pytest.mark.usefixtures("_files_kept")
 def test_a_program_cannot_say_how_it_was_isolated(run):
     result = run("says_that_it_was_isolated")
     assert result.enforcement.files is Isolation.LANDLOCK
 
 
+@pytest.mark.usefixtures("_processes_kept")
 def test_a_kernel_that_allows_no_namespaces_still_has_no_network(run, monkeypatch):
     """As in a container whose profile refuses namespaces: they are refused here before the program starts."""
     monkeypatch.setattr(
@@ -174,3 +199,17 @@ def test_a_kernel_that_allows_no_namespaces_still_has_no_network(run, monkeypatc
     result = run("behaves")
     assert result.completed
     assert result.enforcement.network is Isolation.SECCOMP
+
+
+def test_an_empty_network_keeps_packets_without_any_filter(run, enforced, monkeypatch):
+    if enforced.network is not Isolation.NAMESPACES:
+        pytest.skip("this kernel allows no user namespaces")
+    monkeypatch.setattr("streamrec.gates.isolation.subprocess_runner._PROGRAM", HERE / "without_seccomp.py")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        result = run("opens_a_socket", port=server.getsockname()[1])
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert result.end in (TaskEnd.RAISED, TaskEnd.REFUSED)
+    assert result.enforcement.network is Isolation.NAMESPACES
+    assert result.enforcement.processes is Isolation.NOT_ENFORCED
