@@ -267,7 +267,7 @@ def anchor(
     if registry:
         stores.append(registry_anchor_store(place))
     for store in stores:
-        written = write_anchor(ledger, anchor_publisher(place, store))
+        written = write_anchor(ledger, anchor_publisher(place, store), sign_again=True)
         if written is None:
             raise NotFoundError("the ledger has no entries yet: there is nothing to anchor")
         typer.echo(f"anchored entry {written.seq:,} ({written.hash}) in {store}")

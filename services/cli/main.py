@@ -119,7 +119,8 @@ class HubGroup(TyperGroup):
             return None
         missing = f"the package {error.name!r} is not installed; "
         if spoke is None or spoke.top_package in _HUB_PACKAGES:
-            return f"{missing}this command needs the extras: pip install 'streamrec[serving,training]'"
+            extras = "streamrec[serving,training,governance]"
+            return f"{missing}this command needs the extras: pip install '{extras}'"
         return f"{missing}install {spoke.distribution} with all that the spoke {spoke.name!r} needs"
 
 

@@ -199,6 +199,12 @@ def test_what_names_no_such_database_is_refused_without_its_password(wrong):
     assert "secret" not in str(refused.value)
 
 
+def test_without_the_driver_of_postgresql_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(NotReadyError, match=r"psycopg.*pip install 'streamrec\[postgres\]'"):
+        SqlLedger("postgresql://me@127.0.0.1:1/ledger")
+
+
 def test_a_password_is_in_no_message():
     with pytest.raises(TemporaryError) as refused:
         SqlLedger("postgresql://me:secret@127.0.0.1:1/ledger")

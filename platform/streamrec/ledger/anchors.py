@@ -29,8 +29,15 @@ _ATTEMPTS: Final = 20
 """So often others may be quicker. Each of them has anchored a newer end, so one attempt mostly does."""
 
 
-def write_anchor(ledger: Ledger, publisher: DocumentPublisher[LedgerAnchor]) -> LedgerAnchor | None:
+def write_anchor(
+    ledger: Ledger, publisher: DocumentPublisher[LedgerAnchor], *, sign_again: bool = False
+) -> LedgerAnchor | None:
     """Anchor the end of the ledger; returns what is anchored now, None where the ledger is empty.
+
+    Args:
+        ledger: Whose end.
+        publisher: Where the anchor lies, and who signs it.
+        sign_again: Also where that end is anchored already: with the key that signs now.
 
     Raises:
         ArtifactError: The ledger no longer holds what was anchored before; the anchor stays as it is.
@@ -43,7 +50,7 @@ def write_anchor(ledger: Ledger, publisher: DocumentPublisher[LedgerAnchor]) -> 
         last = ledger.last()  # later than the anchor was read: an intact ledger ends there or behind it
         if published is not None:
             _check(ledger, published.value)
-            if last is not None and last.seq == published.value.seq:
+            if last is not None and last.seq == published.value.seq and not sign_again:
                 return published.value
         if last is None:
             return None

@@ -15,7 +15,7 @@ from streamrec.contracts.canonical_json import canonical_json, parse_json
 from streamrec.contracts.errors import ArtifactError, DependencyError, InvalidInputError, NotFoundError
 from streamrec.contracts.ledger_entry import LedgerEntry
 from streamrec.files.durable_files import make_folder, remove, replace_with
-from streamrec.ledger.ledger import MAXIMUM_EVIDENCE_BYTES, Ledger, StoredEntry, read_evidence
+from streamrec.ledger.ledger import MAXIMUM_EVIDENCE_BYTES, Ledger, StoredEntry
 from streamrec.ledger.verification import Verification, verify
 
 _ENTRY: Final = "entry"
@@ -75,9 +75,13 @@ def _written(stored: Iterable[StoredEntry], file: Any) -> Iterator[StoredEntry]:
 
 
 def _line(entry: LedgerEntry, content: bytes | None) -> bytes:
-    digest = entry.evidence_digest
-    evidence = None if content is None or digest is None else read_evidence(digest, content)
-    return canonical_json({_ENTRY: entry.to_json(), _EVIDENCE: evidence})
+    """One line; evidence is canonical JSON already, so that the line is too."""
+    return b'{"%b":%b,"%b":%b}' % (
+        _ENTRY.encode(),
+        canonical_json(entry.to_json()),
+        _EVIDENCE.encode(),
+        b"null" if content is None else content,
+    )
 
 
 def read_export(path: Path) -> Iterator[StoredEntry]:

@@ -22,6 +22,7 @@ from streamrec.contracts.errors import (
     ArtifactError,
     DependencyError,
     InvalidInputError,
+    NotReadyError,
     OverloadedError,
     StreamRecError,
 )
@@ -60,6 +61,7 @@ class LedgerDatabase:
 
         Raises:
             InvalidInputError: It is neither.
+            NotReadyError: The driver for PostgreSQL is not installed.
         """
         self.url = _checked_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
@@ -160,7 +162,12 @@ def _postgresql_engine(url: URL) -> Engine:
         "tcp_user_timeout": 1_000 * WAIT_S,  # a server that vanished is noticed
     }
     # A connection for each call: entries are rare, the server's places are few, and none of them goes stale.
-    return create_engine(url, connect_args=settings, poolclass=NullPool, isolation_level="READ COMMITTED")
+    try:
+        return create_engine(url, connect_args=settings, poolclass=NullPool, isolation_level="READ COMMITTED")
+    except ModuleNotFoundError as error:
+        raise NotReadyError(
+            f"a ledger on PostgreSQL needs the package {error.name}: pip install 'streamrec[postgres]'"
+        ) from error
 
 
 def _translated(error: DBAPIError, problem: str) -> StreamRecError:

@@ -46,7 +46,7 @@ class SqlLedger:
 
         Raises:
             InvalidInputError: The URL names no database that can hold a ledger.
-            NotReadyError: A newer release has written it.
+            NotReadyError: A newer release has written it, or PostgreSQL's driver is not installed.
             TemporaryError: The database does not answer or cannot be written.
             ArtifactError: SQLite's file is damaged.
         """

@@ -161,6 +161,17 @@ def test_anchors_elsewhere_are_compared_with_the_keys_that_are_named(run, place,
 
 
 @pytest.mark.usefixtures("ledger")
+def test_an_anchor_is_signed_again_before_its_key_is_revoked(run, place):
+    run("anchor")
+    keys = KeyFolder(place.keys)
+    old = keys.signing_key().key_id
+    keys.rotate()
+    run("anchor")
+    keys.revoke(old)
+    assert run("verify").stdout.splitlines()[-1] == "passed"
+
+
+@pytest.mark.usefixtures("ledger")
 def test_a_cut_ledger_is_not_anchored_over(run, place):
     run("anchor")
     by_hand(place, "DELETE FROM ledger_entries WHERE seq > 2")

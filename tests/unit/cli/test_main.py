@@ -103,7 +103,7 @@ def test_a_missing_package_names_the_extra_and_a_defect_keeps_its_traceback(runn
     result = runner.invoke(app, ["features", "materialize", "--data", "x"])
     assert result.exit_code == 2
     assert "torch" in result.stderr
-    assert "pip install 'streamrec[serving,training]'" in result.stderr
+    assert "pip install 'streamrec[serving,training,governance]'" in result.stderr
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {"serving", "training"} <= set(project["optional-dependencies"])
 

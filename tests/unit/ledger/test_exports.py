@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from streamrec.contracts.canonical_json import canonical_json, parse_json
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, NotFoundError
 from streamrec.ledger.exports import read_export, write_export
 from streamrec.ledger.memory_ledger import MemoryLedger
@@ -25,6 +26,11 @@ def test_what_is_exported_is_read_back(exported):
     ledger = ledger_of(6)
     assert list(read_export(exported)) == list(ledger.stored())
     assert verify(read_export(exported)).last == ledger.last()
+
+
+def test_every_line_is_canonical_json(exported):
+    lines = exported.read_bytes().splitlines()
+    assert [canonical_json(parse_json(line, maximum_bytes=10_000)) for line in lines] == lines
 
 
 def test_an_empty_ledger_can_be_exported(tmp_path):
