@@ -23,11 +23,8 @@ from streamrec.contracts.errors import InvalidInputError
 from streamrec.datasets.dataset import Dataset, load_dataset
 from streamrec.training.splits import Split, evaluable, leave_last_out, user_sequences
 
-KNOWN_USERS: Final = 3_000
-"""Requests of a stage whose answer costs a millisecond or two."""
-
-SLATE_USERS: Final = 1_500
-"""Requests of re-ranking: each passes all the stages before it."""
+MAXIMUM_USERS: Final = 2_000
+"""So many tell two versions apart, and are answered within seconds."""
 
 SHORT_HISTORIES: Final = 5
 """A history is cut to 0, 1, ... interactions, fewer than this: whom cold start is for."""
@@ -46,7 +43,7 @@ def known_users(data: Path) -> pd.DataFrame:
         DataFolderError: It cannot be used.
         InvalidInputError: No user has enough interactions to hold one out.
     """
-    return _requests(*_held_out(load_dataset(data), KNOWN_USERS))
+    return _requests(*_held_out(load_dataset(data)))
 
 
 def new_users(data: Path) -> pd.DataFrame:
@@ -54,14 +51,14 @@ def new_users(data: Path) -> pd.DataFrame:
 
     What was cut off counts as shown before: it is in no answer, as nobody could take it up again.
     """
-    states, items, times = _held_out(load_dataset(data), KNOWN_USERS)
+    states, items, times = _held_out(load_dataset(data))
     short = [_shortened(state, number % SHORT_HISTORIES) for number, state in enumerate(states)]
     return _requests(short, items, times)
 
 
 def slates(data: Path) -> pd.DataFrame:
     """Requests of `reranking`: every third user new, as `new_users` has them, the others known."""
-    states, items, times = _held_out(load_dataset(data), SLATE_USERS)
+    states, items, times = _held_out(load_dataset(data))
     mixed = [
         _shortened(state, number // 3 % SHORT_HISTORIES) if number % 3 == 2 else state
         for number, state in enumerate(states)
@@ -69,11 +66,11 @@ def slates(data: Path) -> pd.DataFrame:
     return _requests(mixed, items, times)
 
 
-def _held_out(dataset: Dataset, users: int) -> tuple[list[UserState], list[str], NDArray[np.int64]]:
+def _held_out(dataset: Dataset) -> tuple[list[UserState], list[str], NDArray[np.int64]]:
     """States before the held-out item, that item, and its time in seconds; evenly spread over the users."""
     split: Split = leave_last_out(dataset)
     found = np.flatnonzero(evaluable(split, "test"))
-    chosen = found[np.unique(np.linspace(0, len(found) - 1, min(users, len(found))).astype(np.int64))]
+    chosen = found[np.unique(np.linspace(0, len(found) - 1, min(MAXIMUM_USERS, len(found))).astype(np.int64))]
     rows = split.evaluated[chosen]
     everything = user_sequences(dataset)
     times = everything.timestamps[everything.offsets[rows + 1] - 1]

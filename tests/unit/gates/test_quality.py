@@ -120,7 +120,7 @@ def test_the_margin_is_as_uncertain_as_the_champion_that_it_is_a_share_of():
     slack = ndcg(0.97 * champion, champion).content["evidence"]["slack"]
     error = 0.07 * champion.std(ddof=1) / np.sqrt(400)
     assert slack["value"] == pytest.approx(0.07 * champion.mean())
-    assert slack["high"] - slack["low"] == pytest.approx(2 * 1.6449 * error, rel=1e-3)
+    assert slack["high"] - slack["low"] == pytest.approx(2 * 1.6449 * error, rel=0.02)
 
 
 def test_fewer_units_than_the_policy_asks_for_decide_nothing_even_where_nothing_differs():

@@ -44,7 +44,7 @@ def test_every_third_slate_is_that_of_a_new_user(data):
 
 
 def test_users_are_taken_evenly_where_there_are_too_many(data, monkeypatch):
-    monkeypatch.setattr(requests, "KNOWN_USERS", 3)
+    monkeypatch.setattr(requests, "MAXIMUM_USERS", 3)
     assert requests.known_users(data)["unit"].tolist() == ["u00", "u05", "u11"]
 
 

@@ -8,9 +8,9 @@ what the margin allows:
 Its error comes from the differences within units (`streamrec.stats.clustered`), and the margin of a measured
 champion is as uncertain as the champion is. Non-inferiority is claimed where the one-sided lower bound of the
 slack is not below zero (ICH E9, sec. 3.3.2; Wellek 2010, ch. 2): the chance to pass a candidate that is worse
-by the margin or more is then at most ``1 - confidence``. With enough units for a candidate that is as good as
-the champion to pass with the chance `POWER`, one that does not pass has failed; with fewer, nothing is
-decided unless the whole interval lies on one side.
+by the margin or more is then at most ``1 - confidence`` (`tests/simulation/test_quality_gate.py`). With
+enough units for a candidate that is as good as the champion to pass with the chance `POWER`, one that does
+not pass has failed; with fewer, nothing is decided unless the whole interval lies on one side.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from streamrec.gates.skew.features import ColumnSkew, compare_features
 from streamrec.gates.skew.judgement import Replay, ServedFrom, SkewEvidence
 from streamrec.gates.skew.logged_requests import REQUEST_ID, LoggedRequests
 
-SAMPLED_UNITS: Final = 1_000
+SAMPLED_UNITS: Final = 500
 """Units whose row of the online store is compared where nothing is logged."""
 
 OnlineFeatures = Callable[[Sequence[str]], pd.DataFrame]
