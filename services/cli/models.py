@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli import model_folders
+from services.cli import audits, model_folders
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
 from streamrec.contracts.models import ModelRef, validate_model_name
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Look at registered models, and say which serve.", rich_markup_mode=None
 )
+
+app.command("audit")(audits.audit)
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.")]
 TimeoutOption = Annotated[

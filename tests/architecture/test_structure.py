@@ -30,6 +30,7 @@ VENDOR_HOMES = {
         "platform/streamrec/features/feast_store.py",
         "feature_repo",
     },
+    "evidently": {"platform/streamrec/monitoring/evidently_reports.py"},
     "fairlearn": {"platform/streamrec/gates/fairness/fairlearn_rates.py"},
     "faiss": {
         "platform/streamrec/registry/file_formats/checker_program.py",  # in its own process

@@ -95,7 +95,7 @@ def read_training_data(
     from streamrec.events.time_range import TimeRange
 
     end = time_range(None, until).end or datetime.now(UTC)
-    folder = imported if imported is not None else _imported_folder(workspace)
+    folder = imported if imported is not None else imported_folder(workspace)
     base = composition.with_items_of_log(
         workspace, composition.load_data_folder(folder), None if until is None else end
     )
@@ -124,7 +124,12 @@ def training_data_folder(
         yield folder
 
 
-def _imported_folder(workspace: Workspace) -> Path:
+def imported_folder(workspace: Workspace) -> Path:
+    """The one data folder that was imported.
+
+    Raises:
+        DataFolderError: There is none, or several.
+    """
     folders = sorted(path.parent for path in workspace.data.glob("*/interactions.parquet"))
     if not folders:
         raise DataFolderError(

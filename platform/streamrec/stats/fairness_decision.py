@@ -52,6 +52,7 @@ HARM: Final = 1.5
 """A difference of so many times the tolerance is to be found."""
 
 _NARROWEST: Final = 1e-9
+_DIGITS: Final = 12
 _MOST: Final = 10**15
 
 
@@ -74,7 +75,8 @@ class Decisions:
 def levels_of(confidence: float, family: int) -> tuple[float, float]:
     """Confidence of the two-sided intervals that pass and that fail; see this module."""
     error = 1.0 - confidence
-    return max(1.0 - 2.0 * error, _NARROWEST), 1.0 - 2.0 * error / max(family, 1)
+    inner, outer = 1.0 - 2.0 * error, 1.0 - 2.0 * error / max(family, 1)
+    return max(round(inner, _DIGITS), _NARROWEST), max(round(outer, _DIGITS), _NARROWEST)
 
 
 def decide_rates(

@@ -19,13 +19,13 @@ from streamrec.gates.fairness.counted import (
     counted_comparisons,
     group_figures,
 )
+from streamrec.gates.fairness.design_effects import DesignEffects
 from streamrec.gates.fairness.differences import Comparison
 from streamrec.gates.fairness.groups import AND, Partition, is_missing, partitions
 from streamrec.gates.fairness.listed import LISTED_METRICS, ListedGroups
 from streamrec.gates.fairness.thresholds import fit_group_thresholds
 from streamrec.gates.gate_results import reason
 from streamrec.gates.predictions import Predictions
-from streamrec.stats.clustered import Units, clustered_mean
 from streamrec.stats.fairness_counts import GroupCounts, count_groups
 
 LIST_DEPTH: Final = 10
@@ -82,6 +82,7 @@ def collect_fairness(
     predictions: Predictions,
     policy: FairnessPolicy,
     *,
+    metrics: Mapping[FairnessMetric, float] | None = None,
     item_groups: Mapping[str, Mapping[str, str]] | None = None,
     at: int = LIST_DEPTH,
 ) -> FairnessEvidence:
@@ -91,16 +92,18 @@ def collect_fairness(
         subject: What is judged.
         predictions: What it answered.
         policy: Of its specification.
+        metrics: Tolerances to decide by; None: the policy's, or those of the task where it names none.
         item_groups: Groups of items by attribute, then by item, for exposure: the whole catalogue.
         at: Positions of a list that count.
 
     Raises:
         InvalidInputError: A column of groups is none.
     """
-    metrics = dict(policy.metrics or METRICS_OF_TASK[predictions.task])
+    named = policy.metrics if metrics is None else metrics
+    decided = dict(named) if named or metrics is not None else dict(METRICS_OF_TASK[predictions.task])
     if predictions.task.answers_items:
-        return _of_lists(subject, predictions, policy, metrics, item_groups or {}, at)
-    return _of_numbers(subject, predictions, policy, metrics)
+        return _of_lists(subject, predictions, policy, decided, named, item_groups or {}, at)
+    return _of_numbers(subject, predictions, policy, decided)
 
 
 def _of_numbers(
@@ -115,8 +118,8 @@ def _of_numbers(
     parts = list(partitions(predictions.groups, policy))
     threshold, problems = _threshold(predictions, policy, metrics)
     cut = np.inf if threshold is None else threshold
-    tables = {part.title: _counts(part, labels, scores, cut) for part in parts}
-    effects = _DesignEffects(parts, labels, scores, cut, predictions.units)
+    tables = {part.title: counts_of(part, labels, scores, cut) for part in parts}
+    effects = DesignEffects(parts, labels, scores, cut, predictions.units)
     problems += problems_of_attributes(tables, policy) + _unmeasurable(
         metrics, COUNTED_METRICS, predictions.task
     )
@@ -197,9 +200,10 @@ def _threshold(
     return threshold, []
 
 
-def _counts(
+def counts_of(
     part: Partition, labels: NDArray[np.float64], scores: NDArray[np.float64], threshold: float
 ) -> dict[str, GroupCounts]:
+    """Counts of every group that has rows; arguments as of `count_groups`."""
     rows = part.codes >= 0
     counts = count_groups(part.codes[rows], labels[rows], scores[rows], threshold, len(part.names))
     return {name: found for name, found in zip(part.names, counts, strict=True) if found.rows}
@@ -223,53 +227,12 @@ def _disagreements(
     ]
 
 
-class _DesignEffects:
-    """By how much the rows of one unit repeat each other; 1 where every row is of a unit of its own."""
-
-    def __init__(
-        self,
-        parts: list[Partition],
-        labels: NDArray[np.float64],
-        scores: NDArray[np.float64],
-        threshold: float,
-        units: NDArray[np.object_],
-    ) -> None:
-        self._repeated = len(set(units.tolist())) < len(units)
-        self._parts = {name: (part, code) for part in parts for code, name in enumerate(part.names)}
-        self._labels, self._scores, self._threshold, self._units = labels, scores, threshold, units
-        self._known: dict[tuple[str, str], float] = {}
-
-    def __call__(self, group: str, metric: str) -> float:
-        if not self._repeated or group not in self._parts:
-            return 1.0
-        key = (group, metric)
-        if key not in self._known:
-            self._known[key] = self._measured(group, metric)
-        return self._known[key]
-
-    def _measured(self, group: str, metric: str) -> float:
-        part, code = self._parts[group]
-        selected = (self._scores >= self._threshold).astype(np.float64)
-        of_group = part.codes == code
-        if metric in ("tpr", "fnr"):
-            of_group = of_group & (self._labels == 1.0)
-        elif metric == "fpr":
-            of_group = of_group & (self._labels != 1.0)
-        values = (self._labels - self._scores if metric == "calibration" else selected)[of_group]
-        if len(values) < 2 or values.std() == 0.0:
-            return 1.0
-        clustered = clustered_mean(values, Units.named(self._units[of_group].tolist()))
-        if clustered.errors.size < 2:
-            return float(len(values))
-        alone = values.std(ddof=1) / np.sqrt(len(values))
-        return max(1.0, float((clustered.standard_error / alone) ** 2))
-
-
 def _of_lists(
     subject: str,
     predictions: Predictions,
     policy: FairnessPolicy,
     metrics: dict[FairnessMetric, float],
+    named: Mapping[FairnessMetric, float],
     item_groups: Mapping[str, Mapping[str, str]],
     at: int,
 ) -> FairnessEvidence:
@@ -289,7 +252,6 @@ def _of_lists(
         groups.compare_items(name, item_groups[name], metrics.get(FairnessMetric.EXPOSURE))
     of_users = [name for name in policy.attributes if name not in item_groups]
     problems = problems_of_attributes(sizes, policy, elsewhere=shown)
-    named = dict(policy.metrics)
     problems += _unmeasurable(named, LISTED_METRICS, predictions.task)
     for metric, there, what in (
         (FairnessMetric.NDCG, of_users, "users"),
