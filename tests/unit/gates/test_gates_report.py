@@ -102,7 +102,12 @@ def test_what_is_written_is_read_and_an_edited_verdict_is_not():
 
 def test_the_page_holds_every_gate_and_reason_and_runs_nothing():
     bad = [reason("worse", "quality.margin", f"it is worse {HOSTILE}")]
-    evidence = {"difference": {"value": -0.1, "low": -0.2, "high": -0.05}, "names": [HOSTILE], "n": 12345}
+    evidence = {
+        "difference": {"value": -0.1, "low": -0.2, "high": -0.05},
+        "names": [HOSTILE],
+        "n": 12345,
+        "groups": {"a=x": {"count": 3, HOSTILE: "y"}, HOSTILE: {"count": 4, HOSTILE: "z"}},
+    }
     page = render_report(
         with_result(GateName.QUALITY, gate_result(GateName.QUALITY, "m", evidence, failed=bad))
     )
@@ -110,6 +115,7 @@ def test_the_page_holds_every_gate_and_reason_and_runs_nothing():
     assert "&lt;script&gt;" in page
     assert "-0.1 (-0.2 to -0.05)" in page
     assert "12,345" in page
+    assert "<td>a=x</td><td>3</td><td>y</td>" in page
     assert "<script" not in page
     assert "http://" not in page.replace("http-equiv", "")
     for gate in GateName:

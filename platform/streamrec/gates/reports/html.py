@@ -49,15 +49,53 @@ def render_report(report: GatesReport) -> str:
 
 def _gate(result: Result) -> dict[str, Any]:
     name = gate_of(result)
-    rows = list(_rows(result.content["evidence"]))
+    evidence = result.content["evidence"]
+    tables = [_table(key, value) for key, value in evidence.items() if _is_table(value)]
+    rows = list(_rows({key: value for key, value in evidence.items() if not _is_table(value)}))
     return {
         "name": name.value,
         "meaning": MEANINGS[name],
         "verdict": result.verdict.value,
         "reasons": result.reasons,
         "rows": rows[:_SHOWN_ROWS],
-        "left_out": max(0, len(rows) - _SHOWN_ROWS),
+        "tables": tables,
+        "left_out": max(0, len(rows) - _SHOWN_ROWS) + sum(table["left_out"] for table in tables),
     }
+
+
+def _is_table(value: Any) -> bool:
+    """Several documents with the same fields, as a list or by name."""
+    documents = _documents(value)
+    return (
+        len(documents) > (1 if isinstance(value, Mapping) else 0)
+        and all(isinstance(document, Mapping) and not _is_interval(document) for _, document in documents)
+        and len({tuple(document) for _, document in documents}) == 1
+    )
+
+
+def _documents(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [(str(number), document) for number, document in enumerate(value, start=1)]
+    return []
+
+
+def _table(title: str, value: Any) -> dict[str, Any]:
+    documents = _documents(value)
+    return {
+        "title": title,
+        "columns": ["", *documents[0][1]],
+        "rows": [
+            [name, *(_cell(entry) for entry in document.values())]
+            for name, document in documents[:_SHOWN_ROWS]
+        ],
+        "left_out": max(0, len(documents) - _SHOWN_ROWS),
+    }
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(text if not path else f"{path} {text}" for path, text in _rows(value))
 
 
 def _rows(evidence: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -74,17 +112,17 @@ def _rows(evidence: Any, path: str = "") -> Iterator[tuple[str, str]]:
             return
         for number, entry in enumerate(evidence):
             yield from _rows(entry, f"{path}.{number}")
-    else:
+    elif evidence != "":
         yield path, _text(evidence)
 
 
 def _is_interval(document: Mapping[str, Any]) -> bool:
-    return {"value", "low", "high"} <= document.keys()
+    return {"value", "low", "high"} <= document.keys() <= {"value", "low", "high", "level", "method", "n"}
 
 
 def _text(value: Any) -> str:
     if value is None:
-        return "not known"
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
