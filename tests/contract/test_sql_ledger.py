@@ -362,6 +362,18 @@ def test_a_server_that_dies_loses_nothing_that_was_acknowledged(postgres, postgr
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("told", "used"), [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")]
+)
+def test_postgresql_acknowledges_what_is_on_the_disk_whatever_it_was_told(postgres_url, told, used):
+    with opened(f"{postgres_url}%20-csynchronous_commit%3D{told}") as ledger:
+        with ledger._database.reading() as connection:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == told
+        with ledger._database.writing() as connection:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == used
+
+
+@pytest.mark.postgres
 def test_a_user_who_may_read_and_insert_and_nothing_else_can_append(postgres_url):
     schema = postgres_url.rpartition("%3D")[2]
     with opened(postgres_url) as ledger, by_hand(postgres_url) as connection:

@@ -36,6 +36,11 @@ ROWS_IN_MEMORY: Final = 100
 _CONNECT_TIMEOUT_S: Final = 5
 _ADVISORY_LOCK: Final = 7_310_579_633_144_201_589
 """One number for every ledger: two in one database wait for each other, which does no harm."""
+_SYNCHRONOUS: Final = (
+    "SELECT set_config('synchronous_commit', 'on', true)"
+    " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
+"""A server may be told to acknowledge what is not on the disk yet; stricter settings stay."""
 
 _SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _SQLITE_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
@@ -98,6 +103,7 @@ class LedgerDatabase:
             only_writer = connection.execution_options(streamrec_writes=True)
             with only_writer.begin():
                 if not self.is_sqlite:
+                    connection.exec_driver_sql(_SYNCHRONOUS)
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_S}s'")
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
                 yield only_writer
