@@ -16,6 +16,9 @@ from streamrec.contracts.items import Item
 from streamrec.datasets.catalogue import Catalogue
 from streamrec.events.reader import FileEventReader
 from streamrec.items.item_log import FileItemLog
+from streamrec.metrics.catalogue import parse_metrics
+from streamrec.metrics.observations import Stretch
+from streamrec.metrics.unit_rows import unit_rows
 from tests.failures.parts import wait_until
 from tests.failures.services import PATIENCE_S, BreakableService
 from tests.integration.serving.asking import event, ids, metric, recommend, undegraded, verdicts
@@ -126,7 +129,7 @@ def clocks_are_wrong(service: BreakableService) -> None:
 
 
 def every_event_ten_times(service: BreakableService) -> None:
-    """Case 19: the state is the same, byte by byte, as after every event once and in order."""
+    """Case 19: state and metrics are the same, byte by byte, as after every event once and in order."""
     once, often = _somebody(), _somebody()
     with service.client() as client:
         stories = {user_id: story(service, user_id) for user_id in (once, often)}
@@ -143,10 +146,35 @@ def every_event_ten_times(service: BreakableService) -> None:
         assert not set(ids(recommend(client, often, k=150))) & {
             one["item_id"] for one in stories[often] if one["kind"] != "skip"
         }
-    outcomes = FileEventReader(service.workspace.folder / "events").snapshot().outcomes
+    reader = FileEventReader(service.workspace.folder / "events")
+    counted_once, counted_often = (statistics_of(reader, user_id) for user_id in (once, often))
+    assert counted_once == counted_often
+    assert counted_once["cases"] == len(stories[once])
+    outcomes = reader.snapshot().outcomes
     logged = {user: sorted(o.event_id for o in outcomes if o.unit == user) for user in (once, often)}
     for user_id, events in stories.items():
         assert logged[user_id] == sorted(one["event_id"] for one in events)
+
+
+def statistics_of(reader: FileEventReader, user_id: str) -> dict[str, float]:
+    """What a metric of plays among all that users do keeps of one user's last day."""
+    metric = parse_metrics(
+        b"""
+        metrics:
+          play_share:
+            owner: platform
+            description: Plays among all that users do
+            unit: share
+            direction: higher_is_better
+            aggregation: ratio
+            of: {event: outcome, kinds: [play], joined: false}
+            per: {event: outcome, kinds: [play, click, dislike, skip], joined: false}
+        """
+    ).metrics["play_share"]
+    end = datetime.now(UTC)
+    rows = unit_rows(metric, {}, reader, Stretch(end - timedelta(days=1), end), lambda _: False)
+    (row,) = (row for row in rows.to_pylist() if row["unit"] == user_id)
+    return {name: value for name, value in row.items() if name != "unit"}
 
 
 def story(service: BreakableService, user_id: str) -> list[dict[str, Any]]:

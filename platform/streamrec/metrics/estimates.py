@@ -99,15 +99,14 @@ def statistics_of(
         return _quantile_statistics(definition, split, rows)
     found: dict[Cell, Statistics] = {}
     for part in _partitions(split, rows, key_columns=()):
-        of_mean = definition.aggregation is Aggregation.MEAN
+        all_cases, totals, pers = (part[name].to_numpy() for name in (CASES, TOTAL, PER_TOTAL))
         for cell, cell_rows in _cells(part, split):
-            per = part[PER_TOTAL].to_numpy()[cell_rows]
-            total = part[TOTAL].to_numpy()[cell_rows]
-            if of_mean:  # over the units that `per` saw, each once, however often it saw them
+            total, per = totals[cell_rows], pers[cell_rows]
+            if definition.aggregation is Aggregation.MEAN:  # over the units that `per` saw, each once
                 total, per = total[per > 0.0], np.ones(np.count_nonzero(per > 0.0))
             known = _statistics_in(found, cell)
             known.moments += RatioMoments.of(total, per)
-            known.cases += int(part[CASES].to_numpy()[cell_rows].sum())
+            known.cases += int(all_cases[cell_rows].sum())
     return _checked(found, split)
 
 
@@ -128,33 +127,32 @@ def _quantile_statistics(
     """In two passes: where the quantile lies, then how many cases of each unit lie at or below it."""
     found: dict[Cell, Statistics] = {}
     for part in _partitions(split, rows, key_columns=(BUCKET,)):
+        keys, cases = (part[name].to_numpy() for name in (BUCKET, CASES))
         for cell, cell_rows in _cells(part, split):
-            keys, cases = (part[name].to_numpy()[cell_rows] for name in (BUCKET, CASES))
             known = _statistics_in(found, cell)
-            counts = QuantileCounts.of(keys, cases)
+            counts = QuantileCounts.of(keys[cell_rows], cases[cell_rows])
             known.buckets = counts if known.buckets is None else known.buckets + counts
-            known.cases += int(cases.sum())
+            known.cases += int(cases[cell_rows].sum())
     for part in _partitions(split, rows, key_columns=(BUCKET,)):
+        keys, cases = (part[name].to_numpy() for name in (BUCKET, CASES))
+        units = part[UNIT].combine_chunks().dictionary_encode().indices.to_numpy()
         for cell, cell_rows in _cells(part, split):
             known = found[cell]
             if known.buckets is not None and definition.quantile is not None:
                 key = known.buckets.key_at(definition.quantile)
-                below, cases = _at_or_below(part, cell_rows, key)
-                known.moments += RatioMoments.of(below, cases)
-                errors = TailErrors.of(known.buckets.share_up_to(key), below, cases)
+                starts = _unit_starts(units[cell_rows])
+                of_unit = np.add.reduceat(cases[cell_rows].astype(np.float64), starts)
+                at_or_below = np.where(keys[cell_rows] <= key, cases[cell_rows], 0)
+                below = np.add.reduceat(at_or_below.astype(np.float64), starts)
+                known.moments += RatioMoments.of(below, of_unit)
+                errors = TailErrors.of(known.buckets.share_up_to(key), below, of_unit)
                 known.errors = errors if known.errors is None else known.errors + errors
     return _checked(found, split)
 
 
-def _at_or_below(
-    part: pa.Table, rows: NDArray[np.int64], key: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of each unit, how many cases lie in the bucket or below, and how many it has."""
-    cases = part[CASES].to_numpy()[rows].astype(np.float64)
-    below = np.where(part[BUCKET].to_numpy()[rows] <= key, cases, 0.0)
-    units = part[UNIT].combine_chunks().dictionary_encode().indices.to_numpy()[rows]
-    starts = np.flatnonzero(np.r_[True, units[1:] != units[:-1]])  # rows are sorted by unit
-    return np.add.reduceat(below, starts), np.add.reduceat(cases, starts)
+def _unit_starts(units: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Where the rows of each unit begin; rows are sorted by unit."""
+    return np.flatnonzero(np.r_[True, units[1:] != units[:-1]])
 
 
 def _partitions(split: Split, rows: Sequence[UnitRows], key_columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -40,6 +40,14 @@ metrics:
     of: {event: outcome, kinds: [click, play, complete, like, skip]}
     per: {event: impression}
     capping: {at: 1.5, per: unit_day}
+  median_seconds:
+    owner: t
+    description: Median of what is watched
+    unit: s
+    direction: higher_is_better
+    aggregation: quantile
+    quantile: 0.5
+    of: {event: outcome, kinds: [play, complete, click, like], field: value}
   home_clicks:
     owner: t
     description: Clicks for each slate of one slot
