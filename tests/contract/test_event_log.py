@@ -16,7 +16,7 @@ from streamrec.events.event_log import EventSnapshot
 from streamrec.events.file_event_log import FileEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
 from streamrec.events.records import QuarantinedEvent, QuarantineReason, RecordKind
-from streamrec.events.time_range import TimeRange
+from streamrec.events.time_range import ALL_TIME, TimeRange, UnitRange
 from tests.made_events import NOON, a_label, a_prediction, an_exposure
 from tests.made_events import an_impression as impression
 from tests.made_events import an_outcome as outcome
@@ -179,6 +179,26 @@ def test_a_range_of_time_and_columns_are_read_alike(log):
     assert sorted(map(tuple, (row.values() for row in table.to_pylist()))) == [("u1", "e1"), ("u2", "e2")]
     with pytest.raises(InvalidInputError, match="user_id"):
         log.table(RecordKind.OUTCOME, ["user_id"])
+
+
+def test_a_range_of_units_holds_their_events_whole(log):
+    log.append([make(number) for number in range(20) for make in (impression, outcome)] * 2)
+    for kind in (RecordKind.IMPRESSION, RecordKind.OUTCOME):
+        whole = log.table(kind, ["unit", "request_id"])
+        parts = [
+            log.table(kind, ["unit", "request_id"], ALL_TIME, UnitRange(first, end))
+            for first, end in ((None, "u2"), ("u2", "u5"), ("u5", None))
+        ]
+        assert [sorted(set(part["unit"].to_pylist())) for part in parts] == [
+            ["u0", "u1"],
+            ["u2", "u3", "u4"],
+            ["u5", "u6"],
+        ]
+        rows = [tuple(row.values()) for part in parts for row in part.to_pylist()]
+        assert sorted(rows) == sorted(tuple(row.values()) for row in whole.to_pylist())
+        assert len(rows) == 20
+    with pytest.raises(InvalidInputError, match="may have no unit"):
+        log.table(RecordKind.QUARANTINED, None, ALL_TIME, UnitRange("u1"))
 
 
 def test_the_extent_counts_what_was_written_by_kind_and_day(log):

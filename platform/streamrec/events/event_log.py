@@ -17,7 +17,7 @@ from streamrec.events.records import (
     moment_of,
     ordering_text,
 )
-from streamrec.events.time_range import ALL_TIME, TimeRange
+from streamrec.events.time_range import ALL_TIME, ALL_UNITS, TimeRange, UnitRange
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +66,11 @@ class EventReader(Protocol):
         ...
 
     def table(
-        self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
+        self,
+        kind: RecordKind,
+        columns: Sequence[str] | None = None,
+        window: TimeRange = ALL_TIME,
+        units: UnitRange = ALL_UNITS,
     ) -> pa.Table:
         """Return the events of one kind, every event once, one row each, in no particular order.
 
@@ -74,9 +78,10 @@ class EventReader(Protocol):
             kind: Which records.
             columns: Names out of `arrow_tables.SCHEMAS`, in the order wanted; all where None.
             window: As in `snapshot`.
+            units: Only events of these, of labels those about these; what was set aside may have no unit.
 
         Raises:
-            InvalidInputError: There is no such column.
+            InvalidInputError: There is no such column, or a range of units of what was set aside.
             DependencyError: The log cannot be read.
             ArtifactError: A file of the log is damaged beyond its own frame.
         """

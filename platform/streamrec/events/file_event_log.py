@@ -11,7 +11,7 @@ from streamrec.events.compaction import KEEP_EVERYTHING, CompactionReport, Compa
 from streamrec.events.event_log import ALL_KINDS, EventSnapshot, LogExtent
 from streamrec.events.reader import FileEventReader
 from streamrec.events.records import Record, RecordKind
-from streamrec.events.time_range import ALL_TIME, TimeRange
+from streamrec.events.time_range import ALL_TIME, ALL_UNITS, TimeRange, UnitRange
 from streamrec.events.write_ahead_log import (
     DEFAULT_SEGMENT_AGE_S,
     DEFAULT_SEGMENT_BYTES,
@@ -44,10 +44,14 @@ class FileEventLog:
         return self._reader.snapshot(window, kinds)
 
     def table(
-        self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
+        self,
+        kind: RecordKind,
+        columns: Sequence[str] | None = None,
+        window: TimeRange = ALL_TIME,
+        units: UnitRange = ALL_UNITS,
     ) -> pa.Table:
         """Return columns of the events of one kind; see `EventReader.table`."""
-        return self._reader.table(kind, columns, window)
+        return self._reader.table(kind, columns, window, units)
 
     def extent(self) -> LogExtent:
         """Return how much there is; see `EventReader.extent`."""

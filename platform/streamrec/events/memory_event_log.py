@@ -11,9 +11,9 @@ import pyarrow as pa
 from streamrec.events.arrow_tables import column_names, to_table
 from streamrec.events.event_log import ALL_KINDS, EventSnapshot, LogExtent, assemble, within
 from streamrec.events.records import Record, RecordKind, kind_of, moment_of, partition_date
-from streamrec.events.repetitions import REPETITION_HORIZON, records_of
+from streamrec.events.repetitions import REPETITION_HORIZON, of_units, records_of
 from streamrec.events.segments import frame
-from streamrec.events.time_range import ALL_TIME, TimeRange
+from streamrec.events.time_range import ALL_TIME, ALL_UNITS, TimeRange, UnitRange
 
 
 class MemoryEventLog:
@@ -42,11 +42,16 @@ class MemoryEventLog:
         return within(assemble(records), window)
 
     def table(
-        self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
+        self,
+        kind: RecordKind,
+        columns: Sequence[str] | None = None,
+        window: TimeRange = ALL_TIME,
+        units: UnitRange = ALL_UNITS,
     ) -> pa.Table:
         """Return columns of the events of one kind; see `EventReader.table`."""
         names = column_names(kind, columns)
-        return to_table(kind, records_of(self.snapshot(window), kind)).select(names)
+        table = to_table(kind, records_of(self.snapshot(window), kind))
+        return of_units(kind, table, units).select(names)
 
     def extent(self) -> LogExtent:
         """Return how much there is; see `EventReader.extent`."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
@@ -24,7 +25,7 @@ from streamrec.events.parquet.parts import PartMissingError, PartReader
 from streamrec.events.records import QuarantinedEvent, Record, RecordKind, kind_of, moment_of, partition_date
 from streamrec.events.repetitions import CLIENT_TIMES, REPETITION_HORIZON
 from streamrec.events.segments import OPEN_SUFFIX, SEALED_SUFFIX, SegmentRecords, segments_folder
-from streamrec.events.time_range import ALL_TIME, TimeRange
+from streamrec.events.time_range import ALL_TIME, ALL_UNITS, TimeRange, UnitRange
 
 _ATTEMPTS: Final = 20
 
@@ -70,21 +71,31 @@ class FileEventReader:
         return within(assemble(self.records(wider, kinds)), window)
 
     def table(
-        self, kind: RecordKind, columns: Sequence[str] | None = None, window: TimeRange = ALL_TIME
+        self,
+        kind: RecordKind,
+        columns: Sequence[str] | None = None,
+        window: TimeRange = ALL_TIME,
+        units: UnitRange = ALL_UNITS,
     ) -> pa.Table:
         """Return columns of the events of one kind, every event once; see `EventReader.table`."""
         names = column_names(kind, columns)
         if kind is RecordKind.QUARANTINED:
-            return self._quarantined(window).select(names)
+            return repetitions.of_units(kind, self._quarantined(window).select(names), units)
         needed = tuple(dict.fromkeys([*repetitions.needed_columns(kind), *names]))
 
         def read(state: CompactedState, segments: _Written) -> pa.Table:
             written = segments.table(kind)
 
             def rows(columns: Sequence[str], window: TimeRange) -> pa.Table:
-                tables = [in_todays_form(kind, written, columns)]
-                tables += self._part_tables(state, kind, columns, window)
-                inside = [repetitions.restricted(kind, table, window) for table in tables]
+                # One part after the other: what does not belong to the answer is not held.
+                tables = chain(
+                    (in_todays_form(kind, written, columns),),
+                    self._part_tables(state, kind, columns, window),
+                )
+                inside = [
+                    repetitions.of_units(kind, repetitions.restricted(kind, table, window), units)
+                    for table in tables
+                ]
                 return repetitions.with_possible_times(kind, pa.concat_tables(inside))
 
             table = rows(needed, window)
@@ -146,12 +157,10 @@ class FileEventReader:
 
     def _part_tables(
         self, state: CompactedState, kind: RecordKind, columns: Sequence[str] | None, window: TimeRange
-    ) -> list[pa.Table]:
-        return [
-            self._parts.read(file, columns)
-            for file in state.files
-            if file.kind is kind and window.touches(file.date)
-        ]
+    ) -> Iterator[pa.Table]:
+        for file in state.files:
+            if file.kind is kind and window.touches(file.date):
+                yield self._parts.read(file, columns)
 
     def _records_of(self, kind: RecordKind, table: pa.Table) -> list[Record]:
         try:

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamrec.contracts.conventions import MAXIMUM_CLOCK_SKEW
+from streamrec.contracts.errors import InvalidInputError
 from streamrec.events.arrow_tables import MOMENT_COLUMNS, SCHEMAS, from_table, to_table
 from streamrec.events.event_log import EARLIEST_EVENT, EventSnapshot, assemble
 from streamrec.events.records import Record, RecordKind
-from streamrec.events.time_range import TimeRange
+from streamrec.events.time_range import TimeRange, UnitRange
 
 IDENTITIES: Final[Mapping[RecordKind, tuple[str, ...]]] = MappingProxyType(
     {
@@ -67,6 +68,23 @@ def restricted(kind: RecordKind, table: pa.Table, window: TimeRange) -> pa.Table
         if end is not None
     ]
     return table.filter(functools.reduce(pc.and_, inside))
+
+
+def of_units(kind: RecordKind, table: pa.Table, units: UnitRange) -> pa.Table:
+    """Return the rows of a range of units.
+
+    Raises:
+        InvalidInputError: Records of the kind may have no unit.
+    """
+    if units.first is None and units.end is None:
+        return table
+    if kind not in IDENTITIES:
+        raise InvalidInputError("units", f"records of the kind {kind.value} may have no unit")
+    column = table["subject" if kind is RecordKind.LABEL else "unit"]
+    if units.first is not None:
+        mask = pc.greater_equal(column, units.first)
+        table, column = table.filter(mask), column.filter(mask)
+    return table if units.end is None else table.filter(pc.less(column, units.end))
 
 
 def with_possible_times(kind: RecordKind, table: pa.Table) -> pa.Table:

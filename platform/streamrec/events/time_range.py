@@ -1,4 +1,4 @@
-"""Which part of the log is read: a range of the platform's own time."""
+"""Which part of the log is read: a range of the platform's own time, and a range of units."""
 
 from __future__ import annotations
 
@@ -52,3 +52,21 @@ class TimeRange:
 
 
 ALL_TIME: Final = TimeRange()
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRange:
+    """Units by the order of their ids: whoever takes one range after the other holds one in memory at a time.
+
+    Every event belongs to one unit, also where it was sent again: a range holds its events whole.
+
+    Attributes:
+        first: The first unit that belongs to it; None: from the beginning.
+        end: The first unit after it; None: to the end.
+    """
+
+    first: str | None = None
+    end: str | None = None
+
+
+ALL_UNITS: Final = UnitRange()

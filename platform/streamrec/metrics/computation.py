@@ -246,10 +246,11 @@ def _rows_of(
     """The statistics of a stretch, and whether they were computed."""
     definition = metric.definition
     needed = list(reads(definition, stretch))
-    held = any(
-        kind is wanted and records and window.touches(day)
+    held = sum(
+        records
         for wanted, window in needed
         for (kind, day), records in extent.records.items()
+        if kind is wanted and window.touches(day)
     )
     if not held:
         return MemoryRows(empty_rows(definition, tuple(split.of_answers))), False
@@ -261,7 +262,7 @@ def _rows_of(
     found = None if kept is None else kept.find(key)
     if found is not None:
         return found, False
-    rows = unit_rows(definition, split.of_answers, sources.events, stretch, sources.is_erased)
+    rows = unit_rows(definition, split.of_answers, sources.events, stretch, sources.is_erased, records=held)
     if kept is not None:
         kept.keep(key, rows)
         found = kept.find(key)  # from here on the days of a long range need no memory

@@ -26,7 +26,7 @@ from streamrec.contracts.metrics.definitions import (
 from streamrec.events.event_log import EventReader
 from streamrec.events.records import RecordKind
 from streamrec.events.repetitions import REPETITION_HORIZON
-from streamrec.events.time_range import TimeRange
+from streamrec.events.time_range import ALL_UNITS, TimeRange, UnitRange
 from streamrec.metrics.fields import EventFields, column_of
 from streamrec.metrics.outcome_join import (
     IMPRESSION_COLUMNS,
@@ -39,6 +39,11 @@ from streamrec.metrics.outcome_join import (
 
 LATENESS: Final = timedelta(days=1)
 """How long after its window an outcome may arrive and still count: of a phone that was offline."""
+
+_HOUR: Final = timedelta(hours=1)
+
+_LOOKED_AT: Final = 1_000
+"""Events for each range of units that are looked at to find where ranges begin."""
 
 _KINDS: Final[Mapping[SourceEvent, RecordKind]] = {
     SourceEvent.IMPRESSION: RecordKind.IMPRESSION,
@@ -121,18 +126,55 @@ def reads(definition: MetricDefinition, stretch: Stretch) -> Iterator[tuple[Reco
                 yield RecordKind.IMPRESSION, stretch.rivals(window)
 
 
+def unit_ranges(
+    definition: MetricDefinition, events: EventReader, stretch: Stretch, parts: int
+) -> list[UnitRange]:
+    """Cut the units of a stretch into ranges of about as many events each, ascending.
+
+    Where they are cut decides how much is in memory at once, and nothing else: a look at the first hours
+    that hold enough is enough.
+
+    Args:
+        definition: Whose events are read.
+        events: The log.
+        stretch: Which time.
+        parts: How many ranges are wanted.
+    """
+    if parts < 2:
+        return [ALL_UNITS]
+    kind = _KINDS[
+        next((source for source in definition.sources if source.event in ANSWERS), definition.of).event
+    ]
+    units = pa.array([], pa.string())
+    start = stretch.start
+    while start < stretch.end and len(units) < _LOOKED_AT * parts:
+        end = min(start + _HOUR, stretch.end)
+        units = pa.concat_arrays([units, _units(events.table(kind, ["unit"], TimeRange(start, end)))])
+        start = end
+    units = units.take(pc.sort_indices(units)).to_pylist()
+    cuts = sorted({units[len(units) * part // parts] for part in range(1, parts)} if units else set())
+    return [UnitRange(first, end) for first, end in zip([None, *cuts], [*cuts, None], strict=True)]
+
+
 class StretchReader:
     """Reads what metrics count in one stretch of time."""
 
-    def __init__(self, events: EventReader, stretch: Stretch, split: Mapping[str, Dimension]) -> None:
+    def __init__(
+        self,
+        events: EventReader,
+        stretch: Stretch,
+        split: Mapping[str, Dimension],
+        units: UnitRange = ALL_UNITS,
+    ) -> None:
         """Set it up.
 
         Args:
             events: The log.
             stretch: Which time.
             split: What the events are told apart by; dimensions of answers.
+            units: Only these are read.
         """
-        self._events, self._stretch, self._split = events, stretch, split
+        self._events, self._stretch, self._split, self._units = events, stretch, split, units
 
     def observations(self, definition: MetricDefinition) -> tuple[Observations, Observations | None]:
         """What ``of`` and ``per`` count; of a rate both for each answer of ``per``.
@@ -206,13 +248,16 @@ class StretchReader:
         needed = [column_of(field) for field in (*fields, *self._split_fields())]
         join = IMPRESSION_COLUMNS if event is SourceEvent.IMPRESSION else ("unit", "slot")
         names = list(dict.fromkeys([*join, *needed]))
-        return self._events.table(_KINDS[event], names, self._stretch.answers)
+        return self._table(_KINDS[event], names, self._stretch.answers)
 
     def _outcome_table(self, source: Source, received: TimeRange) -> pa.Table:
         names = [*OUTCOME_COLUMNS, "kind", "value", "currency"]
-        table = self._events.table(RecordKind.OUTCOME, names, received)
+        table = self._table(RecordKind.OUTCOME, names, received)
         table = table.filter(pc.is_in(table["kind"], value_set=pa.array(source.kinds, pa.string())))
         return table.filter(pa.array(_where(EventFields(table, ()), table.num_rows, source)))
+
+    def _table(self, kind: RecordKind, columns: Sequence[str], window: TimeRange) -> pa.Table:
+        return self._events.table(kind, columns, window, self._units)
 
     def _rows_in(self, answers: pa.Table, outcomes: pa.Table, window: timedelta) -> NDArray[np.int64]:
         """Row of the answer that each outcome belongs to, where that is one of the stretch.
@@ -223,7 +268,7 @@ class StretchReader:
         if not named.num_rows:
             return np.full(outcomes.num_rows, NO_ANSWER, dtype=np.int64)
         rivals = [
-            answered(outcomes, self._events.table(RecordKind.IMPRESSION, IMPRESSION_COLUMNS, outside))
+            answered(outcomes, self._table(RecordKind.IMPRESSION, IMPRESSION_COLUMNS, outside))
             for outside in self._around(window)
         ]
         columns = [*IMPRESSION_COLUMNS, "row"]

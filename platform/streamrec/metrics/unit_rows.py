@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from streamrec.contracts.metrics.definitions import Aggregation, CappedPer, Dimension, MetricDefinition
 from streamrec.events.event_log import EventReader
+from streamrec.events.time_range import UnitRange
 from streamrec.metrics.grouping import grouped_sums
-from streamrec.metrics.observations import Observations, Stretch, StretchReader
+from streamrec.metrics.observations import Observations, Stretch, StretchReader, unit_ranges
 from streamrec.stats.quantile_counts import bucket_keys
 
 UNIT: Final = "unit"
@@ -31,6 +32,9 @@ CASES: Final = "cases"
 TOTAL: Final = "total"
 PER_TOTAL: Final = "per_total"
 BUCKET: Final = "bucket"
+
+RECORDS_AT_ONCE: Final = 3_000_000
+"""Of the days that are read for one day; half a gigabyte of memory, or less."""
 
 
 def split_column(name: str) -> str:
@@ -44,22 +48,39 @@ def unit_rows(
     events: EventReader,
     stretch: Stretch,
     is_erased: Callable[[str], bool],
+    *,
+    records: int = 0,
 ) -> pa.Table:
     """Compute the statistics of a stretch, sorted by unit.
+
+    Units are read in ranges of about `RECORDS_AT_ONCE` records, so that memory does not grow with the log.
 
     Args:
         definition: Of the metric.
         split: Dimensions of answers, by name.
         events: The log.
-        stretch: At most a day, so that memory is bounded by a day's events.
+        stretch: At most a day.
         is_erased: Whether nothing may be kept of a unit.
+        records: About how many records the log holds of what is read.
 
     Raises:
         InvalidInputError: A dimension has more values than it may have.
         DependencyError: The log cannot be read.
         ArtifactError: A file of the log is damaged.
     """
-    of, per = StretchReader(events, stretch, split).observations(definition)
+    ranges = unit_ranges(definition, events, stretch, 1 + records // RECORDS_AT_ONCE)
+    parts = [_rows_of_units(definition, split, events, stretch, units) for units in ranges]
+    return _without_erased(pa.concat_tables(parts), is_erased)
+
+
+def _rows_of_units(
+    definition: MetricDefinition,
+    split: Mapping[str, Dimension],
+    events: EventReader,
+    stretch: Stretch,
+    units: UnitRange,
+) -> pa.Table:
+    of, per = StretchReader(events, stretch, split, units).observations(definition)
     keys = [UNIT, *map(split_column, split)]
     if definition.aggregation is Aggregation.QUANTILE:
         rows = grouped_sums(_bucketed(of), [*keys, BUCKET])
@@ -67,7 +88,7 @@ def unit_rows(
         rows = grouped_sums(_summed(definition, of, per), keys)
         if definition.capping is not None and definition.capping.per is CappedPer.UNIT_DAY:
             rows = _capped(rows, definition.capping.at)
-    return _without_erased(rows, is_erased)
+    return rows
 
 
 def empty_rows(definition: MetricDefinition, split: Sequence[str]) -> pa.Table:

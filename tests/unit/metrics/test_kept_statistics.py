@@ -14,6 +14,7 @@ from streamrec.contracts.progress import SilentProgress
 from streamrec.erasure.event_log import EventLogData
 from streamrec.erasure.folders import FolderData
 from streamrec.events.compaction import CompactionSettings, compact
+from streamrec.metrics import unit_rows as unit_rows_module
 from streamrec.metrics.catalogue import Metric, parse_metrics
 from streamrec.metrics.computation import compute
 from tests.made_events import an_impression, an_outcome
@@ -204,3 +205,17 @@ def test_many_may_compute_and_keep_the_same_days_at_once(place):
         assert [future.result()[0] for future in found] == [expected] * 4
     assert len(place.files()) == DAYS
     assert place.compute() == (expected, 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["click_rate", "watch_seconds_per_user", "watch_seconds_per_play", "latency_p50_ms"]
+)
+def test_units_that_are_read_in_ranges_leave_the_same_bytes(place, name, monkeypatch):
+    metric = CATALOGUE.metric(name)
+    expected, _ = place.compute(metric, by=("version",))
+    at_once, reads = place.files(), place.reads
+    shutil.rmtree(place.kept)
+    monkeypatch.setattr(unit_rows_module, "RECORDS_AT_ONCE", 30)
+    assert place.compute(metric, by=("version",))[0] == expected
+    assert place.files() == at_once
+    assert place.reads > 3 * reads
