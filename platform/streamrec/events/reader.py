@@ -87,10 +87,10 @@ class FileEventReader:
             written = segments.table(kind)
 
             def rows(columns: Sequence[str], window: TimeRange) -> pa.Table:
-                # One part after the other: what does not belong to the answer is not held.
+                # One table after the other: what does not belong to the answer is not held.
                 tables = chain(
                     (in_todays_form(kind, written, columns),),
-                    self._part_tables(state, kind, columns, window),
+                    self._part_tables(state, kind, columns, window, whole=units == ALL_UNITS),
                 )
                 inside = [
                     repetitions.of_units(kind, repetitions.restricted(kind, table, window), units)
@@ -156,11 +156,21 @@ class FileEventReader:
         return to_table(RecordKind.QUARANTINED, set_aside)
 
     def _part_tables(
-        self, state: CompactedState, kind: RecordKind, columns: Sequence[str] | None, window: TimeRange
+        self,
+        state: CompactedState,
+        kind: RecordKind,
+        columns: Sequence[str] | None,
+        window: TimeRange,
+        *,
+        whole: bool = True,
     ) -> Iterator[pa.Table]:
+        """Yield the tables of parts that a window touches: whole parts, or a row group after the other."""
         for file in state.files:
             if file.kind is kind and window.touches(file.date):
-                yield self._parts.read(file, columns)
+                if whole:
+                    yield self._parts.read(file, columns)
+                else:
+                    yield from self._parts.open(file).row_groups(columns)
 
     def _records_of(self, kind: RecordKind, table: pa.Table) -> list[Record]:
         try:

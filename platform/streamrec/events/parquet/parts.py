@@ -134,10 +134,11 @@ class Part:
         """Return columns; see `PartReader.read`."""
         return self._in_todays_form(self._parquet.read(self._stored(columns)), columns)
 
-    def row_groups(self) -> Iterator[pa.Table]:
-        """Yield all rows with all columns, one row group after the other."""
+    def row_groups(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield all rows, one row group after the other; columns as in `read`."""
+        stored = self._stored(columns)
         for number in range(self._parquet.num_row_groups):
-            yield self._in_todays_form(self._parquet.read_row_group(number), None)
+            yield self._in_todays_form(self._parquet.read_row_group(number, stored), columns)
 
     def _stored(self, columns: Sequence[str] | None) -> list[str] | None:
         names = self._parquet.schema_arrow.names
