@@ -102,12 +102,12 @@ def _verified(place: Workspace, file: Path | None, anchors: Sequence[LedgerAncho
 
     from streamrec.command_line.ledger_parts import has_ledger, open_ledger
     from streamrec.command_line.progress import shown_progress
-    from streamrec.ledger.exports import read_export
+    from streamrec.ledger.exports import announced_entries, read_export
     from streamrec.ledger.verification import verify
 
     with shown_progress(Console(stderr=True)) as progress:
         if file is not None:
-            progress.start("Verifying", 0)
+            progress.start("Verifying", announced_entries(file))
             return verify(read_export(file), anchors, progress)
         if not has_ledger(place):
             return verify((), anchors)

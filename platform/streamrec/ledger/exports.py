@@ -21,6 +21,8 @@ from streamrec.ledger.verification import Verification, verify
 _ENTRY: Final = "entry"
 _EVIDENCE: Final = "evidence"
 _END: Final = "end"
+_END_BYTES: Final = 256
+"""More than the last line has."""
 _MAXIMUM_LINE_BYTES: Final = MAXIMUM_EVIDENCE_BYTES + 65_536
 
 
@@ -100,6 +102,18 @@ def read_export(path: Path) -> Iterator[StoredEntry]:
         raise NotFoundError(f"there is no file {path}") from error
     except OSError as error:
         raise DependencyError(f"{path} cannot be read: {os.strerror(error.errno or 0)}") from error
+
+
+def announced_entries(path: Path) -> int:
+    """How many entries the end of an export says it has, for progress alone; 0 where it says nothing."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - _END_BYTES, 0))
+            last_line = file.read(_END_BYTES).splitlines()[-1]
+        entries = parse_json(last_line, maximum_bytes=_END_BYTES)[_END]["entries"]
+    except (OSError, IndexError, InvalidInputError, KeyError, TypeError):
+        return 0  # reading it whole says what is wrong
+    return entries if isinstance(entries, int) else 0
 
 
 def _stored(file: Any) -> Iterator[StoredEntry]:

@@ -4,7 +4,7 @@ import pytest
 
 from streamrec.contracts.canonical_json import canonical_json, parse_json
 from streamrec.contracts.errors import ArtifactError, InvalidInputError, NotFoundError
-from streamrec.ledger.exports import read_export, write_export
+from streamrec.ledger.exports import announced_entries, read_export, write_export
 from streamrec.ledger.memory_ledger import MemoryLedger
 from streamrec.ledger.verification import Damage, verify
 from tests.unit.ledger.made_ledger import ledger_of
@@ -31,6 +31,14 @@ def test_what_is_exported_is_read_back(exported):
 def test_every_line_is_canonical_json(exported):
     lines = exported.read_bytes().splitlines()
     assert [canonical_json(parse_json(line, maximum_bytes=10_000)) for line in lines] == lines
+
+
+def test_an_export_announces_how_many_entries_it_has(exported):
+    assert announced_entries(exported) == 6
+    for content in (b"", b"\n", b"{}", b"[1]", b'{"end":3}', b'{"end":{"entries":"6"}}', b"\xff" * 300):
+        exported.write_bytes(content)
+        assert announced_entries(exported) == 0
+    assert announced_entries(exported / "nothing") == 0
 
 
 def test_an_empty_ledger_can_be_exported(tmp_path):
