@@ -77,7 +77,11 @@ def judge_version(
     """
     from streamrec.gates.all_gates import run_gates
     from streamrec.gates.evaluation_data import load_evaluation_data
-    from streamrec.gates.registered_versions import registered_contender, write_attachments
+    from streamrec.gates.registered_versions import (
+        champion_beside,
+        registered_contender,
+        write_attachments,
+    )
 
     registry, runner = open_registry(workspace), open_gate_runner()
     version = registry.get(ref)
@@ -90,9 +94,7 @@ def judge_version(
         )
     report = run_gates(
         candidate,
-        None
-        if champion is None
-        else registered_contender(champion, registry, data, instead=candidate.specification),
+        None if champion is None else champion_beside(candidate, champion, registry),
         evaluation,
         traffic_of(workspace, candidate.specification, now),
         runner,

@@ -72,6 +72,29 @@ def registered_contender(
     )
 
 
+def champion_beside(candidate: Contender, champion: ModelVersion, registry: ModelRegistry) -> Contender:
+    """The version that serves, ready to be compared with a candidate.
+
+    Of other models that the two need it answers with the same versions, unless it depends on its own: what
+    they differ by is then theirs alone. Where it was registered without a specification, it answers by the
+    candidate's.
+
+    Raises:
+        ArtifactError: A file is not the one that was registered.
+        DependencyError: The registry does not answer.
+    """
+    own = {role: registry.fetch(registry.get(ref)) for role, ref in champion.depends_on.items()}
+    specification = candidate.specification if champion.specification is None else specification_of(champion)
+    return Contender(
+        subject=str(champion.ref),
+        specification=specification,
+        artifact=registry.fetch(champion),
+        artifact_digest=champion.artifact_digest,
+        needs={**candidate.needs, **own},
+        data=candidate.data,
+    )
+
+
 def write_attachments(version: ModelVersion, registry: ModelRegistry, folder: Path) -> None:
     """Write the evaluation files of a version to where its specification looks for them.
 
