@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.specification.model_specification import ModelSpecification
+from streamrec.gates.parquet_files import read_bounded
 from streamrec.gates.predictions import Lists, Predictions, checked
 from streamrec.gates.predictor import GROUP_PREFIX, ITEM_IDS_COLUMN, SCORE_COLUMN, SCORES_COLUMN
 from streamrec.gates.programs.loading import ARTIFACT, DATA, NEEDED, REQUESTS
@@ -165,12 +165,11 @@ def joined(answers: Answers, requests: pd.DataFrame, specification: ModelSpecifi
 def _read_answers(run: GateTaskResult, path: Path, schema: pa.Schema, rows: int) -> Answers:
     """Read what an untrusted process wrote: only what was asked for, and no more than was asked for."""
     try:
-        with pq.ParquetFile(path) as file:
-            if file.metadata.num_rows != rows:
-                return Answers(run, None, f"it answered {file.metadata.num_rows} rows to {rows} requests")
-            table = file.read()
-    except (OSError, pa.ArrowException) as error:
+        table = read_bounded(path, maximum_rows=rows)
+    except (OSError, ValueError, pa.ArrowException) as error:
         return Answers(run, None, f"its answers cannot be read: {' '.join(str(error).split())[:300]}")
+    if table.num_rows != rows:
+        return Answers(run, None, f"it answered {table.num_rows} rows to {rows} requests")
     if not table.schema.equals(schema):
         return Answers(run, None, "its answers are not in the columns that were asked for")
     for name in table.column_names:

@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 import pyarrow as pa
 
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.specification.model_specification import ModelSpecification
+from streamrec.gates.parquet_files import read_bounded
+from streamrec.gates.predictions import MAXIMUM_ROWS
 from streamrec.gates.programs.compute_features import FEATURES_FILE, WANTED
 from streamrec.gates.programs.loading import DATA
 from streamrec.gates.programs.make_requests import REQUESTS_FILE
@@ -124,11 +126,9 @@ def features_as_trained(
 
 def _read_features(path: Path) -> pd.DataFrame:
     try:
-        features: Any = pd.read_parquet(path)
+        features: pd.DataFrame = read_bounded(path, maximum_rows=MAXIMUM_ROWS).to_pandas()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InvalidInputError("skew.features", f"the computed features cannot be read: {error}") from error
-    if not isinstance(features, pd.DataFrame):
-        raise InvalidInputError("skew.features", "the computed features are no table")
     return features
 
 

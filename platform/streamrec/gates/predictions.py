@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.specification.quality_policy import Task
+from streamrec.gates.parquet_files import read_bounded
 from streamrec.gates.predictor import GROUP_PREFIX, ITEM_IDS_COLUMN, SCORE_COLUMN, SCORES_COLUMN
 
 MAXIMUM_ROWS: Final = 1_000_000
@@ -26,7 +27,6 @@ MAXIMUM_ITEMS: Final = 1_000
 """Items of one answer."""
 MAXIMUM_LIST_ENTRIES: Final = 50_000_000
 """Items of all answers together."""
-MAXIMUM_FILE_BYTES: Final = 4 * 1024**3
 
 _TASK_KEY: Final = b"streamrec.task"
 _TIME: Final = pa.timestamp("us", tz="UTC")
@@ -129,16 +129,8 @@ def read_predictions(path: Path) -> Predictions:
             row.
     """
     try:
-        if path.stat().st_size > MAXIMUM_FILE_BYTES:
-            raise InvalidInputError("predictions", f"{path} has more than {MAXIMUM_FILE_BYTES} bytes")
-        with pq.ParquetFile(path) as file:
-            if file.metadata.num_rows > MAXIMUM_ROWS:
-                raise InvalidInputError(
-                    "predictions",
-                    f"{path} has {file.metadata.num_rows} rows; at most {MAXIMUM_ROWS} are read",
-                )
-            table = file.read()
-    except (OSError, pa.ArrowException) as error:
+        table = read_bounded(path, maximum_rows=MAXIMUM_ROWS)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise InvalidInputError("predictions", f"{path} cannot be read: {error}") from error
     return _from_table(table)
 

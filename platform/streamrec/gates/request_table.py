@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streamrec.contracts.conventions import MAXIMUM_ID_CHARACTERS
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.specification.quality_policy import Task
+from streamrec.gates.parquet_files import read_bounded
 from streamrec.gates.predictions import MAXIMUM_ROWS
 from streamrec.gates.predictor import GROUP_PREFIX, HIDDEN_COLUMNS
 
@@ -135,11 +135,8 @@ def checked_request_table(frame: pd.DataFrame, task: Task) -> RequestTable:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    with pq.ParquetFile(path) as file:
-        if file.metadata.num_rows > MAXIMUM_ROWS:
-            raise ValueError(f"it has {file.metadata.num_rows} rows, at most {MAXIMUM_ROWS} are read")
-        frame: pd.DataFrame = file.read().to_pandas()
-        return frame
+    frame: pd.DataFrame = read_bounded(path, maximum_rows=MAXIMUM_ROWS).to_pandas()
+    return frame
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
