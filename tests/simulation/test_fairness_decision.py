@@ -1,0 +1,35 @@
+"""The bars of the fairness decision, by simulation; the full grid is among the scenarios."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.fairness_cells import Cell, bounds_99, cells, missed_bars
+
+RUNS = 2_000
+
+
+def test_bars_hold_at_the_rows_that_are_said_to_be_needed():
+    rng = np.random.default_rng(20)
+    grid = list(cells((0.05, 0.2, 0.5), (2, 6), (1, 3), (0.1,), unequal=(1, 10)))
+    assert [line for cell in grid for line in missed_bars(cell, rng, RUNS)] == []
+
+
+def test_few_rows_of_unequal_groups_neither_pass_nor_fail_wrongly():
+    rng = np.random.default_rng(21)
+    for rate in (0.05, 0.1, 0.3):
+        cell = Cell(rate, groups=4, metrics=3, tolerance=0.05, rows=150, reference_rows=3_000)
+        passed, _ = cell.verdicts(cell.tolerance, rng, RUNS)
+        _, failed = cell.verdicts(0.0, rng, RUNS)
+        assert bounds_99(passed, RUNS)[0] <= 0.05
+        assert bounds_99(failed, RUNS)[0] <= 0.05
+
+
+def test_at_the_limit_the_family_fails_no_more_often_than_it_may():
+    # Every difference lies at its tolerance: none is beyond, and each may be found to be by chance.
+    rng = np.random.default_rng(22)
+    cell = Cell(0.2, groups=2, metrics=1, tolerance=0.1, rows=800, reference_rows=2_400)
+    _, failed = cell.verdicts(cell.tolerance, rng, 20_000)
+    low, high = bounds_99(failed, 20_000)
+    assert low <= 0.05
+    assert high > 0.03  # nothing is given away either
