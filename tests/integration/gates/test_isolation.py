@@ -213,3 +213,40 @@ def test_an_empty_network_keeps_packets_without_any_filter(run, enforced, monkey
     assert result.end in (TaskEnd.RAISED, TaskEnd.REFUSED)
     assert result.enforcement.network is Isolation.NAMESPACES
     assert result.enforcement.processes is Isolation.NOT_ENFORCED
+
+
+RUN_FOR_EVER = """
+import sys
+from pathlib import Path
+from streamrec.gates.isolation.subprocess_runner import SubprocessRunner
+from streamrec.gates.runner import GateTask
+here, output = map(Path, sys.argv[1:])
+SubprocessRunner().run(GateTask("hostile_programs:sleeps_for_ever", {}, {}, output, import_paths=(here,)))
+"""
+
+
+def children_of(process):
+    try:
+        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+def wait_until(holds, timeout_s=20.0):
+    ends = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_a_program_ends_with_whoever_asked_for_it(tmp_path):
+    output = tmp_path / "output"
+    output.mkdir()
+    command = [sys.executable, "-c", RUN_FOR_EVER, str(HERE), str(output)]
+    with subprocess.Popen(command) as asking:
+        wait_until(lambda: children_of(asking.pid))
+        (program,) = children_of(asking.pid)
+        status = Path(f"/proc/{program}/status")
+        wait_until(lambda: "Seccomp:\t2" in status.read_text())  # it has isolated itself and runs
+        asking.kill()
+    wait_until(lambda: not status.exists() or "State:\tZ" in status.read_text())
