@@ -221,12 +221,13 @@ def materialize_features(
     from streamrec.features.new_actions import NewActions
 
     since = datetime.now(UTC)  # before the log is read: what comes later is added to the rows
-    dataset = without_erased(dataset, erasure_files(workspace).follow().is_erased)
+    is_erased = erasure_files(workspace).follow().is_erased
+    dataset = without_erased(dataset, is_erased)
     if history is None:
         dataset = with_items_of_log(workspace, dataset)
         reader = FileEventReader(workspace.events)
         dataset = with_outcomes(dataset, reader.snapshot(kinds=(RecordKind.OUTCOME,)).outcomes)
-        dataset = with_segments(dataset, logged_segments(reader))
+        dataset = without_erased(with_segments(dataset, logged_segments(reader)), is_erased)
     new_actions = NewActions(since, partial(acknowledged_since, workspace))
     return materialize(feature_settings(workspace), dataset, history, progress, new_actions)
 
