@@ -62,7 +62,8 @@ def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     stdout_console().print(
         table("Registered versions", ("version", "aliases", "registered", "standing", "metrics"), rows)
     )
-    for line in (*standings.overdue(), *standings.drift(versions)):
+    problems = (problem.line for version in versions if (problem := standings.problem(version)) is not None)
+    for line in (*standings.overdue(), *problems, *standings.drift(versions)):
         typer.echo(line, err=True)
 
 
@@ -221,7 +222,8 @@ def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     stdout_console().print(
         table("What serves", ("slot", "champion", "since", "how", "reason", "standing"), rows)
     )
-    for line in standings.overdue():
+    problems = (problem.line for ref in champions.values() if (problem := standings.problem_of(ref)))
+    for line in (*standings.overdue(), *problems):
         typer.echo(line, err=True)
 
 

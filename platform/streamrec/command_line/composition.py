@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Final
 from streamrec.command_line.decisions.acting import acting as acting
 from streamrec.command_line.ledger_parts import open_ledger as open_ledger
 from streamrec.command_line.workspace import Workspace
-from streamrec.contracts.errors import DataFolderError, InvalidInputError, NotFoundError
+from streamrec.contracts.errors import (
+    DataFolderError,
+    DocumentRefusedError,
+    InvalidInputError,
+    NotFoundError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +150,11 @@ def champion_versions(workspace: Workspace) -> dict[str, ModelRef]:
     """
     from streamrec.rollout.traffic_changes import champions
 
-    published = traffic_files(workspace).open_publisher(workspace.keys).published()
+    files = traffic_files(workspace)
+    try:
+        published = files.open_publisher(workspace.keys).published()
+    except DocumentRefusedError as error:
+        raise DocumentRefusedError(error.code, f"{files.document}: {error}") from error
     return champions(None if published is None else published.value)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamrec.access.identity import Identity
 from streamrec.contracts.canonical_json import canonical_json
-from streamrec.contracts.errors import ConflictError, InvalidInputError
+from streamrec.contracts.errors import ArtifactError, ConflictError, InvalidInputError, NotFoundError
 from streamrec.contracts.governance.model_verdict import (
     Basis,
     ModelVerdict,
@@ -19,6 +19,7 @@ from streamrec.contracts.governance.model_verdict import (
 from streamrec.contracts.ledger_entry import ActorRole, EntryKind
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.specification.gate_names import GateName
+from streamrec.documents.key_folder import KeyFolder
 from streamrec.governance.desk import Desk
 from streamrec.governance.eligibility import Eligibility, Standing
 from streamrec.governance.judgement import Judgement
@@ -27,7 +28,8 @@ from streamrec.governance.records import read_records
 from streamrec.governance.remediations import KINDS, plan_for, remediations_of
 from streamrec.ledger.ledger import MAXIMUM_EVIDENCE_BYTES, Decision
 from streamrec.registry.model_registry import ModelVersion
-from streamrec.registry.signed_verdicts import files_of, revoke_verdict, sign_verdict
+from streamrec.registry.signed_verdicts import SignedVerdicts, files_of, revoke_verdict, sign_verdict
+from streamrec.registry.version_document import version_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def break_glass(desk: Desk, actor: Actor, ref: ModelRef) -> Eligibility:
     verdict = ModelVerdict(
         model=ref,
         artifact_digest=version.artifact_digest,
+        version_digest=version_digest(version),
         files=files_of(desk.registry.fetch(version)),
         specification_digest=None,
         basis=Basis.BREAK_GLASS,
@@ -142,21 +145,34 @@ def break_glass(desk: Desk, actor: Actor, ref: ModelRef) -> Eligibility:
 def revoke(desk: Desk, actor: Actor, ref: ModelRef) -> Eligibility:
     """Let no replica load a version any more; one that has it loaded goes on until traffic leaves it.
 
+    A revocation that was cut off, or whose document somebody put back, is finished by asking again.
+
     Raises:
-        InvalidInputError: There is no reason, or no verdict to revoke.
+        InvalidInputError: There is no reason, or no verdict that is left to revoke.
         NotFoundError, ArtifactError: There is no verdict that verifies: nothing loads the version anyway.
         TemporaryError: The ledger or the verdict cannot be written.
     """
     if not actor.reason.strip():
         raise InvalidInputError("reason", "must say why")
     found = desk.eligibility(ref)
-    if found.verdict_number is None or found.standing is Standing.REVOKED:
+    is_revoked = found.standing is Standing.REVOKED
+    if (is_revoked or found.verdict_number is None) and not _lies_there(desk, ref):
         raise InvalidInputError("model", f"{ref} has no verdict that counts: it is {found.standing}")
-    desk.ledger.append(actor.decides(EntryKind.VERDICT_REVOKED, ref, {"verdict": found.verdict_number}))
+    if not is_revoked:
+        desk.ledger.append(actor.decides(EntryKind.VERDICT_REVOKED, ref, {"verdict": found.verdict_number}))
     revoke_verdict(
         desk.verdicts, desk.keys, ref, Revocation(desk.clock(), actor.identity.actor, actor.reason)
     )
     return desk.eligibility(ref)
+
+
+def _lies_there(desk: Desk, ref: ModelRef) -> bool:
+    """Whether replicas find a verdict that counts, whatever the ledger says."""
+    try:
+        verdict = SignedVerdicts(desk.verdicts, KeyFolder(desk.keys).public_folder).get(ref)
+    except (ArtifactError, NotFoundError):
+        return False
+    return verdict.revoked is None
 
 
 def _check_same(version: ModelVersion, judgement: Judgement) -> None:
@@ -189,6 +205,7 @@ def _verdict(
     return ModelVerdict(
         model=version.ref,
         artifact_digest=version.artifact_digest,
+        version_digest=version_digest(version),
         files=files_of(desk.registry.fetch(version)),
         specification_digest=judgement.specification_digest,
         basis=Basis.GATES,
@@ -210,5 +227,10 @@ def _signed(verdict: ModelVerdict) -> dict[str, Any]:
         "artifact_digest": verdict.artifact_digest,
         "specification_digest": verdict.specification_digest,
         "overrides": [override.gate.value for override in verdict.overrides],
-        "document_sha256": hashlib.sha256(canonical_json(verdict.to_json())).hexdigest(),
+        "document_sha256": document_sha256(verdict),
     }
+
+
+def document_sha256(verdict: ModelVerdict) -> str:
+    """By which the ledger knows a verdict again."""
+    return hashlib.sha256(canonical_json(verdict.to_json())).hexdigest()

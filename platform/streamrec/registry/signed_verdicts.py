@@ -26,6 +26,7 @@ from streamrec.documents.publisher import DocumentPublisher
 from streamrec.documents.store import NoContent
 from streamrec.registry.manifest import Manifest, ManifestEntry, scan
 from streamrec.registry.model_registry import ModelVersion
+from streamrec.registry.version_document import version_digest
 
 
 def _parse(document: Mapping[str, Any]) -> ModelVerdict:
@@ -79,7 +80,8 @@ class SignedVerdicts:
 
         Raises:
             NotFoundError, DependencyError: As in `get`.
-            ArtifactError: As in `get`; or it is revoked, or was signed over other files.
+            ArtifactError: As in `get`; or it is revoked, or was signed over other files, another slot, other
+                dependencies or another specification.
         """
         verdict = self.get(version.ref)
         if verdict.revoked is not None:
@@ -91,6 +93,11 @@ class SignedVerdicts:
             raise ArtifactError(
                 f"the verdict over {version.ref} was signed over the artifact {verdict.artifact_digest}, and "
                 f"this one is {version.artifact_digest}"
+            )
+        if verdict.version_digest != version_digest(version):
+            raise ArtifactError(
+                f"what is said of {version.ref} (its slot, what it depends on, its specification) is not "
+                "what its verdict was signed over: somebody changed it since"
             )
         if manifest_of(verdict).digest != verdict.artifact_digest:
             raise ArtifactError(f"the files that the verdict over {version.ref} lists are not its artifact's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -138,6 +139,11 @@ def version_document(version: ModelVersion) -> str:
         **_described(version),
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def version_digest(version: ModelVersion) -> str:
+    """SHA-256 (hexadecimal) of all that was said of a version when it was registered; aliases are no part."""
+    return hashlib.sha256(version_document(version).encode()).hexdigest()
 
 
 def _described(described: ModelSpec | ModelVersion) -> dict[str, Any]:

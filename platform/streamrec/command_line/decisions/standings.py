@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import ArtifactError, NotFoundError
 from streamrec.contracts.models import CHAMPION, ModelRef
+from streamrec.governance.deployment import document_sha256
 from streamrec.governance.eligibility import Standing, eligibility
 from streamrec.governance.records import Recorded
 from streamrec.governance.remediations import open_first, remediations_of
 from streamrec.registry.signed_verdicts import SignedVerdicts
 
 if TYPE_CHECKING:
+    from streamrec.contracts.governance.model_verdict import ModelVerdict
     from streamrec.registry.model_registry import ModelVersion
 
 _SIGNED = frozenset(
     {Standing.ELIGIBLE, Standing.AWAITING_REVIEW, Standing.BREAK_GLASS, Standing.OVERRIDE_ENDED}
 )
 """A verdict document belongs to each of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictProblem:
+    """What is wrong with the verdict over a version.
+
+    Attributes:
+        word: For a table.
+        line: All of it.
+    """
+
+    word: str
+    line: str
 
 
 @dataclass(frozen=True)
@@ -42,21 +57,19 @@ class Standings:
 
     def words_of(self, ref: ModelRef) -> tuple[str, ...]:
         """Where a version stands, and what has to be shown with it."""
-        found = eligibility(ref, self.records, self.now)
-        words = (found.standing.value, *(mark for mark in found.marks if mark != found.standing))
-        return (*words, *self._verdict_problem(ref, found.standing))
+        return self._words(ref, self.problem_of(ref))
 
     def words(self, version: ModelVersion) -> tuple[str, ...]:
-        """As `words_of`; and whether the verdict is over exactly the registered files."""
-        try:
-            self.verdicts.check(version)
-        except (ArtifactError, NotFoundError) as error:
-            words = self.words_of(version.ref)
-            known = any(word.startswith("refused by replicas") for word in words)
-            if known or eligibility(version.ref, self.records, self.now).standing not in _SIGNED:
-                return words
-            return (*words, f"refused by replicas: {error}")
-        return self.words_of(version.ref)
+        """As `words_of`; and whether the verdict is over exactly what is registered."""
+        return self._words(version.ref, self.problem(version))
+
+    def problem_of(self, ref: ModelRef) -> VerdictProblem | None:
+        """What is wrong with the verdict by which replicas judge, next to what the ledger says."""
+        return self._problem(ref, lambda: self.verdicts.get(ref))
+
+    def problem(self, version: ModelVersion) -> VerdictProblem | None:
+        """As `problem_of`, for exactly what is registered."""
+        return self._problem(version.ref, lambda: self.verdicts.check(version))
 
     def overdue(self) -> Iterator[str]:
         """One line for each remediation plan that is past its due date."""
@@ -80,14 +93,36 @@ class Standings:
             elif version.ref in serving and not aliased:
                 yield f"DRIFT: {version.ref} serves, and the registry does not call it champion"
 
-    def _verdict_problem(self, ref: ModelRef, standing: Standing) -> tuple[str, ...]:
-        if standing not in _SIGNED:
-            return ()
+    def _words(self, ref: ModelRef, problem: VerdictProblem | None) -> tuple[str, ...]:
+        found = eligibility(ref, self.records, self.now)
+        marks = (mark for mark in found.marks if mark != found.standing)
+        return (found.standing.value, *marks, *(() if problem is None else (problem.word,)))
+
+    def _problem(self, ref: ModelRef, read: Callable[[], ModelVerdict]) -> VerdictProblem | None:
+        found = eligibility(ref, self.records, self.now)
         try:
-            self.verdicts.get(ref)
+            verdict = read()
         except (ArtifactError, NotFoundError) as error:
-            return (f"refused by replicas: {error}",)
-        return ()
+            if found.standing in _SIGNED:
+                return VerdictProblem("refused by replicas", f"replicas refuse {ref}: {error}")
+            return None
+        if found.standing is Standing.REVOKED:
+            if verdict.revoked is not None:
+                return None
+            return VerdictProblem(
+                "verdict put back",
+                f"DRIFT: the verdict over {ref} was revoked, and the one that replicas read says otherwise; "
+                f"revoke it again: streamrec models revoke {ref} --reason ...",
+            )
+        signed = next((one for one in self.records if one.entry.seq == found.verdict_number), None)
+        unchanged = replace(verdict, revoked=None)
+        if signed is not None and signed.evidence["document_sha256"] == document_sha256(unchanged):
+            return None
+        return VerdictProblem(
+            "verdict unknown to the ledger",
+            f"DRIFT: replicas read a verdict over {ref} that is not the one in the ledger: a copy of an "
+            "older one, or somebody has the signing key",
+        )
 
 
 def read_standings(workspace: Workspace) -> Standings:

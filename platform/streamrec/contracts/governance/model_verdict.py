@@ -112,6 +112,8 @@ class ModelVerdict:
         schema: The format.
         model: The version.
         artifact_digest: SHA-256 of the manifest of exactly ``files``.
+        version_digest: SHA-256 of what the registry said of the version: its slot, what it depends on,
+            its signature and specification.
         files: Every file of the artifact, sorted by path.
         specification_digest: SHA-256 of the specification that was judged by; None where it was not judged.
         basis: On what it rests.
@@ -129,6 +131,7 @@ class ModelVerdict:
     schema: Literal["streamrec.model_verdict.v1"] = field(default=MODEL_VERDICT_SCHEMA)
     model: ModelRefText
     artifact_digest: Digest
+    version_digest: Digest
     files: Annotated[tuple[VerdictFile, ...], Field(min_length=1, max_length=MAXIMUM_FILES)]
     specification_digest: Digest | None
     basis: Basis
