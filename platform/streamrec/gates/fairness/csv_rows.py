@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +23,7 @@ _BLOCK_BYTES: Final = 8 * 1024 * 1024
 _MAXIMUM_HEADER_BYTES: Final = 1024 * 1024
 _LABELS: Final = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
 _SHOWN: Final = 60
+_COLUMN_NUMBER: Final = re.compile(r"In CSV column #(\d+)")
 
 
 def header_of(path: Path) -> list[str]:
@@ -99,7 +101,19 @@ def chunks_of(
                 yield row, pa.Table.from_batches([batch])
                 row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise InvalidInputError(str(path), f"cannot be read: {one_line(str(error))[:400]}") from error
+        raise InvalidInputError(str(path), _problem(path, error)) from error
+
+
+def _problem(path: Path, error: Exception) -> str:
+    """What Arrow says, with the name of the column where it gives its number alone."""
+    told = one_line(" ".join(str(error).split()))[:400]
+    numbered = _COLUMN_NUMBER.search(told)
+    if numbered is None:
+        return f"cannot be read: {told}"
+    names = header_of(path)
+    place = int(numbered[1])
+    name = names[place] if place < len(names) else numbered[1]
+    return f"column {name!r} must hold numbers: {told[numbered.end() :].lstrip(': ')}"
 
 
 def audited_chunks(path: Path, *, label: str, score: str, groups: Sequence[str]) -> Iterator[AuditedChunk]:
