@@ -104,6 +104,7 @@ def register(
     for name, content in files.items():
         registry.attach(version.ref, name, content)
     typer.echo(f"registered {version.ref} for the slot {version.slot}")
+    typer.echo(f"next: streamrec models deploy {version.ref} --reason ...")
     finish(result, json_file)
 
 

@@ -86,7 +86,7 @@ def judge_version(
     registry, runner = open_registry(workspace), open_gate_runner()
     version = registry.get(ref)
     candidate = registered_contender(version, registry, data)
-    champion = _champion(workspace, registry, candidate.specification.slot, version)
+    champion = _champion(workspace, registry, candidate.specification.slot)
     with tempfile.TemporaryDirectory(prefix="streamrec-evaluation-") as temporary:
         write_attachments(version, registry, Path(temporary))
         evaluation = load_evaluation_data(
@@ -182,11 +182,7 @@ def needed_now(registry: ModelRegistry, needs: Mapping[str, str]) -> dict[str, M
     return found
 
 
-def _champion(
-    workspace: Workspace, registry: ModelRegistry, slot: str, candidate: ModelVersion
-) -> ModelVersion | None:
-    """The version that serves in a slot; None where none does, or it is the candidate itself."""
+def _champion(workspace: Workspace, registry: ModelRegistry, slot: str) -> ModelVersion | None:
+    """The version that serves in a slot, which may be the candidate itself; None where none does."""
     ref = champion_versions(workspace).get(slot)
-    if ref is None or ref == candidate.ref:
-        return None
-    return registry.get(ref)
+    return None if ref is None else registry.get(ref)

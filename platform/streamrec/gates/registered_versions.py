@@ -56,11 +56,7 @@ def registered_contender(
     """
     specification = instead if instead and version.specification is None else specification_of(version)
     needed = needed_versions(specification, version, registry)
-    problem, artifact = "", _NOWHERE
-    try:
-        artifact = registry.fetch(version)
-    except ArtifactError as error:
-        problem = str(error)
+    artifact, problem = _fetched(version, registry)
     return Contender(
         subject=str(version.ref),
         specification=specification,
@@ -80,19 +76,30 @@ def champion_beside(candidate: Contender, champion: ModelVersion, registry: Mode
     candidate's.
 
     Raises:
-        ArtifactError: A file is not the one that was registered.
+        ArtifactError: A file of a version that it depends on is not the one that was registered. Where it is
+            one of its own, the contender says so, and nothing is compared with it.
         DependencyError: The registry does not answer.
     """
     own = {role: registry.fetch(registry.get(ref)) for role, ref in champion.depends_on.items()}
     specification = candidate.specification if champion.specification is None else specification_of(champion)
+    artifact, problem = _fetched(champion, registry)
     return Contender(
         subject=str(champion.ref),
         specification=specification,
-        artifact=registry.fetch(champion),
+        artifact=artifact,
         artifact_digest=champion.artifact_digest,
+        problem=problem,
         needs={**candidate.needs, **own},
         data=candidate.data,
     )
+
+
+def _fetched(version: ModelVersion, registry: ModelRegistry) -> tuple[Path, str]:
+    """Its verified folder; or why there is none, where a file is not the one that was registered."""
+    try:
+        return registry.fetch(version), ""
+    except ArtifactError as error:
+        return _NOWHERE, str(error)
 
 
 def write_attachments(version: ModelVersion, registry: ModelRegistry, folder: Path) -> None:
