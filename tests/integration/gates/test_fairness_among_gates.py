@@ -28,7 +28,7 @@ def table_of_two_shops(worse_in_the_second):
     frame = table.assign(**{"group.shop": np.where(second, "second", "first")})
     if worse_in_the_second:
         # There, what the model goes by means the opposite.
-        frame.loc[second, "price"] *= -1.0
+        frame.loc[second, ["price", "rank"]] *= -1.0
     return frame
 
 
