@@ -110,3 +110,12 @@ def test_a_larger_artifact_than_allowed_is_refused(tmp_path):
     candidate = contender(tmp_path, more="artifact: {maximum_mib: 1}\n")
     np.savez(candidate.artifact / "weights.npz", weights=np.array([1.0, -1.0]), ballast=np.zeros(140_000))
     assert codes(judged(candidate), GateName.ARTIFACT) == ["too_large"]
+
+
+def test_a_damaged_champion_is_told_and_nothing_is_compared_with_it(tmp_path):
+    champion = replace(contender(tmp_path, "shop-clicks@1"), problem="weights.npz differs")
+    report = judged(contender(tmp_path, "shop-clicks@2"), champion)
+    assert codes(report, GateName.QUALITY) == ["champion_not_measured"]
+    assert "weights.npz differs" in of_gate(report, GateName.QUALITY).reasons[0].message
+    assert codes(report, GateName.LATENCY) == ["champion_not_measured"]
+    assert report.verdict is Verdict.INCONCLUSIVE

@@ -58,15 +58,14 @@ def collect_latency(
         limits: What each process may use.
         turns: How long is measured.
     """
-    if champion is not None and champion.problem:
-        champion = None
-    contenders = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
+    measured = None if champion is None or champion.problem else champion
+    contenders = {"candidate": candidate} | ({} if measured is None else {"champion": measured})
     runs: dict[str, list[GateTaskResult]] = {name: [] for name in contenders}
     with tempfile.TemporaryDirectory(prefix="streamrec-latency-") as temporary:
         written = Path(temporary) / "requests.parquet"
         some = requests.sample(min(len(requests), _DIFFERENT_REQUESTS), random_state=0)
         shown_to_predictor(some).to_parquet(written, index=False)
-        for number, name in enumerate(in_turns("candidate", "champion" if champion else None, turns.rounds)):
+        for number, name in enumerate(in_turns("candidate", "champion" if measured else None, turns.rounds)):
             if runs[name] and not runs[name][-1].completed:
                 continue  # it does not get better by being asked again
             output = Path(temporary) / f"output-{number}"
@@ -95,18 +94,19 @@ def collect_latency(
     return LatencyEvidence(
         subject=candidate.subject,
         candidate=_timings(candidate, runs["candidate"]),
-        champion=None if champion is None else _timings(champion, runs["champion"]),
+        champion=None if champion is None else _timings(champion, runs.get("champion", [])),
         enforcement=Enforcement.weakest(*(run.enforcement for run in every)),
     )
 
 
 def _timings(contender: Contender, runs: list[GateTaskResult]) -> Timings:
-    problem = next((run.problem for run in runs if not run.completed), "")
+    problem = contender.problem or next((run.problem for run in runs if not run.completed), "")
     times, references = [], []
     for run in runs:
         times.append(_numbers(run.answer.get("times_ms")))
         references.append(_numbers(run.answer.get("reference_ms")))
-    times_ms, reference_ms = np.concatenate(times), np.concatenate(references)
+    nothing = np.array([], dtype=np.float64)
+    times_ms, reference_ms = np.concatenate([nothing, *times]), np.concatenate([nothing, *references])
     if not problem and (len(times_ms) == 0 or len(times_ms) != len(reference_ms)):
         problem = "its process did not say how long its requests took"
     queued = [run.answer.get("queued_ms") for run in runs]
@@ -115,7 +115,7 @@ def _timings(contender: Contender, runs: list[GateTaskResult]) -> Timings:
         queued_ms=float(sum(one for one in queued if isinstance(one, float | int))),
         times_ms=times_ms,
         reference_ms=reference_ms,
-        peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
+        peak_memory_bytes=max((run.peak_memory_bytes for run in runs), default=0),
         problem=problem,
     )
 
