@@ -33,8 +33,8 @@ TOTAL: Final = "total"
 PER_TOTAL: Final = "per_total"
 BUCKET: Final = "bucket"
 
-RECORDS_AT_ONCE: Final = 3_000_000
-"""Of the days that are read for one day; half a gigabyte of memory, or less."""
+RECORDS_AT_ONCE: Final = 1_000_000
+"""Of the days that are read for one day: about half a gigabyte of memory."""
 
 
 def split_column(name: str) -> str:
