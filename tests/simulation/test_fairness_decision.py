@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamrec.contracts.specification.fairness_policy import FairnessMetric, FairnessPolicy
+from streamrec.gates.fairness.counted import counted_comparisons
+from streamrec.gates.fairness.differences import decide
+from streamrec.stats.fairness_counts import GroupCounts
+from streamrec.stats.fairness_decision import FAILED, PASSED, rate_states
 from tests.fairness_cells import Cell, bounds_99, cells, missed_bars
 
 RUNS = 2_000
@@ -33,3 +38,29 @@ def test_at_the_limit_the_family_fails_no_more_often_than_it_may():
     low, high = bounds_99(failed, 20_000)
     assert low <= 0.05
     assert high > 0.03  # nothing is given away either
+
+
+def test_rows_needed_are_rows_and_not_positives():
+    """A small pilot says how many rows of each group it takes; drawn anew, so many decide."""
+    rng = np.random.default_rng(23)
+    positives, tpr, tolerance = 0.3, 0.7, 0.1
+    pilot = {
+        f"sex={name}": GroupCounts(rows=1_000, positives=300, selected=300, true_positives=210)
+        for name in "FM"
+    }
+    policy = FairnessPolicy(attributes=("sex",))
+    compared = counted_comparisons({"sex": pilot}, policy, {FairnessMetric.TPR: tolerance})
+    rows = decide(compared, 0.95)[0].samples_needed
+
+    def share(difference, state):
+        trials = rng.binomial(rows, positives, (2, RUNS)).astype(float)
+        own = rng.binomial(trials[0].astype(int), tpr + difference) / trials[0]
+        reference = rng.binomial(trials[1].astype(int), tpr) / trials[1]
+        states = rate_states(own, trials[0], reference, trials[1], tolerance, confidence=0.95, family=1)
+        return int((states == state).sum())
+
+    assert bounds_99(share(-1.5 * tolerance, FAILED), RUNS)[1] >= 0.95
+    assert bounds_99(share(0.0, PASSED), RUNS)[1] >= 0.95
+    # Half as many would not do: the promise is not met by asking for far too much.
+    rows //= 2
+    assert bounds_99(share(-1.5 * tolerance, FAILED), RUNS)[1] < 0.95
