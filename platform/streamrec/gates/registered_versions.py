@@ -120,7 +120,7 @@ def write_attachments(version: ModelVersion, registry: ModelRegistry, folder: Pa
         if content is None or digest is None or hashlib.sha256(content).hexdigest() != digest:
             raise ArtifactError(
                 f"{version.ref}: its evaluation file {path} is missing or not the one that was registered; "
-                "register the version again from its folder"
+                "register the version again from its folder (erasing a person changes the file, too)"
             )
         target = folder / path
         if not target.resolve().is_relative_to(folder.resolve()):

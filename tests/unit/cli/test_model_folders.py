@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from services.cli.main import app
 from streamrec.command_line import composition, judging
+from streamrec.contracts.errors import ArtifactError
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.specification.model_specification import ModelSpecification
 from streamrec.gates.registered_versions import registered_contender, write_attachments
@@ -162,3 +163,11 @@ def test_training_that_went_wrong_leaves_nothing(folder, tmp_path, function, wor
     assert result.exit_code == 2
     assert words in " ".join(result.output.split())
     assert not (folder / "artifact").exists()
+
+
+def test_an_evaluation_file_that_changed_since_is_not_judged_by(registry, folder, tmp_path):
+    assert run("register", folder).exit_code == 0
+    version = registry.get(ModelRef("shop-clicks", 1))
+    registry.attach(version.ref, "evaluation.parquet", b"PAR1")
+    with pytest.raises(ArtifactError, match="register the version again"):
+        write_attachments(version, registry, tmp_path)
