@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from streamrec.contracts.canonical_json import parse_json
 from streamrec.contracts.errors import DocumentRefusedError, InvalidInputError
 from streamrec.documents.refusals import Refusal
-from streamrec.documents.signed_form import REVISION_FIELD, verify
+from streamrec.documents.signed_form import REVISION_FIELD, SCHEMA_FIELD, SIGNATURE_FIELD, verify
 from streamrec.documents.signing import TrustedKeys
 
 MAXIMUM_BYTES: Final = 65_536
@@ -71,3 +72,15 @@ class DocumentKind(Generic[T]):
                 Refusal.INVALID_CONTENT, f"the document holds what is not accepted: {error}"
             ) from error
         return VerifiedDocument(document[REVISION_FIELD], value, content)
+
+    def read_unverified(self, content: bytes) -> T | None:
+        """Parse a document whoever signed it; None where it is none of this kind.
+
+        What it says is worth nothing, but to a caller that knows from elsewhere what it has to say.
+        """
+        try:
+            document = parse_json(content, maximum_bytes=self.maximum_bytes)
+            document.pop(SIGNATURE_FIELD, None)
+            return self.parse(document) if document.get(SCHEMA_FIELD) == self.schema else None
+        except InvalidInputError:
+            return None

@@ -102,6 +102,20 @@ class DocumentPublisher(Generic[T]):
         self._store.replace(document.content, None if isinstance(stored, NoContent) else stored.tag)
         return document
 
+    def publish_over(self, body: Mapping[str, Any]) -> VerifiedDocument[T]:
+        """Publish the next revision over what lies there, also where every replica refuses that.
+
+        For a document that does not depend on the one before.
+
+        Raises:
+            ConflictError, InvalidInputError, OverloadedError, DependencyError: As `publish`.
+        """
+        try:
+            published = self.published()
+        except DocumentRefusedError:
+            published = None
+        return self.publish(body, expected_revision=0 if published is None else published.revision)
+
     def _verified(self, stored: StoredContent | NoContent) -> VerifiedDocument[T] | None:
         if isinstance(stored, NoContent):
             return None

@@ -132,13 +132,9 @@ def sign_verdict(folder: Path, keys: Path, verdict: ModelVerdict) -> None:
     publisher = DocumentPublisher(
         FileDocumentStore(verdict_path(folder, verdict.model)), MODEL_VERDICT, KeyFolder(keys)
     )
-    try:
-        published = publisher.published()
-    except DocumentRefusedError:
-        published = None  # replaced by a good one
     body = verdict.to_json()
     del body["schema"]
-    publisher.publish(body, expected_revision=0 if published is None else published.revision)
+    publisher.publish_over(body)
 
 
 def revoke_verdict(folder: Path, keys: Path, ref: ModelRef, revocation: Revocation) -> None:
@@ -150,6 +146,18 @@ def revoke_verdict(folder: Path, keys: Path, ref: ModelRef, revocation: Revocati
     """
     verdict = SignedVerdicts(folder, KeyFolder(keys).public_folder).get(ref)
     sign_verdict(folder, keys, replace(verdict, revoked=revocation))
+
+
+def unverified_verdict(folder: Path, ref: ModelRef) -> ModelVerdict | None:
+    """What lies there as the verdict over a version, whoever signed it; None where it is none.
+
+    It allows nothing: for who knows from elsewhere what it has to say.
+
+    Raises:
+        DependencyError: It cannot be read.
+    """
+    stored = FileDocumentStore(verdict_path(folder, ref)).read(MODEL_VERDICT.maximum_bytes)
+    return None if isinstance(stored, NoContent) else MODEL_VERDICT.read_unverified(stored.content)
 
 
 def verdict_path(folder: Path, ref: ModelRef) -> Path:

@@ -21,7 +21,7 @@ from streamrec.documents.publisher import DocumentPublisher
 from streamrec.documents.store import NoContent
 from streamrec.registry.model_registry import ModelRegistry, ModelVersion
 from streamrec.registry.signed_verdicts import SignedVerdicts
-from streamrec.registry.version_document import parse_document, version_document
+from streamrec.registry.version_document import parse_document, version_digest, version_document
 
 _MAXIMUM_DEPENDENCY_DEPTH: Final = 8
 
@@ -111,14 +111,41 @@ def publish_versions(
     except DocumentRefusedError:
         published = None  # replaced by a good one
     if published is None:
-        body = {"model": str(ref), "version": json.loads(version_document(version))}
-        publisher.publish(body, expected_revision=0)
+        publisher.publish(_body(version), expected_revision=0)
     elif published.value.artifact_digest != version.artifact_digest:
         raise ArtifactError(
             f"{ref} has the artifact {version.artifact_digest} in the registry, but was promoted with "
             f"{published.value.artifact_digest}: register what is new as a new version"
         )
     return version
+
+
+def sign_version_again(folder: Path, keys: Path, ref: ModelRef, expected_digest: str) -> bool:
+    """Sign the document of a version with the key that signs now, if it says what it has to.
+
+    Args:
+        folder: Where the documents lie.
+        keys: Folder of the key that signs.
+        ref: The version.
+        expected_digest: Its `version_digest`, from a verdict.
+
+    Returns:
+        Whether it did; it does not where there is none, or it says something else.
+
+    Raises:
+        ConflictError, DependencyError: See `DocumentPublisher.publish`.
+    """
+    store = FileDocumentStore(document_path(folder, ref))
+    stored = store.read(MODEL_VERSION.maximum_bytes)
+    version = None if isinstance(stored, NoContent) else MODEL_VERSION.read_unverified(stored.content)
+    if version is None or version.ref != ref or version_digest(version) != expected_digest:
+        return False
+    DocumentPublisher(store, MODEL_VERSION, KeyFolder(keys)).publish_over(_body(version))
+    return True
+
+
+def _body(version: ModelVersion) -> dict[str, Any]:
+    return {"model": str(version.ref), "version": json.loads(version_document(version))}
 
 
 def document_path(folder: Path, ref: ModelRef) -> Path:

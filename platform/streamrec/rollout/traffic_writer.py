@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -190,6 +191,33 @@ class TrafficWriter:
 
         return self._change(decide, _By(actor, role, reason), timeout_s)
 
+    def sign_again(self) -> int | None:
+        """Publish the document as it is, signed by the key that signs now.
+
+        Returns:
+            Its revision; None where nothing was promoted yet.
+
+        Raises:
+            NotReadyError: What lies there is refused by every replica: what it says may be anybody's.
+            TemporaryError: Somebody else is changing the document, or it cannot be written.
+        """
+        with self._changing():
+            published = self._published()
+            if published is None:
+                return None
+            traffic = published.value
+            return self._publish(traffic.slots, traffic.prepare, published.revision).revision
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        try:
+            make_folder(self._files.folder)
+        except OSError as error:
+            raise DependencyError(f"{self._files.folder} cannot be written: {error.strerror}") from error
+        held = "somebody else is changing what serves; see what serves now and try again"
+        with only_holder(self._files.writer_lock, held, timeout_s=_LOCK_TIMEOUT_S):
+            yield
+
     def _check_eligible(self, ref: ModelRef, glass_broken: bool) -> None:
         found = self._desk.eligibility(ref)
         if found.eligible or (glass_broken and found.standing is Standing.BREAK_GLASS):
@@ -222,12 +250,7 @@ class TrafficWriter:
         self, decide: Callable[[Traffic | None], Change], by: _By, timeout_s: float
     ) -> TrafficChanged:
         _check_reason(by.reason)
-        try:
-            make_folder(self._files.folder)
-        except OSError as error:
-            raise DependencyError(f"{self._files.folder} cannot be written: {error.strerror}") from error
-        held = "somebody else is changing what serves; see what serves now and try again"
-        with only_holder(self._files.writer_lock, held, timeout_s=_LOCK_TIMEOUT_S):
+        with self._changing():
             published = self._published()
             change = decide(None if published is None else published.value)
             if not change.after and published is not None:

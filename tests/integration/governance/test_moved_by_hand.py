@@ -21,6 +21,7 @@ from streamrec.contracts.errors import ArtifactError, NotFoundError, PermissionD
 from streamrec.contracts.models import ModelRef, ModelSpec
 from streamrec.documents.key_folder import KeyFolder
 from streamrec.governance.deployment import revoke
+from streamrec.ledger.memory_ledger import MemoryLedger
 from streamrec.registry.signed_verdicts import SignedVerdicts, verdict_path
 from streamrec.registry.signed_versions import SignedVersions, document_path
 from streamrec.rollout.heartbeats import MemoryHeartbeats
@@ -282,9 +283,54 @@ def test_a_key_that_is_revoked_takes_its_verdicts_with_it_until_they_are_signed_
     assert shop.replica().get(SERVES).model == 1
 
 
-def test_what_a_stolen_key_signs_shows_since_the_ledger_knows_nothing_of_it(shop):
-    from streamrec.ledger.memory_ledger import MemoryLedger
+def keys_command(shop, *arguments):
+    result = CliRunner().invoke(app, ["keys", *arguments, "--workspace", str(shop.place.root)])
+    assert result.exit_code == 0, result.output
+    return result.output
 
+
+@pytest.mark.parametrize("revoked_first", [False, True], ids=["before", "after"])
+def test_what_the_ledger_knows_is_signed_again_and_what_a_thief_signed_is_not(shop, revoked_first):
+    stolen = KeyFolder(shop.place.keys).signing_key().key_id
+    deploy(desk_of(shop.place.root, shop.registry, MemoryLedger()), [UNJUDGED])
+    revoke(shop.desk(), AUTHOR, TEACHER)
+    keys_command(shop, "rotate")
+    if revoked_first:
+        traffic = composition.open_traffic_writer(shop.place)
+        assert traffic.sign_again() is not None
+        keys_command(shop, "revoke", stolen)
+    said = keys_command(shop, "sign-again")
+    assert said.startswith("verdicts signed again: 3\n")  # what serves, what is eligible, and the revoked one
+    if not revoked_first:
+        keys_command(shop, "revoke", stolen)
+    assert shop.replica().get(SERVES).model == 1
+    verdicts = SignedVerdicts(shop.files.versions, shop.files.public_keys)
+    verdicts.check(shop.registry.get(ELIGIBLE))
+    with pytest.raises(ArtifactError, match="was revoked by author"):
+        verdicts.check(shop.registry.get(TEACHER))
+    with pytest.raises(ArtifactError, match="is refused"):
+        verdicts.get(UNJUDGED)
+    kinds = [entry.kind.value for entry in composition.open_ledger(shop.place).entries()]
+    assert kinds[-2:] == ["key_added", "key_revoked"]
+
+
+def test_a_verdict_that_was_put_back_or_is_another_is_not_signed_again(shop):
+    old = shop.verdict(SERVES).read_bytes()
+    revoke(shop.desk(), AUTHOR, SERVES)
+    shop.verdict(SERVES).write_bytes(old)
+    keys_command(shop, "rotate")
+    content = shop.verdict(ELIGIBLE).read_bytes()
+    shop.verdict(ELIGIBLE).write_bytes(
+        content.replace(b'"isolation_waived":false', b'"isolation_waived":true')
+    )
+    said = keys_command(shop, "sign-again")
+    assert said.startswith("verdicts signed again: 1\n")
+    for ref in (SERVES, ELIGIBLE):
+        assert f"the verdict over {ref} is not what the ledger says" in said
+    assert shop.verdict(SERVES).read_bytes() == old
+
+
+def test_what_a_stolen_key_signs_shows_since_the_ledger_knows_nothing_of_it(shop):
     # Whoever has the key, and not the ledger: the same steps, written down elsewhere.
     deploy(desk_of(shop.place.root, shop.registry, MemoryLedger()), [UNJUDGED])
     assert (

@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from typer.testing import CliRunner
 
 from services.cli.main import app
+from streamrec.access.staff_file import StaffFile
+from streamrec.command_line import composition
 from streamrec.command_line.workspace import Workspace
+from streamrec.contracts.ledger_entry import ActorRole, EntryKind
 from streamrec.documents.key_folder import KeyFolder
+from streamrec.ledger.memory_ledger import MemoryLedger
+
+
+@pytest.fixture(autouse=True)
+def ledger(monkeypatch):
+    kept = MemoryLedger()
+    monkeypatch.setattr(composition, "open_ledger", lambda _workspace: kept)
+    monkeypatch.delenv("STREAMREC_TOKEN", raising=False)
+    return kept
 
 
 @pytest.fixture
@@ -31,7 +45,7 @@ def test_looking_makes_no_key(run, keys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_is_rotated_and_then_revoked(run, keys):
+def test_a_key_is_rotated_and_then_revoked(run, keys, ledger):
     old = keys.signing_key().key_id
     assert states(run) == {old: "signs"}
     rotated = run("rotate")
@@ -42,6 +56,26 @@ def test_a_key_is_rotated_and_then_revoked(run, keys):
     assert f"{old} is revoked" in run("revoke", old).stdout
     assert states(run) == {old: "revoked", new: "signs"}
     assert "was revoked before" in run("revoke", old).stdout
+    assert [(entry.kind, entry.subject) for entry in ledger.entries()] == [
+        (EntryKind.KEY_ADDED, new),
+        (EntryKind.KEY_REVOKED, old),
+    ]
+
+
+@pytest.mark.parametrize("command", [("rotate",), ("revoke", "0" * 16), ("sign-again",)])
+def test_keys_are_changed_by_the_role_platform_alone(run, keys, ledger, tmp_path, monkeypatch, command):
+    before = keys.signing_key().key_id
+    staff = StaffFile(Workspace(tmp_path).access)
+    now, day = datetime.now(UTC), timedelta(days=1)
+    staff.add("ada", [ActorRole.PLATFORM], (), now, day)
+    assert "set STREAMREC_TOKEN" in run(*command).output
+    token = staff.add("bob", [ActorRole.REVIEWER], (), now, day)
+    monkeypatch.setenv("STREAMREC_TOKEN", token.secret)
+    refused = run(*command)
+    assert refused.exit_code == 2
+    assert "needs the role platform" in refused.output
+    assert keys.signing_key_id() == before
+    assert ledger.last() is None
 
 
 def test_the_first_rotation_makes_the_first_key(run, keys):
