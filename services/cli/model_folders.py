@@ -87,12 +87,15 @@ def register(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Check a model's folder and register it as the next version; nothing is registered unless it passes."""
-    from streamrec.command_line.composition import open_registry
+    from streamrec.command_line.composition import open_ledger, open_registry
+    from streamrec.command_line.decisions.desk import actor_for
     from streamrec.command_line.results import finish
+    from streamrec.contracts.ledger_entry import EntryKind
     from streamrec.contracts.results import Verdict
-    from streamrec.gates.model_folders import model_spec
+    from streamrec.gates.model_folders import ModelFolder, model_spec
 
     place = Workspace(workspace)
+    by = actor_for(place, "models register", "", ModelFolder.read(folder).specification.slot)
     result, read, evaluation, needed = _checked(folder, data, data_set, place)
     if result.verdict is not Verdict.PASSED:
         typer.echo("nothing was registered")
@@ -103,6 +106,11 @@ def register(
     version = registry.register(spec, read.artifact)
     for name, content in files.items():
         registry.attach(version.ref, name, content)
+    registered = {
+        "artifact_digest": version.artifact_digest,
+        "specification_digest": read.specification.digest,
+    }
+    open_ledger(place).append(by.decides(EntryKind.MODEL_REGISTERED, version.ref, registered))
     typer.echo(f"registered {version.ref} for the slot {version.slot}")
     typer.echo(f"next: streamrec models deploy {version.ref} --reason ...")
     finish(result, json_file)

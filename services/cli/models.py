@@ -198,7 +198,7 @@ def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     place = Workspace(workspace)
     champions = champion_versions(place)
     if not champions:
-        typer.echo("nothing is promoted: streamrec models promote NAME@VERSION")
+        typer.echo("nothing is promoted: streamrec models deploy NAME@VERSION, then promote it")
         return
     standings = read_standings(place)
     last = {slot: change for change in traffic_changes(place) for slot in change.after}

@@ -33,10 +33,12 @@ def test_a_workspace_trained_without_a_home_folder_serves_where_it_was_moved_to(
     write_data(before / "data" / "mine")
     trained = run(before, "/proc/none", "recommendations train all --effort quick")
     assert list((before / "library_caches" / "pytensor").rglob("*.so"))
-    promotion = re.search("models promote .*", trained)
+    promotion = re.search("models deploy (.*) --reason", trained)
     assert promotion is not None
-    run(before, "/proc/none", promotion[0], "recommendations train reranking --effort quick --seed 2")
-    run(before, "/proc/none", "models promote recommendations-reranking@2")
+    broken = "--break-glass --reason test"
+    first = f"models promote {promotion[1]} {broken}"
+    run(before, "/proc/none", first, "recommendations train reranking --effort quick --seed 2")
+    run(before, "/proc/none", f"models promote recommendations-reranking@2 {broken}")
     run(before, "/proc/none", f"features materialize --data {before}/data/mine")
     assert files_naming(before, before) == []
 

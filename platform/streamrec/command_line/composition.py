@@ -183,7 +183,7 @@ def champion_version(workspace: Workspace, registry: ModelRegistry, slot: str) -
     if ref is None:
         raise NotFoundError(
             f"no version is promoted in {slot}: 'streamrec models list' shows what is registered, "
-            "'streamrec models promote NAME@VERSION' promotes"
+            "'streamrec models deploy NAME@VERSION' asks for one"
         )
     return registry.get(ref)
 

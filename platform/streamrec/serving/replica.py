@@ -99,7 +99,7 @@ class ModelReplica(Generic[T]):
     def problem(self) -> str:
         """Why a version is missing; empty where none is."""
         if self.champion is None:
-            return f"no version is promoted in {self._slot}: streamrec models promote NAME@VERSION"
+            return f"no version is promoted in {self._slot}: see streamrec models deploy"
         return self._versions.problem
 
     def get(self, ref: ModelRef) -> LoadedModel[T]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from streamrec.contracts.models import ModelRef
 
 if TYPE_CHECKING:
     from streamrec.contracts.results import Result
+    from streamrec.contracts.specification.model_specification import ModelSpecification
     from streamrec.gates.gates_report import GatesReport
     from streamrec.governance.eligibility import Eligibility
 
@@ -27,7 +30,7 @@ def deploy(
         typer.Option(
             "--data",
             file_okay=False,
-            help="Data folder, where model.yaml names a function that makes requests of one.",
+            help="Imported data, for versions that are judged on a data folder. None: the workspace's own.",
         ),
     ] = None,
     data_set: Annotated[
@@ -48,6 +51,7 @@ def deploy(
     from streamrec.command_line.judging import judge_version
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish
+    from streamrec.contracts.errors import NotFoundError
     from streamrec.contracts.specification.model_specification import ModelSpecification
     from streamrec.governance.deployment import settle
     from streamrec.governance.judgement import Judgement
@@ -57,27 +61,47 @@ def deploy(
     desk = open_desk(place, registry)
     asked = []
     for model in models:
-        ref = ModelRef.parse(model)
-        version = registry.get(ref)
-        asked.append((version, actor_for(place, "models deploy", reason, version.slot)))
-    found: list[tuple[GatesReport, Eligibility]] = []
-    for version, by in asked:
-        typer.echo(f"{version.ref}: gates")
-        with shown_progress(Console(stderr=True)) as progress:
-            report = judge_version(
-                place, version.ref, progress, now=datetime.now(UTC), data=data, data_set=data_set
+        version = registry.get(ModelRef.parse(model))
+        by = actor_for(place, "models deploy", reason, version.slot)
+        if version.specification is None:
+            raise NotFoundError(
+                f"{version.ref} was registered without a specification: register it again, from a folder "
+                "with a model.yaml: streamrec models register FOLDER"
             )
-        specification = ModelSpecification.from_json(version.specification or {})
-        judgement = Judgement.of(
-            report,
-            slot=specification.slot,
-            owner=specification.owner,
-            artifact_digest=version.artifact_digest,
-            review=specification.review,
-        )
-        found.append((report, settle(desk, by, judgement, report.to_json())))
-        _say(*found[-1])
+        asked.append((version, by, ModelSpecification.from_json(version.specification)))
+    found: list[tuple[GatesReport, Eligibility]] = []
+    with _evaluation_data(place, data, [specification for *_, specification in asked]) as folder:
+        name = data_set or (None if folder is None else folder.name)
+        for version, by, specification in asked:
+            typer.echo(f"{version.ref}: gates")
+            with shown_progress(Console(stderr=True)) as progress:
+                report = judge_version(
+                    place, version.ref, progress, now=datetime.now(UTC), data=folder, data_set=name
+                )
+            judgement = Judgement.of(
+                report,
+                slot=specification.slot,
+                owner=specification.owner,
+                artifact_digest=version.artifact_digest,
+                review=specification.review,
+            )
+            found.append((report, settle(desk, by, judgement, report.to_json())))
+            _say(*found[-1])
     finish(_result(found), json_file)
+
+
+@contextmanager
+def _evaluation_data(
+    place: Workspace, imported: Path | None, specifications: Sequence[ModelSpecification]
+) -> Iterator[Path | None]:
+    """The data folder that versions are judged on; None where all of them bring their own requests."""
+    if not any(one.evaluation.is_function or one.skew.features for one in specifications):
+        yield imported
+        return
+    from streamrec.command_line.training_data import training_data_folder
+
+    with training_data_folder(place, imported=imported) as folder:
+        yield folder
 
 
 def _say(report: GatesReport, found: Eligibility) -> None:

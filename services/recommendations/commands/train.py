@@ -90,4 +90,4 @@ def train(
     )
     refs = " ".join(str(version.ref) for version in versions.values() if version.slot is not None)
     if refs:
-        typer.echo(f"Nothing serves yet. Promote: streamrec models promote {refs}")
+        typer.echo(f"Nothing serves yet. Deploy: streamrec models deploy {refs} --reason ...")

@@ -66,8 +66,8 @@ class ModelSource:
         if missing:
             raise NotReadyError(
                 f"no version is promoted in {', '.join(missing)}: train the models with 'streamrec "
-                "recommendations train all', then promote them with 'streamrec models promote NAME@VERSION "
-                "...'"
+                "recommendations train all', then 'streamrec models deploy NAME@VERSION ...', and "
+                "promote what is eligible"
             )
         artifacts = self._artifacts()
         for stage, number in versions.items():
