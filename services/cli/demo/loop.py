@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.cli.demo.client import RecommendationClient
+from services.cli.demo.deployment import DeployedStage, promote_stages
 from services.cli.demo.measurements import RequestRecord
 from services.cli.demo.summary import TrainedModel
 from services.recommendations.commands.composition import training_settings
@@ -19,7 +20,6 @@ from services.recommendations.retrieval.catalogue_ranker import RetrieverAsCatal
 from services.recommendations.retrieval.model import TwoTowerRetriever
 from services.recommendations.training.histories import segments_by_user
 from streamrec.command_line.composition import open_registry
-from streamrec.command_line.decisions.desk import promote_unjudged
 from streamrec.command_line.training_data import TrainingData, read_training_data
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.intervals import Interval
@@ -33,6 +33,8 @@ from streamrec.training.evaluation import evaluate, paired_difference
 from streamrec.training.splits import leave_last_out
 
 NEW_ITEM: Final = "demo-new-item"
+RELEARNED: Final = "trained on the demo's traffic"
+"""Why the second versions are asked for, and promoted."""
 
 _ITEM_SLATE: Final = 100
 _ITEM_PATIENCE_S: Final = 10.0
@@ -92,11 +94,12 @@ class PromotedUnderTraffic:
 
 @dataclass(frozen=True)
 class ClosedLoop:
-    """All three."""
+    """All three, and what the gates said of what was trained."""
 
     new_item: NewItem
     relearned: Relearned
     promotion: PromotedUnderTraffic
+    deployed: tuple[DeployedStage, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -185,8 +188,7 @@ def promote_under_traffic(
     client = threading.Thread(target=ask, name="demo-promotion", daemon=True)
     client.start()
     try:
-        refs = [version.ref for version in versions]
-        changed = promote_unjudged(workspace, refs, "demo", "trained on the demo's traffic")
+        changed = promote_stages(workspace, versions, RELEARNED)
         returned_s = time.monotonic()
         wanted = {stage: version.ref.version for stage, version in zip(_TOGETHER, versions, strict=True)}
         deadline_s = returned_s + _ITEM_PATIENCE_S

@@ -16,7 +16,14 @@ from rich.console import Console
 
 from services.cli.demo.audience import VISITS_PER_NEW_USER, Audience, ReplayAudience, Visit, plan_visits
 from services.cli.demo.client import RecommendationClient
-from services.cli.demo.loop import ClosedLoop, promote_under_traffic, relearn, show_new_item
+from services.cli.demo.deployment import DeployedStage, deploy_stages, promote_stages
+from services.cli.demo.loop import (
+    RELEARNED,
+    ClosedLoop,
+    promote_under_traffic,
+    relearn,
+    show_new_item,
+)
 from services.cli.demo.offline_check import (
     CHECKED_USERS,
     RELEVANCE_ORDER_USERS,
@@ -52,12 +59,10 @@ from streamrec.command_line.composition import (
     open_registry,
     read_catalogue,
 )
-from streamrec.command_line.decisions.desk import promote_unjudged
 from streamrec.command_line.files import write_json
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.progress import Progress
 from streamrec.datasets.dataset import Dataset
-from streamrec.rollout.traffic_writer import TrafficChanged
 from streamrec.serving.retry_budget import RetryBudget
 from streamrec.training.splits import UserHistories
 
@@ -67,6 +72,8 @@ SERVER_LOG_FILE: Final = "server.log"
 
 WARM_UP_REQUESTS: Final = 20
 """Unmeasured requests of known and new users before the check."""
+
+_FIRST: Final = "the demo's first models"
 
 _REPLAY_BEHAVIOUR: Final = (
     "Known users play their held-out item after the first answer, shown or not. The data knows nothing of "
@@ -142,8 +149,12 @@ def run_demo(
         materialize_features(workspace, data.dataset, stage.history, progress)
     with clock.phase("Train", "two-tower, ranker, cold start, re-ranker; register each"):
         models = _train(settings, workspace, data.dataset, progress)
-    with clock.phase("Promote", "the trained versions become champions, in one revision"):
-        promote_all(workspace, models, "the demo's first models")
+    with clock.phase(
+        "Gates", "each version is judged as any team's is: artifact, skew, quality, fairness ..."
+    ):
+        deployed = _deploy(workspace, data.dataset, stage, models, console, progress)
+    with clock.phase("Promote", "the judged versions become champions, in one revision"):
+        promote_stages(workspace, [model.version for model in models], _FIRST)
     with clock.phase("Evaluate", "leave-last-out against the baselines"):
         evaluation = evaluate_models(
             data.dataset,
@@ -154,7 +165,7 @@ def run_demo(
             progress=progress,
             settings=training_settings(workspace, quick=True),
         ).to_json()
-    served = _serve(settings, workspace, stage, data.dataset.folder, models, clock, progress)
+    served = _serve(settings, workspace, stage, data.dataset.folder, models, console, clock, progress)
     with clock.phase("Report", "summary, plots, page"):
         run = RunFacts(
             command=settings.command,
@@ -164,7 +175,7 @@ def run_demo(
             phases=clock.finished,
             total_s=clock.total_s,
         )
-        summary = build_summary(run, data, models, evaluation, served)
+        summary = build_summary(run, data, models, evaluation, served, deployed)
         write_json(workspace.root / SUMMARY_FILE, summary)
         write_report(summary, workspace.root / REPORT_FILE)
     return summary
@@ -218,10 +229,23 @@ def _train(
     return models
 
 
-def promote_all(workspace: Workspace, models: Sequence[TrainedModel], reason: str) -> TrafficChanged:
-    """Make the versions that have a slot its champions; what serves already stays."""
-    refs = [model.version.ref for model in models if model.version.slot is not None]
-    return promote_unjudged(workspace, refs, "demo", reason)
+def _deploy(
+    workspace: Workspace,
+    dataset: Dataset,
+    stage: _Stage,
+    models: Sequence[TrainedModel],
+    console: Console,
+    progress: Progress,
+) -> list[DeployedStage]:
+    """Run the gates on a platform that knows all of the data, which only a replay hides from serving."""
+    versions = [model.version for model in models]
+    if stage.history is None:
+        return deploy_stages(workspace, versions, dataset.folder, _FIRST, console, progress)
+    materialize_features(workspace, dataset, None, progress)
+    try:
+        return deploy_stages(workspace, versions, dataset.folder, _FIRST, console, progress)
+    finally:
+        materialize_features(workspace, dataset, stage.history, progress)
 
 
 def _close_the_loop(
@@ -231,16 +255,18 @@ def _close_the_loop(
     imported: Path,
     trained: Sequence[TrainedModel],
     users: Sequence[UserState],
+    console: Console,
     progress: Progress,
 ) -> ClosedLoop:
     catalogue = read_catalogue(workspace)
     histories = [(user.user_id, user.history) for user in users]
     new_item = show_new_item(base_url, workspace, catalogue, histories)
     relearned = relearn(workspace, imported, trained, settings.seed, progress)
+    deployed = deploy_stages(workspace, relearned.versions, imported, RELEARNED, console, progress)
     promotion = promote_under_traffic(
         base_url, workspace, relearned.versions, [user_id for user_id, _ in histories]
     )
-    return ClosedLoop(new_item, relearned, promotion)
+    return ClosedLoop(new_item, relearned, promotion, tuple(deployed))
 
 
 def _serve(
@@ -249,6 +275,7 @@ def _serve(
     stage: _Stage,
     imported: Path,
     trained: Sequence[TrainedModel],
+    console: Console,
     clock: PhaseClock,
     progress: Progress,
 ) -> ServedTraffic:
@@ -280,8 +307,12 @@ def _serve(
                 k=settings.k,
                 clients=settings.clients,
             )
-        with clock.phase("Loop", "a new item, models that learn from the traffic, a promotion under way"):
-            loop = _close_the_loop(settings, workspace, server.base_url, imported, trained, users, progress)
+        with clock.phase(
+            "Loop", "a new item, models that learn from the traffic, their gates, a promotion under way"
+        ):
+            loop = _close_the_loop(
+                settings, workspace, server.base_url, imported, trained, users, console, progress
+            )
         with clock.phase("Stop", "stop the service"):
             server.stop()
     return ServedTraffic(

@@ -64,8 +64,21 @@ class RunFacts:
     total_s: float
 
 
+class Deployment(Protocol):
+    """What the gates said of one version (`services.cli.demo.deployment`)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        ...
+
+
 class Loop(Protocol):
     """What the loop brought (`services.cli.demo.loop`)."""
+
+    @property
+    def deployed(self) -> Sequence[Deployment]:
+        """What the gates said of the versions that it trained."""
+        ...
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -105,6 +118,7 @@ def build_summary(
     models: Sequence[TrainedModel],
     evaluation: Mapping[str, Any],
     served: ServedTraffic,
+    deployed: Sequence[Deployment] = (),
 ) -> dict[str, Any]:
     """Assemble everything; the result is strict JSON."""
     records = served.traffic.records
@@ -135,6 +149,7 @@ def build_summary(
         ),
         "traffic": traffic_part(served),
         "events": {**event_totals(served.traffic.exchanges), "log": dict(served.log)},
+        "deployments": [one.to_json() for one in (*deployed, *served.loop.deployed)],
         "loop": served.loop.to_json(),
         "samples": samples(served, catalogue),
     }

@@ -1,0 +1,72 @@
+"""Asking for a version: its gates run, and what they found is settled in the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamrec.command_line.workspace import Workspace
+
+if TYPE_CHECKING:
+    from streamrec.contracts.progress import Progress
+    from streamrec.gates.gates_report import GatesReport
+    from streamrec.governance.deployment import Actor
+    from streamrec.governance.desk import Desk
+    from streamrec.governance.eligibility import Eligibility
+    from streamrec.registry.model_registry import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What became of a version that somebody asked for.
+
+    Attributes:
+        report: What the gates found.
+        found: Where it stands now.
+    """
+
+    report: GatesReport
+    found: Eligibility
+
+
+def deploy_version(
+    workspace: Workspace,
+    desk: Desk,
+    by: Actor,
+    version: ModelVersion,
+    progress: Progress,
+    *,
+    data: Path | None = None,
+    data_set: str | None = None,
+) -> Deployed:
+    """Run all gates over a version, write down what they found, and sign its verdict where they passed.
+
+    Args:
+        workspace: Where everything lies.
+        desk: Where decisions of the workspace are made.
+        by: Who asks, and why.
+        version: For which version.
+        progress: Hears of every gate.
+        data: The data folder, for a specification whose requests or features are functions of one.
+        data_set: Its name, by which specifications have rules of their own.
+
+    Raises:
+        NotFoundError: The version has no specification.
+        StreamRecError: See `judge_version` and `settle`.
+    """
+    from streamrec.command_line.judging import judge_version
+    from streamrec.gates.registered_versions import specification_of
+    from streamrec.governance.deployment import settle
+    from streamrec.governance.judgement import Judgement
+
+    specification = specification_of(version)
+    report = judge_version(workspace, version.ref, progress, now=desk.clock(), data=data, data_set=data_set)
+    judgement = Judgement.of(
+        report,
+        slot=specification.slot,
+        owner=specification.owner,
+        artifact_digest=version.artifact_digest,
+        review=specification.review,
+    )
+    return Deployed(report, settle(desk, by, judgement, report.to_json()))
