@@ -184,7 +184,7 @@ def _check_same(version: ModelVersion, judgement: Judgement) -> None:
 
 
 def _evidence(judgement: Judgement, report: Mapping[str, Any] | None) -> dict[str, Any]:
-    evidence: dict[str, Any] = {"judgement": judgement.to_json()}
+    evidence: dict[str, Any] = {"verdict": judgement.verdict.value, "judgement": judgement.to_json()}
     if report is None:
         return evidence
     whole = {**evidence, "report": report}

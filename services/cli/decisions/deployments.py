@@ -13,6 +13,7 @@ from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, Works
 from streamrec.contracts.models import ModelRef
 
 if TYPE_CHECKING:
+    from streamrec.command_line.decisions.deploying import Deployed
     from streamrec.contracts.results import Result
     from streamrec.contracts.specification.model_specification import ModelSpecification
     from streamrec.gates.gates_report import GatesReport
@@ -42,19 +43,14 @@ def deploy(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Ask for versions to serve: gates judge them; what passes is signed, and may be promoted or reviewed."""
-    from datetime import UTC, datetime
-
     from rich.console import Console
 
     from streamrec.command_line.composition import open_registry
+    from streamrec.command_line.decisions.deploying import deploy_version
     from streamrec.command_line.decisions.desk import actor_for, open_desk
-    from streamrec.command_line.judging import judge_version
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish
-    from streamrec.contracts.errors import NotFoundError
-    from streamrec.contracts.specification.model_specification import ModelSpecification
-    from streamrec.governance.deployment import settle
-    from streamrec.governance.judgement import Judgement
+    from streamrec.gates.registered_versions import specification_of
 
     place = Workspace(workspace)
     registry = open_registry(place)
@@ -63,30 +59,15 @@ def deploy(
     for model in models:
         version = registry.get(ModelRef.parse(model))
         by = actor_for(place, "models deploy", reason, version.slot)
-        if version.specification is None:
-            raise NotFoundError(
-                f"{version.ref} was registered without a specification: register it again, from a folder "
-                "with a model.yaml: streamrec models register FOLDER"
-            )
-        asked.append((version, by, ModelSpecification.from_json(version.specification)))
-    found: list[tuple[GatesReport, Eligibility]] = []
+        asked.append((version, by, specification_of(version)))
+    found: list[Deployed] = []
     with _evaluation_data(place, data, [specification for *_, specification in asked]) as folder:
         name = data_set or (None if folder is None else folder.name)
-        for version, by, specification in asked:
+        for version, by, _ in asked:
             typer.echo(f"{version.ref}: gates")
             with shown_progress(Console(stderr=True)) as progress:
-                report = judge_version(
-                    place, version.ref, progress, now=datetime.now(UTC), data=folder, data_set=name
-                )
-            judgement = Judgement.of(
-                report,
-                slot=specification.slot,
-                owner=specification.owner,
-                artifact_digest=version.artifact_digest,
-                review=specification.review,
-            )
-            found.append((report, settle(desk, by, judgement, report.to_json())))
-            _say(*found[-1])
+                found.append(deploy_version(place, desk, by, version, progress, data=folder, data_set=name))
+            _say(found[-1].report, found[-1].found)
     finish(_result(found), json_file)
 
 
@@ -118,25 +99,25 @@ def _say(report: GatesReport, found: Eligibility) -> None:
     typer.echo(f"next: {found.way_back}")
 
 
-def _result(found: list[tuple[GatesReport, Eligibility]]) -> Result:
+def _result(deployed: Sequence[Deployed]) -> Result:
     """All verdicts as one: passed where every version may be promoted or waits for its review alone."""
     from streamrec.contracts.results import Reason, Result, Verdict, combined
     from streamrec.governance.eligibility import Standing
 
     verdicts: list[Verdict] = []
     reasons: list[Reason] = []
-    for report, eligibility in found:
-        signed = eligibility.standing in (Standing.ELIGIBLE, Standing.AWAITING_REVIEW)
-        verdicts.append(Verdict.PASSED if signed else report.verdict)
-        reasons += report.result.reasons
+    for one in deployed:
+        signed = one.found.standing in (Standing.ELIGIBLE, Standing.AWAITING_REVIEW)
+        verdicts.append(Verdict.PASSED if signed else one.report.verdict)
+        reasons += one.report.result.reasons
     contents = [
         {
-            "model": str(eligibility.ref),
-            "standing": eligibility.standing.value,
-            "next": eligibility.way_back,
-            "marks": list(eligibility.marks),
-            "gates": report.to_json(),
+            "model": str(one.found.ref),
+            "standing": one.found.standing.value,
+            "next": one.found.way_back,
+            "marks": list(one.found.marks),
+            "gates": one.report.to_json(),
         }
-        for report, eligibility in found
+        for one in deployed
     ]
     return Result("streamrec.deployment.v1", combined(verdicts), tuple(reasons[:1_000]), {"models": contents})
