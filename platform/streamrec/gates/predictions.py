@@ -7,7 +7,7 @@ request; written from what an isolated program answered, and checked again by wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,6 +114,38 @@ class Predictions:
             )
             if not same:
                 raise InvalidInputError("relevant", "differs: not the same requests")
+
+
+def with_answers(predictions: Predictions, others: Predictions, rows: NDArray[np.bool_]) -> Predictions:
+    """Return ``predictions`` with other answers in some rows.
+
+    Args:
+        predictions: Of n requests.
+        others: Of the requests in those rows, in their order.
+        rows: Shape (n,): which.
+
+    Raises:
+        InvalidInputError: ``others`` are not about these requests.
+    """
+    if not np.array_equal(predictions.request_ids[rows], others.request_ids):
+        raise InvalidInputError("request_id", "differs: not the requests of these rows")
+    if predictions.scores is not None and others.scores is not None:
+        scores = predictions.scores.copy()
+        scores[rows] = others.scores
+        return replace(predictions, scores=scores)
+    return replace(
+        predictions,
+        item_ids=_with_lists(predictions.item_ids, others.item_ids, rows),
+        item_scores=_with_lists(predictions.item_scores, others.item_scores, rows),
+    )
+
+
+def _with_lists(lists: Lists | None, others: Lists | None, rows: NDArray[np.bool_]) -> Lists | None:
+    if lists is None or others is None:
+        return lists
+    places = np.cumsum(rows) - 1
+    chosen = [others[places[row]] if rows[row] else lists[row] for row in range(len(lists))]
+    return Lists(np.concatenate(chosen), np.cumsum([0, *map(len, chosen)], dtype=np.int64))
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:

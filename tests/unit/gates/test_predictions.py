@@ -11,7 +11,14 @@ import pytest
 
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.specification.quality_policy import Task
-from streamrec.gates.predictions import Lists, Predictions, checked, read_predictions, write_predictions
+from streamrec.gates.predictions import (
+    Lists,
+    Predictions,
+    checked,
+    read_predictions,
+    with_answers,
+    write_predictions,
+)
 
 
 def texts(*values):
@@ -59,6 +66,38 @@ def test_what_is_written_is_read(made, tmp_path):
             assert [row.tolist() for row in mine] == [row.tolist() for row in theirs]
     if written.scores is not None:
         assert read.scores.tolist() == written.scores.tolist()
+
+
+def rows_of(predictions: Predictions, *rows: int) -> Predictions:
+    """Only some of the requests, in their order."""
+    chosen = list(rows)
+    cut = {}
+    for name in ("item_ids", "item_scores", "relevant"):
+        lists = getattr(predictions, name)
+        if lists is not None:
+            kept = [lists[row] for row in chosen]
+            cut[name] = Lists(np.concatenate(kept), np.cumsum([0, *map(len, kept)]))
+    for name in ("request_ids", "units", "at", "labels", "scores"):
+        values = getattr(predictions, name)
+        cut[name] = None if values is None else values[chosen]
+    return replace(predictions, groups={}, **cut)
+
+
+def test_some_answers_are_replaced_by_others():
+    numbers = rows_of(replace(scored(), scores=np.array([0.2, 0.3, 0.5])), 0, 2)
+    changed = with_answers(scored(), numbers, np.array([True, False, True]))
+    assert changed.scores.tolist() == [0.2, 0.9, 0.5]
+    other = replace(
+        listed(),
+        item_ids=Lists(texts("z", "x", "y", "w"), np.array([0, 1, 3, 4])),
+        item_scores=Lists(np.array([9.0, 8.0, 7.0, 6.0]), np.array([0, 1, 3, 4])),
+    )
+    changed = with_answers(listed(), rows_of(other, 1, 2), np.array([False, True, True]))
+    assert [row.tolist() for row in changed.item_ids] == [["i", "j"], ["x", "y"], ["w"]]
+    assert [row.tolist() for row in changed.item_scores] == [[2.0, 1.0], [8.0, 7.0], [6.0]]
+    assert len(checked(changed)) == 3
+    with pytest.raises(InvalidInputError, match="not the requests of these rows"):
+        with_answers(scored(), numbers, np.array([True, True, False]))
 
 
 @pytest.mark.parametrize(

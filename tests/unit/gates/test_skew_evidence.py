@@ -128,6 +128,26 @@ def test_a_skew_is_found_in_the_features_and_in_the_metric():
     assert evidence.replay.as_served.value < 0.9 * evidence.replay.as_trained.value
 
 
+def test_only_requests_whose_features_differ_are_asked_again():
+    asked = []
+
+    def counted(requests: pd.DataFrame) -> Predictions:
+        asked.append(requests["request_id"].tolist())
+        return answers(requests)
+
+    def of_two_others(entities: pd.DataFrame) -> pd.DataFrame:
+        found = trained(entities)
+        found.loc[[3, 7], "signal"] += 5.0
+        return found
+
+    judged(traffic(), answers=counted)
+    assert [len(requests) for requests in asked] == [600]
+    evidence, _ = judged(traffic(), answers=counted, trained=of_two_others)
+    assert asked[1:] == [asked[0], ["r3", "r7"]]
+    assert evidence.replay is not None
+    assert evidence.replay.as_trained.value != evidence.replay.as_served.value
+
+
 def test_of_each_unit_its_newest_request_is_compared():
     log = traffic()
     # One user asked a hundred times before with another value: that is one row that differs, if any.

@@ -11,15 +11,16 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from streamrec.contracts.errors import DependencyError, InvalidInputError, NotReadyError
 from streamrec.contracts.results import Reason
 from streamrec.contracts.specification.model_specification import ModelSpecification
 from streamrec.features.store import FeatureStore
 from streamrec.gates.gate_results import reason
-from streamrec.gates.predictions import Predictions
+from streamrec.gates.predictions import Predictions, with_answers
 from streamrec.gates.quality.evidence import estimate
-from streamrec.gates.skew.features import ColumnSkew, compare_features
+from streamrec.gates.skew.features import ColumnSkew, compare_features, differing_rows
 from streamrec.gates.skew.judgement import Replay, ServedFrom, SkewEvidence
 from streamrec.gates.skew.logged_requests import REQUEST_ID, LoggedRequests
 
@@ -173,11 +174,14 @@ def _replay(
         told["label"] = [logged.labels[request_id] for request_id in told[REQUEST_ID]]
     told["split"] = "validation"
 
-    def asked(features: pd.DataFrame) -> Predictions:
-        return sources.answers(pd.concat([told, features[known].reset_index(drop=True)], axis=1))
+    def asked(features: pd.DataFrame, rows: NDArray[np.bool_]) -> Predictions:
+        chosen = features[known][rows].reset_index(drop=True)
+        return sources.answers(pd.concat([told[rows].reset_index(drop=True), chosen], axis=1))
 
-    served, trained = asked(logged.features), asked(computed)
-    trained.paired_with(served)
+    served = asked(logged.features, np.ones(len(told), dtype=bool))
+    differing = differing_rows(computed[known], logged.features[known], ignored=specification.skew.given)
+    # The same request gets the same answer: the artifact gate has seen to that.
+    trained = with_answers(served, asked(computed, differing), differing) if differing.any() else served
     return Replay(
         metric=specification.quality_metric,
         at=specification.quality.at if specification.task.answers_items else None,

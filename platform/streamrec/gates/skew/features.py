@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from streamrec.contracts.errors import InvalidInputError
 
@@ -97,6 +98,20 @@ def compare_features(
         raise InvalidInputError("served", "has no feature to compare")
     found = [_column(str(name), trained, served) for name in names]
     return tuple(sorted(found, key=lambda skew: (-skew.mismatches, skew.column)))
+
+
+def differing_rows(
+    trained: pd.DataFrame, served: pd.DataFrame, *, ignored: Sequence[str] = ()
+) -> NDArray[np.bool_]:
+    """Shape (n,): rows of which a feature differs; all where a side lacks one. See `compare_features`."""
+    names = (set(trained.columns) | set(served.columns)) - set(ignored)
+    if any(name not in trained.columns or name not in served.columns for name in names):
+        return np.ones(len(served), dtype=bool)
+    different = np.zeros(len(served), dtype=bool)
+    for name in names:
+        pairs = zip(trained[name], served[name], strict=True)
+        different |= np.array([not same_value(first, second) for first, second in pairs], dtype=bool)
+    return different
 
 
 def _column(name: str, trained: pd.DataFrame, served: pd.DataFrame) -> ColumnSkew:
