@@ -34,7 +34,7 @@ PER_TOTAL: Final = "per_total"
 BUCKET: Final = "bucket"
 
 RECORDS_AT_ONCE: Final = 1_000_000
-"""Of the days that are read for one day: about half a gigabyte of memory."""
+"""Of the days that are read for one day: 0.4 to 0.7 GB of memory."""
 
 
 def split_column(name: str) -> str:
