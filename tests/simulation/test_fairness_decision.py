@@ -8,7 +8,7 @@ from streamrec.contracts.specification.fairness_policy import FairnessMetric, Fa
 from streamrec.gates.fairness.counted import counted_comparisons
 from streamrec.gates.fairness.differences import decide
 from streamrec.stats.fairness_counts import GroupCounts
-from streamrec.stats.fairness_decision import FAILED, PASSED, rate_states
+from streamrec.stats.fairness_decision import FAILED, PASSED, decide_means, rate_states, welch_degrees
 from tests.fairness_cells import Cell, bounds_99, cells, missed_bars
 
 RUNS = 2_000
@@ -64,3 +64,34 @@ def test_rows_needed_are_rows_and_not_positives():
     # Half as many would not do: the promise is not met by asking for far too much.
     rows //= 2
     assert bounds_99(share(-1.5 * tolerance, FAILED), RUNS)[1] < 0.95
+
+
+def rarely_hit(rng, mean, users):
+    """Gains of rankings that seldom hit: mostly zero. Shape (runs, users), with the given mean."""
+    gains = 1.0 / np.log2(np.arange(2, 12))
+    hit = rng.uniform(size=(RUNS, users)) < mean / gains.mean()
+    return np.where(hit, gains[rng.integers(0, 10, (RUNS, users))], 0.0)
+
+
+def test_rankings_that_seldom_hit_do_not_pass_wrongly_in_small_groups():
+    """Mean and deviation of a small group are too small together; a plain t test passes 8 of 100 here."""
+    rng = np.random.default_rng(24)
+    tolerance = 0.05
+    own, reference = rarely_hit(rng, 0.05 + tolerance, 100), rarely_hit(rng, 0.05, 2_000)
+    deviations = own.std(axis=1, ddof=1), reference.std(axis=1, ddof=1)
+    error = np.hypot(deviations[0] / np.sqrt(100), deviations[1] / np.sqrt(2_000))
+    thirds = [
+        ((x - x.mean(axis=1, keepdims=True)) ** 3).mean(axis=1) / x.shape[1] ** 2 for x in (own, reference)
+    ]
+    decision = decide_means(
+        own.mean(axis=1) - reference.mean(axis=1),
+        error,
+        welch_degrees(deviations[0], 100, deviations[1], 2_000),
+        tolerance,
+        confidence=0.95,
+        family=5,
+        skewness=(thirds[0] - thirds[1]) / (6.0 * error**3),
+    )
+    passed = int((decision.states == PASSED).sum())
+    assert bounds_99(passed, RUNS)[0] <= 0.05
+    assert bounds_99(passed, RUNS)[1] >= 0.03

@@ -49,7 +49,7 @@ class GroupCounts:
         selected: Rows whose score reaches the threshold.
         true_positives: Rows that are both.
         gap: Sum of label less score.
-        squared_gap: Sum of its square.
+        squared_gap, cubed_gap: Sums of its square and its cube.
     """
 
     rows: int = 0
@@ -58,6 +58,7 @@ class GroupCounts:
     true_positives: int = 0
     gap: float = 0.0
     squared_gap: float = 0.0
+    cubed_gap: float = 0.0
 
     def __add__(self, other: GroupCounts) -> GroupCounts:
         """The counts of both, who must be different rows."""
@@ -68,6 +69,7 @@ class GroupCounts:
             self.true_positives + other.true_positives,
             self.gap + other.gap,
             self.squared_gap + other.squared_gap,
+            self.cubed_gap + other.cubed_gap,
         )
 
     def rate(self, metric: str) -> Rate:
@@ -90,6 +92,12 @@ class GroupCounts:
         """Standard deviation of label less score over rows, divisor ``rows - 1``."""
         spread = max(self.squared_gap - self.gap**2 / self.rows, 0.0)
         return float(np.sqrt(spread / max(self.rows - 1, 1)))
+
+    @property
+    def gap_third_moment(self) -> float:
+        """Third central moment of label less score over rows."""
+        mean = self.mean_gap
+        return self.cubed_gap / self.rows - 3.0 * mean * self.squared_gap / self.rows + 2.0 * mean**3
 
 
 def count_groups(
@@ -121,5 +129,6 @@ def count_groups(
         counted(positive & selected),
         np.bincount(codes, weights=gap, minlength=groups),
         np.bincount(codes, weights=gap**2, minlength=groups),
+        np.bincount(codes, weights=gap**3, minlength=groups),
     )
     return [GroupCounts(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]

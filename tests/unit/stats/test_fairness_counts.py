@@ -36,6 +36,9 @@ def test_rates_are_those_of_a_plain_loop():
         assert counts.rows == rows
         assert counts.mean_gap == pytest.approx(np.mean(gaps), abs=1e-12)
         assert counts.gap_deviation == pytest.approx(np.std(gaps, ddof=1), abs=1e-12)
+        assert counts.gap_third_moment == pytest.approx(
+            ((np.array(gaps) - np.mean(gaps)) ** 3).mean(), abs=1e-12
+        )
 
 
 def test_counts_of_parts_add_up_to_those_of_the_whole():
@@ -48,6 +51,7 @@ def test_counts_of_parts_add_up_to_those_of_the_whole():
     for group, counts in enumerate(whole):
         total = sum((part[group] for part in parts), GroupCounts())
         assert total.gap == pytest.approx(counts.gap)
+        assert total.cubed_gap == pytest.approx(counts.cubed_gap)
         assert (total.rows, total.selected, total.true_positives) == (
             counts.rows,
             counts.selected,

@@ -120,13 +120,16 @@ def _gap_difference(
         return None
     units, reference_units = counts.rows / effect, reference.rows / reference_effect
     own, other = counts.gap_deviation, reference.gap_deviation
+    error = float(np.hypot(own / np.sqrt(units), other / np.sqrt(reference_units)))
+    cumulant = counts.gap_third_moment / units**2 - reference.gap_third_moment / reference_units**2
     return MeanDifference(
         value=counts.mean_gap - reference.mean_gap,
-        standard_error=float(np.hypot(own / np.sqrt(units), other / np.sqrt(reference_units))),
+        standard_error=error,
         degrees=float(welch_degrees(own, max(units, 2.0), other, max(reference_units, 2.0))),
         deviation=own,
         reference_deviation=other,
         units=int(units),
+        skewness=cumulant / (6.0 * error**3) if error > 0.0 else 0.0,
     )
 
 

@@ -45,6 +45,7 @@ class MeanDifference:
         degrees: Of freedom.
         deviation, reference_deviation: Over units.
         units: Of the group.
+        skewness: Third cumulant of ``value``, over six times ``standard_error`` cubed.
     """
 
     value: float
@@ -53,6 +54,7 @@ class MeanDifference:
     deviation: float
     reference_deviation: float
     units: int
+    skewness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ def _decided(comparison: Comparison, confidence: float, family: int) -> Differen
             comparison.tolerance,
             confidence=confidence,
             family=family,
+            skewness=comparison.mean.skewness,
         )
     undecided = comparison.undecided
     if undecided is None and decisions is None:

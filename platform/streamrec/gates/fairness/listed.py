@@ -195,13 +195,16 @@ def _independent(own: ClusteredEstimate | None, reference: ClusteredEstimate) ->
     # That all users of a sample have the same does not show that all users have: one more might differ.
     least = np.sqrt(sizes + 1.0) / (sizes + 2.0)
     deviations = np.maximum([own.deviation, reference.deviation], least)
+    error = float(np.hypot(*(deviations / np.sqrt(sizes))))
+    cumulant = _third_cumulant(own) - _third_cumulant(reference)
     return MeanDifference(
         value=own.value - reference.value,
-        standard_error=float(np.hypot(*(deviations / np.sqrt(sizes)))),
+        standard_error=error,
         degrees=float(welch_degrees(deviations[0], sizes[0], deviations[1], sizes[1])),
         deviation=float(deviations[0]),
         reference_deviation=float(deviations[1]),
         units=own.errors.size,
+        skewness=cumulant / (6.0 * error**3),
     )
 
 
@@ -211,9 +214,21 @@ def _paired(own: ClusteredEstimate | None, reference: ClusteredEstimate) -> Mean
         return None
     difference = own - reference
     units = difference.errors.size
+    error = difference.standard_error
     return MeanDifference(
-        difference.value, difference.standard_error, units - 1.0, difference.deviation, 0.0, units
+        difference.value,
+        error,
+        units - 1.0,
+        difference.deviation,
+        0.0,
+        units,
+        _third_cumulant(difference) / (6.0 * error**3) if error > 0.0 else 0.0,
     )
+
+
+def _third_cumulant(estimate: ClusteredEstimate) -> float:
+    """Of the estimate itself: that of its terms over their number squared."""
+    return float((estimate.errors**3).mean() / estimate.errors.size**2)
 
 
 def _units_per_row(estimate: ClusteredEstimate, sizes: Mapping[str, int], name: str, reference: str) -> float:

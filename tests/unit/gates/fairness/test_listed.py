@@ -65,6 +65,27 @@ def test_requests_of_one_user_count_as_one():
     assert (repeated["low"], repeated["high"]) == pytest.approx((alone["low"], alone["high"]))
 
 
+def test_the_skewness_of_a_difference_is_that_of_what_each_user_gets():
+    policy = FairnessPolicy(
+        attributes=("age_band",), metrics={FairnessMetric.NDCG: 0.1}, minimum_group_size=20
+    )
+    items, relevant, bands = slates(60, first_place={"young": 0.1, "old": 0.9})
+    predictions = ranked(items, relevant, {"age_band": bands}, rows_per_unit=4)
+    found = collect_fairness("shop-ranking@3", predictions, policy).comparisons[0]
+    gains = np.array(
+        [1.0 / np.log2(2 + row.index(right[0])) for row, right in zip(items, relevant, strict=True)]
+    )
+    of_users = gains.reshape(60, 4).mean(axis=1)
+    own, reference = (of_users[start::2] for start in ((1, 0) if found.group.endswith("old") else (0, 1)))
+    thirds = [((part - part.mean()) ** 3).mean() / 30**2 for part in (own, reference)]
+    error = np.hypot(*(part.std(ddof=1) / np.sqrt(30) for part in (own, reference)))
+    assert found.mean.value == pytest.approx(own.mean() - reference.mean())
+    assert found.mean.skewness == pytest.approx(
+        (thirds[0] - thirds[1]) / (6.0 * found.mean.standard_error**3)
+    )
+    assert found.mean.standard_error >= error * 0.999
+
+
 def test_exposure_is_attention_for_merit():
     policy = FairnessPolicy(
         attributes=("language",), metrics={FairnessMetric.EXPOSURE: 0.2}, minimum_group_size=10
