@@ -155,8 +155,8 @@ def _roles(names: Sequence[str]) -> list[ActorRole]:
 def _recorder(place: Workspace, command: str, kind: str, name: str, reason: str) -> Record:
     """Check that whoever acts may, and return what writes it into the ledger."""
     from streamrec.access.permissions import role_for
+    from streamrec.command_line.composition import open_ledger
     from streamrec.command_line.decisions.acting import acting
-    from streamrec.command_line.ledger_parts import open_ledger
     from streamrec.contracts.ledger_entry import EntryKind
     from streamrec.ledger.ledger import Decision
 
