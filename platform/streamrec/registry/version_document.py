@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from streamrec.contracts.canonical_json import canonical_json
 from streamrec.contracts.errors import ArtifactError, InvalidInputError
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 from streamrec.contracts.slots import validate_slot_name
@@ -142,8 +143,11 @@ def version_document(version: ModelVersion) -> str:
 
 
 def version_digest(version: ModelVersion) -> str:
-    """SHA-256 (hexadecimal) of all that was said of a version when it was registered; aliases are no part."""
-    return hashlib.sha256(version_document(version).encode()).hexdigest()
+    """SHA-256 (hexadecimal) of all that was said of a version when it was registered; aliases are no part.
+
+    In canonical form: a signed document writes 24.0 as 24, and both say the same.
+    """
+    return hashlib.sha256(canonical_json(json.loads(version_document(version)))).hexdigest()
 
 
 def _described(described: ModelSpec | ModelVersion) -> dict[str, Any]:
