@@ -82,7 +82,7 @@ class StaffFile:
                     "name", f"{name} is there already: 'streamrec access rotate {name}' makes a token"
                 )
             member = Member(name, tuple(dict.fromkeys(roles)), tuple(slots), (token.kept,))
-            changed = _with_platform(replace(staff, members=(*staff.members, member)), now)
+            changed = _checked(replace(staff, members=(*staff.members, member)), now)
             record({"token_id": token.kept.token_id, "roles": list(member.roles), "slots": list(slots)})
             return changed
 
@@ -147,7 +147,7 @@ class StaffFile:
             changed = change(found)
             members = (changed if other is found else other for other in staff.members)
             kept = tuple(member for member in members if member is not None)
-            after = _with_platform(replace(staff, members=kept), now)
+            after = _checked(replace(staff, members=kept), now)
             record(evidence)
             return after
 
@@ -194,7 +194,9 @@ def acting(file: StaffFile, token: str | None, clock: Callable[[], float] = time
     return Identity(member.name, frozenset(member.roles), member.slots)
 
 
-def _with_platform(staff: Staff, now: datetime) -> Staff:
+def _checked(staff: Staff, now: datetime) -> Staff:
+    """What may be written: checked before the ledger hears of it, for no entry is taken back."""
+    staff = Staff.from_json(staff.to_json())
     able = (
         member
         for member in staff.members
