@@ -49,6 +49,8 @@ def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
         typer.echo(f"no version is registered in {place.registry}")
         return
     standings = read_standings(place)
+    for line in standings.overdue():
+        typer.echo(line, err=True)
     rows = (
         (
             str(version.ref),
@@ -63,7 +65,7 @@ def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
         table("Registered versions", ("version", "aliases", "registered", "standing", "metrics"), rows)
     )
     problems = (problem.line for version in versions if (problem := standings.problem(version)) is not None)
-    for line in (*standings.overdue(), *problems, *standings.drift(versions)):
+    for line in (*problems, *standings.drift(versions)):
         typer.echo(line, err=True)
 
 
@@ -201,6 +203,8 @@ def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
         typer.echo("nothing is promoted: streamrec models deploy NAME@VERSION, then promote it")
         return
     standings = read_standings(place)
+    for line in standings.overdue():
+        typer.echo(line, err=True)
     last = {slot: change for change in traffic_changes(place) for slot in change.after}
     rows = [
         (
@@ -223,7 +227,7 @@ def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
         table("What serves", ("slot", "champion", "since", "how", "reason", "standing"), rows)
     )
     problems = (problem.line for ref in champions.values() if (problem := standings.problem_of(ref)))
-    for line in (*standings.overdue(), *problems):
+    for line in problems:
         typer.echo(line, err=True)
 
 

@@ -48,6 +48,7 @@ def deploy(
     from streamrec.command_line.composition import open_registry
     from streamrec.command_line.decisions.deploying import deploy_version
     from streamrec.command_line.decisions.desk import actor_for, open_desk
+    from streamrec.command_line.decisions.standings import read_standings
     from streamrec.command_line.progress import shown_progress
     from streamrec.command_line.results import finish
     from streamrec.gates.registered_versions import specification_of
@@ -60,6 +61,8 @@ def deploy(
         version = registry.get(ModelRef.parse(model))
         by = actor_for(place, "models deploy", reason, version.slot)
         asked.append((version, by, specification_of(version)))
+    for line in read_standings(place).overdue():
+        typer.echo(line, err=True)
     found: list[Deployed] = []
     with _evaluation_data(place, data, [specification for *_, specification in asked]) as folder:
         name = data_set or (None if folder is None else folder.name)

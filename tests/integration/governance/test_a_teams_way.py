@@ -29,6 +29,7 @@ def test_the_way_is_ten_lines():
     assert len(lines_of_the_readme()) == 10
 
 
+@pytest.mark.slow
 def test_the_way_leads_from_a_folder_to_a_version_that_serves(tmp_path, monkeypatch):
     for name in ("STREAMREC_TOKEN", "STREAMREC_WORKSPACE"):
         monkeypatch.delenv(name, raising=False)
