@@ -87,16 +87,28 @@ def sign_again(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY", help="As 'streamrec keys list' shows it.")],
     reason: ReasonOption = "",
+    stop_serving: Annotated[
+        bool, typer.Option("--stop-serving", help="Also where what serves is signed by KEY, and would stop.")
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Refuse every document that KEY signed, before or after now. It cannot be undone."""
     from streamrec.command_line.composition import open_ledger
     from streamrec.command_line.decisions.desk import actor_for
+    from streamrec.command_line.decisions.keys_in_use import serving_documents_of
+    from streamrec.contracts.errors import InvalidInputError
     from streamrec.contracts.ledger_entry import EntryKind
     from streamrec.documents.key_folder import KeyFolder
 
     place = Workspace(workspace)
     by = actor_for(place, "keys revoke", reason)
+    served_by = () if stop_serving else serving_documents_of(place, key_id)
+    if served_by:
+        raise InvalidInputError(
+            "key_id",
+            f"{key_id} signed what serves now ({served_by[0]} and {len(served_by) - 1} more), which would "
+            "stop: 'streamrec keys sign-again' first, or --stop-serving",
+        )
     ledger = open_ledger(place)
     # The ledger comes second here: what was stolen is refused also where the ledger cannot be written.
     if KeyFolder(place.keys).revoke(key_id):

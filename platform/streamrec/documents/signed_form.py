@@ -93,6 +93,16 @@ def verify(content: bytes, trust: TrustedKeys, schema: str, maximum_bytes: int) 
     return document
 
 
+def named_key(content: bytes, maximum_bytes: int) -> str | None:
+    """Which key a document says that it is signed by; None where it says none. Nothing is verified."""
+    try:
+        signature = parse_json(content, maximum_bytes=maximum_bytes).get(SIGNATURE_FIELD)
+    except InvalidInputError:
+        return None
+    key_id = signature.get("key_id") if isinstance(signature, dict) else None
+    return key_id if isinstance(key_id, str) else None
+
+
 def is_revision(value: object) -> bool:
     """Whether ``value`` can be the revision of a document."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= HIGHEST_REVISION

@@ -249,6 +249,14 @@ def test_a_verdict_that_is_taken_away_leaves_nothing_to_load(shop):
     assert "refused by replicas" in shop.listed()
 
 
+def test_a_replica_that_has_a_version_loaded_goes_on_when_its_verdict_is_revoked(shop):
+    replica = shop.replica()
+    revoke(shop.desk(), AUTHOR, SERVES)
+    assert replica.follow()
+    assert replica.get(SERVES).model == 1
+    refused(shop, SERVES, "was revoked by author")  # one that starts now
+
+
 def test_a_revoked_verdict_loads_nothing_and_an_old_copy_put_back_shows(shop):
     old = shop.verdict(SERVES).read_bytes()
     revoke(shop.desk(), AUTHOR, SERVES)
@@ -296,9 +304,8 @@ def test_what_the_ledger_knows_is_signed_again_and_what_a_thief_signed_is_not(sh
     revoke(shop.desk(), AUTHOR, TEACHER)
     keys_command(shop, "rotate")
     if revoked_first:
-        traffic = composition.open_traffic_writer(shop.place)
-        assert traffic.sign_again() is not None
-        keys_command(shop, "revoke", stolen)
+        assert composition.open_traffic_writer(shop.place).sign_again() is not None
+        keys_command(shop, "revoke", stolen, "--stop-serving")
     said = keys_command(shop, "sign-again")
     assert said.startswith("verdicts signed again: 3\n")  # what serves, what is eligible, and the revoked one
     if not revoked_first:
@@ -312,6 +319,28 @@ def test_what_the_ledger_knows_is_signed_again_and_what_a_thief_signed_is_not(sh
         verdicts.get(UNJUDGED)
     kinds = [entry.kind.value for entry in composition.open_ledger(shop.place).entries()]
     assert kinds[-2:] == ["key_added", "key_revoked"]
+
+
+def test_a_key_that_signed_what_serves_is_not_revoked_by_mistake(shop):
+    old = KeyFolder(shop.place.keys).signing_key().key_id
+    keys_command(shop, "rotate")
+
+    def revoked():
+        return CliRunner().invoke(app, ["keys", "revoke", old, "--workspace", str(shop.place.root)])
+
+    paths = [shop.files.document, document_path(shop.files.versions, SERVES), shop.verdict(SERVES)]
+    of_old = {path: path.read_bytes() for path in paths}
+    keys_command(shop, "sign-again")
+    for path in paths:
+        signed_again = path.read_bytes()
+        path.write_bytes(of_old[path])
+        refused = revoked()
+        assert refused.exit_code == 2
+        assert f"{old} signed what serves now ({path} and 0 more)" in refused.output
+        path.write_bytes(signed_again)
+    assert shop.replica().get(SERVES).model == 1
+    assert revoked().exit_code == 0
+    assert shop.replica().get(SERVES).model == 1
 
 
 def test_a_verdict_that_was_put_back_or_is_another_is_not_signed_again(shop):
