@@ -7,7 +7,6 @@ from typer.testing import CliRunner
 
 from services.cli.main import app
 from streamrec.command_line import composition
-from streamrec.documents.key_folder import KeyFolder
 from streamrec.ledger.memory_ledger import MemoryLedger
 from streamrec.registry.memory_registry import MemoryModelRegistry
 
@@ -31,7 +30,6 @@ def refused(tmp_path, monkeypatch):
     monkeypatch.setattr(composition, "open_registry", lambda _workspace: registry)
     root = tmp_path / "workspace"
     root.mkdir()
-    KeyFolder(root / "keys").signing_key()
 
     def outside():
         return sorted(path for path in tmp_path.rglob("*") if not path.is_relative_to(root))
@@ -50,8 +48,13 @@ def refused(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("command", OF_VERSIONS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        *((command, name) for command in OF_VERSIONS for name in ("../up", "-rf")),
+        *((["models", "revoke"], name) for name in HOSTILE),
+    ],
+)
 def test_a_version_is_no_path(refused, command, name):
     assert "must be NAME@VERSION" in refused(*command, "--", f"{name}@1")
 
