@@ -125,7 +125,7 @@ def served(ledger: Ledger, slot: str, at: datetime) -> Served | None:
     since = next(ledger.entries(kinds=changed, subject=slot, until=at, newest_first=True, limit=1), None)
     if since is None:
         return None
-    change = _change(ledger, since)
+    change = change_told_by(ledger, since)
     version = change.after.get(slot)
     newest = ledger.entries(
         kinds=ABOUT_VERSIONS, subject=str(version), until=at, newest_first=True, limit=MAXIMUM_SHOWN
@@ -141,7 +141,14 @@ def served(ledger: Ledger, slot: str, at: datetime) -> Served | None:
     )
 
 
-def _change(ledger: Ledger, entry: LedgerEntry) -> TrafficEvidence:
+def change_told_by(ledger: Ledger, entry: LedgerEntry) -> TrafficEvidence:
+    """Return what an entry says of a change of traffic.
+
+    Raises:
+        ArtifactError: Its evidence was changed or is none of a change.
+        NotFoundError: It is missing.
+        TemporaryError: The ledger cannot be read.
+    """
     if entry.evidence_digest is None:
         raise ArtifactError(
             f"entry {entry.seq} of the ledger changed traffic without saying from what to what"

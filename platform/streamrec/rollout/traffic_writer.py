@@ -36,10 +36,10 @@ from streamrec.files.locks import only_holder
 from streamrec.governance.desk import Desk
 from streamrec.governance.eligibility import Standing
 from streamrec.ledger.ledger import Ledger
-from streamrec.ledger.served import TrafficEvidence, traffic_decisions
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import publish_versions
 from streamrec.rollout.heartbeats import HEARTBEAT_SILENCE_S, FileHeartbeats, Heartbeats
+from streamrec.rollout.told_changes import By, take_back_what_never_came, tell
 from streamrec.rollout.traffic_changes import Change, champions, last_change_of, with_champions
 from streamrec.rollout.traffic_files import TrafficFiles
 from streamrec.rollout.traffic_history import (
@@ -77,13 +77,6 @@ class TrafficChanged:
     after: Mapping[str, ModelRef]
     replicas: tuple[str, ...]
     mirrored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _By:
-    actor: str
-    role: ActorRole
-    reason: str
 
 
 class TrafficWriter:
@@ -160,7 +153,7 @@ class TrafficWriter:
             slots = with_champions(published, after, self._depends_on({**now, **after}.values()))
             return Change(ChangeKind.PROMOTED, slots, before, after)
 
-        return self._change(decide, _By(actor, role, reason), timeout_s)
+        return self._change(decide, By(actor, role, reason), timeout_s)
 
     def roll_back(
         self,
@@ -189,7 +182,7 @@ class TrafficWriter:
             slots = with_champions(published, back, self._depends_on({**now, **back}.values()))
             return Change(ChangeKind.ROLLED_BACK, slots, dict(change.after), back, change.revision)
 
-        return self._change(decide, _By(actor, role, reason), timeout_s)
+        return self._change(decide, By(actor, role, reason), timeout_s)
 
     def sign_again(self) -> int | None:
         """Publish the document as it is, signed by the key that signs now.
@@ -246,13 +239,15 @@ class TrafficWriter:
     def _depends_on(self, refs: Collection[ModelRef]) -> dict[ModelRef, Mapping[str, ModelRef]]:
         return {ref: self._registry.get(ref).depends_on for ref in refs}
 
-    def _change(
-        self, decide: Callable[[Traffic | None], Change], by: _By, timeout_s: float
-    ) -> TrafficChanged:
+    def _change(self, decide: Callable[[Traffic | None], Change], by: By, timeout_s: float) -> TrafficChanged:
         _check_reason(by.reason)
         with self._changing():
             published = self._published()
-            change = decide(None if published is None else published.value)
+            now = None if published is None else published.value
+            take_back_what_never_came(
+                self._ledger, champions(now), 0 if published is None else published.revision
+            )
+            change = decide(now)
             if not change.after and published is not None:
                 return TrafficChanged(
                     published.revision, {}, {}, (), self._mirror(champions(published.value))
@@ -328,11 +323,11 @@ class TrafficWriter:
         return heard
 
     def _flipped(
-        self, change: Change, expected_revision: int, by: _By, replicas: tuple[str, ...]
+        self, change: Change, expected_revision: int, by: By, replicas: tuple[str, ...]
     ) -> TrafficChanged:
         revision = self._publisher.next_revision(expected_revision)
         try:
-            self._write_down(change.kind, revision, change.before, change.after, by)
+            tell(self._ledger, change.kind, revision, change.before, change.after, by)
         except StreamRecError as error:
             self._take_back(expected_revision)
             raise DependencyError(f"{error}; nothing was changed, and what served before serves") from error
@@ -353,25 +348,16 @@ class TrafficWriter:
             self._publish(change.slots, (), expected_revision, revision)
         except StreamRecError:
             # The ledger has said what did not come about; it says that too, since no entry is taken out.
-            undone = _By(by.actor, by.role, f"revision {revision} could not be published")
+            undone = By(by.actor, by.role, f"revision {revision} could not be published")
             try:
-                self._write_down(ChangeKind.ROLLED_BACK, revision, change.after, change.before, undone)
+                tell(self._ledger, ChangeKind.ROLLED_BACK, revision, change.after, change.before, undone)
             except StreamRecError:
-                _LOG.exception("the ledger says that revision %d serves, and it does not", revision)
+                _LOG.exception(
+                    "the ledger says that revision %d serves; the next change takes that back", revision
+                )
             raise
         _LOG.info("traffic revision %d: %s", revision, {k: str(v) for k, v in change.after.items()})
         return TrafficChanged(revision, change.before, change.after, replicas, self._mirror(change.after))
-
-    def _write_down(
-        self,
-        kind: ChangeKind,
-        revision: int,
-        before: Mapping[str, ModelRef],
-        after: Mapping[str, ModelRef],
-        by: _By,
-    ) -> None:
-        evidence = TrafficEvidence(revision, before, after, kind.value)
-        self._ledger.append_all(traffic_decisions(evidence, actor=by.actor, role=by.role, reason=by.reason))
 
     def _take_back(self, expected_revision: int) -> None:
         """Name nothing as `prepare` any more, where that was done; on a full disk it may have to stay."""

@@ -14,9 +14,11 @@ from streamrec.contracts.errors import (
     NotReadyError,
     OverloadedError,
 )
+from streamrec.contracts.ledger_entry import EntryKind
 from streamrec.contracts.models import ModelRef, ModelSignature, ModelSpec, TensorSpec
 from streamrec.files.locks import only_holder
 from streamrec.ledger.memory_ledger import MemoryLedger
+from streamrec.ledger.served import served
 from streamrec.registry.memory_registry import MemoryModelRegistry
 from streamrec.registry.signed_versions import SignedVersions, document_path
 from streamrec.rollout.heartbeats import MemoryHeartbeats
@@ -307,6 +309,31 @@ def test_a_change_that_a_killed_writer_only_announced_does_not_count(world, monk
     world.promote(third)
     changed = world.writer.roll_back("spoke.ranking", actor="night")
     assert changed.after == {"spoke.ranking": first}
+
+
+def test_what_the_ledger_was_told_and_never_came_is_taken_back_by_the_next_change(world, monkeypatch):
+    first, second = world.register("ranking"), world.register("ranking", "another")
+    world.promote(first)
+
+    def killed(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.writer._publisher, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.promote(second)
+    assert told(world) == second  # which never served
+    world.promote(first)  # serves already
+    assert told(world) == first
+    entries = list(world.ledger.entries(kinds=(EntryKind.TRAFFIC_CHANGED,)))
+    assert [entry.actor for entry in entries] == ["ada", "ada", "traffic-writer"]
+    world.promote(first)
+    assert list(world.ledger.entries(kinds=(EntryKind.TRAFFIC_CHANGED,))) == entries
+
+
+def told(world):
+    """What the ledger says that serves."""
+    return served(world.ledger, "spoke.ranking", datetime.now(UTC) + timedelta(days=1)).version
 
 
 def test_an_artifact_that_is_another_than_was_promoted_is_refused(world):
