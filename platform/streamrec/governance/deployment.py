@@ -18,6 +18,7 @@ from streamrec.contracts.governance.model_verdict import (
 )
 from streamrec.contracts.ledger_entry import ActorRole, EntryKind
 from streamrec.contracts.models import ModelRef
+from streamrec.contracts.results import Verdict
 from streamrec.contracts.specification.gate_names import GateName
 from streamrec.documents.key_folder import KeyFolder
 from streamrec.governance.desk import Desk
@@ -79,7 +80,7 @@ def settle(
     overrides = desk.eligibility(ref).overrides
     used = [override for override in overrides if override.gate in judgement.not_passed]
     passes = judgement.passes(override.gate for override in used)
-    if not passes and GateName.FAIRNESS in judgement.not_passed and not _has_open_plan(desk, ref):
+    if not passes and _unfair(judgement) and not _has_open_plan(desk, ref):
         decisions.append(actor.decides(EntryKind.REMEDIATION_OPENED, ref, plan_for(judgement, now)))
     if not passes:
         desk.ledger.append_all(decisions)
@@ -192,6 +193,12 @@ def _evidence(judgement: Judgement, report: Mapping[str, Any] | None) -> dict[st
     if len(canonical_json(whole)) <= MAXIMUM_EVIDENCE_BYTES:
         return whole
     return {**evidence, "report_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _unfair(judgement: Judgement) -> bool:
+    """Too little data is no finding: it needs more data, and no plan."""
+    found = judgement.gates.get(GateName.FAIRNESS)
+    return found is not None and found.verdict is Verdict.FAILED
 
 
 def _has_open_plan(desk: Desk, ref: ModelRef) -> bool:

@@ -11,7 +11,7 @@ from streamrec.contracts.governance.model_verdict import Basis
 from streamrec.contracts.ledger_entry import EntryKind
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.specification.gate_names import GateName
-from streamrec.governance.judgement import Judgement
+from streamrec.governance.judgement import Judgement, few
 from streamrec.governance.overrides import Override, in_force, overrides_of
 from streamrec.governance.records import Recorded
 
@@ -62,6 +62,11 @@ class Eligibility:
         """What has to be shown wherever the version shows."""
         glass = ("break-glass",) if self.basis is Basis.BREAK_GLASS else ()
         return (*glass, *(override.words for override in self.overrides))
+
+    @property
+    def in_short(self) -> str:
+        """Why, in one line: the first reasons, and how many more there are."""
+        return few(self.why)
 
     @property
     def eligible(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -19,6 +19,8 @@ from streamrec.gates.runner import Enforcement, Isolation
 
 MAXIMUM_REASONS: Final = 50
 """Kept in the ledger; the report at the registry has all of them."""
+
+_FEW: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,12 @@ class Judgement:
                 "review": document_json(review),
             }
         )
+
+
+def few(messages: Sequence[str]) -> str:
+    """The first messages in one line, and how many more there are: a report has all of them."""
+    more = len(messages) - _FEW
+    return "; ".join(messages[:_FEW]) + (f"; and {more} more, which the report has" if more > 0 else "")
 
 
 def _isolated(isolation: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from streamrec.contracts.ledger_entry import EntryKind
-from streamrec.governance.judgement import Judgement
+from streamrec.governance.judgement import Judgement, few
 from streamrec.governance.records import Recorded
 
 DUE_AFTER: Final = timedelta(days=14)
@@ -76,6 +76,6 @@ def plan_for(judgement: Judgement, now: datetime) -> dict[str, Any]:
     messages = [reason.message for reason in judgement.reasons if reason.path.split(".")[0] == "fairness"]
     return {
         "owner": judgement.owner,
-        "what": "; ".join(messages)[:1_000] or "the fairness gate has not passed",
+        "what": few(messages)[:1_000] or "the fairness gate has failed",
         "due": (now + DUE_AFTER).isoformat(),
     }

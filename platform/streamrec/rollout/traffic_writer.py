@@ -215,9 +215,8 @@ class TrafficWriter:
         found = self._desk.eligibility(ref)
         if found.eligible or (glass_broken and found.standing is Standing.BREAK_GLASS):
             return
-        why = "; ".join(found.why)
         raise PermissionDeniedError(
-            f"{ref} may not be promoted, it is {found.standing}: {why}. Next: {found.way_back}"
+            f"{ref} may not be promoted, it is {found.standing}: {found.in_short}. Next: {found.way_back}"
         )
 
     def _by_slot(self, refs: Sequence[ModelRef], slot: str | None) -> dict[str, ModelRef]:

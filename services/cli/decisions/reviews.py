@@ -194,6 +194,6 @@ def _review(workspace: Path, model: str, reason: str, *, approve: bool) -> None:
 
 
 def _say(found: Eligibility) -> None:
-    why = f": {'; '.join(found.why)}" if found.why else ""
+    why = f": {found.in_short}" if found.why else ""
     typer.echo(f"{found.ref} is {found.standing}{why}")
     typer.echo(f"next: {found.way_back}")

@@ -51,7 +51,7 @@ class DeployedStage:
         line = f"{self.found.ref} is {self.found.standing}"
         if self.found.eligible:
             return line
-        return one_line(f"{line}: {'; '.join(self.found.why)}. The demo breaks the glass, and it shows")
+        return one_line(f"{line}: {self.found.in_short}. The demo breaks the glass, and it shows")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -80,6 +80,14 @@ def test_a_small_world_goes_from_data_to_a_report(first_run, workspace):
     assert summary["events"]["log"]["outcomes"] == summary["events"]["accepted"]
     assert summary["served_equals_offline"]["share"] == 1.0
     assert (workspace / "demo" / "report.html").stat().st_size > 100_000
+    # Every version was judged; some dozens of users of an age band cannot show that a model is fair to them.
+    deployed = {one["model"]: one for one in summary["deployments"]}
+    retrieval = deployed["recommendations-retrieval@1"]["gates"]
+    assert all(retrieval[gate] == "passed" for gate in ("artifact", "validation", "skew", "quality"))
+    ranking = deployed["recommendations-ranking@1"]
+    assert (ranking["standing"], ranking["gates"]["fairness"]) == ("blocked", "inconclusive")
+    assert deployed["recommendations-retrieval@2"]["champion"] == "recommendations-retrieval@1"
+    assert "recommendations-ranking@1 is blocked" in output
     assert "report.html" in output
     assert "\x1b" not in output
     assert processes_of(workspace) == []

@@ -23,6 +23,7 @@ from streamrec.documents.key_folder import KeyFolder
 from streamrec.governance.deployment import Actor, break_glass, revoke, settle
 from streamrec.governance.desk import Desk
 from streamrec.governance.eligibility import Standing
+from streamrec.governance.judgement import few
 from streamrec.governance.people import (
     close_remediation,
     end_override,
@@ -235,9 +236,15 @@ def test_a_failed_audit_opens_one_plan_that_is_overdue_before_all_others(office)
         close_remediation(office.desk, LEAD, plans[0].number)
 
 
-def test_what_fails_on_quality_alone_needs_no_plan(office):
-    office.settle(quality=Verdict.FAILED)
+@pytest.mark.parametrize("found", [{"quality": Verdict.FAILED}, {"fairness": Verdict.INCONCLUSIVE}])
+def test_what_is_not_shown_to_be_unfair_needs_no_plan(office, found):
+    office.settle(**found)
     assert office.kinds() == [EntryKind.GATES_JUDGED]
+
+
+def test_many_reasons_are_told_in_short():
+    assert few(["a", "b", "c"]) == "a; b; c"
+    assert few(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more, which the report has"
 
 
 def test_broken_glass_needs_a_reason_is_in_the_ledger_and_shows_until_gates_pass(office):
