@@ -74,6 +74,14 @@ def audit(
         str | None, typer.Option("--from", help="With --slot: answers from this time on (ISO 8601, UTC).")
     ] = None,
     until: Annotated[str | None, typer.Option("--to", help="With --slot: answers before this time.")] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(
+            "--record",
+            metavar="REASON",
+            help="With --slot: write it into the ledger; a failed audit opens a remediation plan.",
+        ),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a report for people here (Evidently).")
@@ -85,13 +93,18 @@ def audit(
     One of --predictions FILE, --endpoint URL with --data FILE, or --slot SLOT. Ends with 0 where every
     difference is shown to be tolerable, 3 where one is not, 4 where more rows are needed.
     """
+    from streamrec.command_line.decisions.desk import actor_for, open_desk
     from streamrec.command_line.results import finish
     from streamrec.gates.fairness.judgement import judge_audit
+    from streamrec.governance.audits import record_audit
 
     named = [option for option, value in _kinds(predictions, endpoint, slot) if value is not None]
     if len(named) != 1:
         given = f", not {' and '.join(named)}" if named else ""
         raise InvalidInputError("audit", f"takes one of --predictions, --endpoint and --slot{given}")
+    if record is not None and slot is None:
+        raise InvalidInputError("--record", "goes with --slot: what serves is what somebody answers for")
+    by = None if record is None else actor_for(Workspace(workspace), "models audit", record)
     if predictions is not None:
         evidence = _of_file(predictions, label, score, groups, policy, threshold)
     elif endpoint is not None:
@@ -100,6 +113,10 @@ def audit(
         evidence = _of_slot(str(slot), log, since, until, groups, policy, data, Workspace(workspace))
     result = judge_audit(evidence)
     _show(result)
+    if by is not None:
+        opened = record_audit(open_desk(Workspace(workspace)), by, str(slot), result)
+        plan = "; a remediation plan is open: streamrec remediations list" if opened else ""
+        typer.echo(f"written into the ledger{plan}")
     if html_file is not None:
         from streamrec.monitoring.evidently_reports import write_fairness_report
 

@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, frozenset[ActorRole]]] = MappingProxyType(
         "models deploy": frozenset({ActorRole.SPOKE, ActorRole.PLATFORM}),
         "models promote": frozenset({ActorRole.PLATFORM}),
         "models rollback": frozenset({ActorRole.PLATFORM}),
+        "models audit": frozenset({ActorRole.REVIEWER, ActorRole.RESPONSIBLE_AI, ActorRole.PLATFORM}),
         "models revoke": frozenset({ActorRole.PLATFORM, ActorRole.RESPONSIBLE_AI}),
         "reviews list": _ANYBODY,
         "reviews approve": frozenset({ActorRole.REVIEWER, ActorRole.RESPONSIBLE_AI, ActorRole.PLATFORM}),

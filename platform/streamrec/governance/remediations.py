@@ -74,8 +74,9 @@ def open_first(plans: Iterable[Remediation], now: datetime) -> list[Remediation]
 def plan_for(judgement: Judgement, now: datetime) -> dict[str, Any]:
     """Evidence of a plan for what gates found to be unfair."""
     messages = [reason.message for reason in judgement.reasons if reason.path.split(".")[0] == "fairness"]
-    return {
-        "owner": judgement.owner,
-        "what": few(messages)[:1_000] or "the fairness gate has failed",
-        "due": (now + DUE_AFTER).isoformat(),
-    }
+    return plan_evidence(judgement.owner, few(messages) or "the fairness gate has failed", now)
+
+
+def plan_evidence(owner: str, what: str, now: datetime) -> dict[str, Any]:
+    """Evidence of a plan: who answers for it, what is to be mended, and by when."""
+    return {"owner": owner, "what": what[:1_000], "due": (now + DUE_AFTER).isoformat()}

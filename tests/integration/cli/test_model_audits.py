@@ -287,8 +287,13 @@ def test_what_was_served_is_judged_by_users_and_creators(tmp_path):
 
 
 def test_users_who_find_less_and_creators_who_are_shown_less_are_found(tmp_path):
-    result, document = audited(tmp_path, *serve(tmp_path, old_get=0.25, french_shown_first=True))
+    place = tmp_path / "workspace"
+    recorded = ("--record", "the yearly audit", "--workspace", place)
+    result, document = audited(tmp_path, *serve(tmp_path, old_get=0.25, french_shown_first=True), *recorded)
     assert result.exit_code == 3
+    plans = CliRunner().invoke(app, ["remediations", "list", "--workspace", str(place)])
+    assert "search.ranking" in plans.output
+    assert "open" in plans.output
     failed = {found["metric"] for found in document["differences"] if found["verdict"] == "failed"}
     assert {"selection_rate", "exposure"} <= failed
 

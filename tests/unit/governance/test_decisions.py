@@ -16,10 +16,11 @@ from streamrec.contracts.errors import (
 from streamrec.contracts.governance.model_verdict import Basis
 from streamrec.contracts.ledger_entry import ActorRole, EntryKind
 from streamrec.contracts.models import ModelSpec
-from streamrec.contracts.results import Verdict
+from streamrec.contracts.results import Reason, Result, Verdict
 from streamrec.contracts.specification.gate_names import GateName
 from streamrec.contracts.specification.operating_policy import ReviewPolicy
 from streamrec.documents.key_folder import KeyFolder
+from streamrec.governance.audits import record_audit
 from streamrec.governance.deployment import Actor, break_glass, revoke, settle
 from streamrec.governance.desk import Desk
 from streamrec.governance.eligibility import Standing
@@ -295,3 +296,14 @@ def test_gates_that_judged_other_files_sign_nothing(office):
     with pytest.raises(ConflictError, match="somebody changed its row"):
         settle(office.desk, AUTHOR, found)
     assert office.kinds() == []
+
+
+@pytest.mark.parametrize(("verdict", "opened"), [(Verdict.FAILED, True), (Verdict.INCONCLUSIVE, False)])
+def test_a_failed_audit_of_a_slot_opens_one_plan_of_its_team(office, verdict, opened):
+    result = Result("streamrec.fairness_audit.v1", verdict, (Reason("unfair", "a", "half as many"),), {})
+    assert record_audit(office.desk, LEAD, "shop.ranking", result) is opened
+    assert record_audit(office.desk, LEAD, "shop.ranking", result) is False
+    plans = remediations_of(read_records(office.ledger, subject="shop.ranking"))
+    assert [(plan.owner, plan.what) for plan in plans] == [("shop", "half as many")] * opened
+    kinds = [entry.kind for entry in office.ledger.entries(subject="shop.ranking")]
+    assert kinds.count(EntryKind.AUDIT_RECORDED) == 2
