@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from services.moderation.toxicity.model import ToxicityModel
+from streamrec.gates.fairness.thresholds import THRESHOLDS_FILE, with_group_thresholds
+from streamrec.gates.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class ToxicityPredictor:
         return pd.DataFrame({"score": self.model.probabilities(requests["text"].tolist())})
 
 
-def load(artifact: Path, needs: Mapping[str, Path]) -> ToxicityPredictor:
-    """Load a version; it needs no other model."""
+def load(artifact: Path, needs: Mapping[str, Path]) -> Predictor:
+    """Load a version; it needs no other model. One with thresholds by language applies them."""
     del needs
-    return ToxicityPredictor(ToxicityModel.load(artifact))
+    predictor = ToxicityPredictor(ToxicityModel.load(artifact))
+    has_thresholds = (artifact / THRESHOLDS_FILE).is_file()
+    return with_group_thresholds(predictor, artifact) if has_thresholds else predictor

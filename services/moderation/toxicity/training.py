@@ -11,19 +11,21 @@ import pandas as pd
 
 from services.moderation.toxicity.model import ToxicityModel, n_gram_counts
 from streamrec.contracts.errors import DataFolderError
+from streamrec.training.training_rows import TrainingRows, label_text
 
 COMMENTS_FILE: Final = "comments.parquet"
-_COLUMNS: Final = ("text", "label", "at")
+_COLUMNS: Final = ("unit", "text", "label", "at")
 _PENALTY: Final = 3.0
 """Inverse strength of the penalty on large weights."""
 _ITERATIONS: Final = 300
 
 
 def train(data: Path, until: datetime, output: Path) -> None:
-    """Train on the comments that were judged before a time, and write the artifact.
+    """Train on the comments that were judged before a time; write the artifact, with fingerprints of them.
 
     Args:
-        data: Folder with `COMMENTS_FILE`: text, label (0 or 1) and at (UTC) of each comment.
+        data: Folder with `COMMENTS_FILE`: unit (its id), text, label (1 where it is hateful, else 0) and at
+            (UTC) of each comment.
         until: Later comments do not count.
         output: Folder for the artifact.
 
@@ -37,7 +39,13 @@ def train(data: Path, until: datetime, output: Path) -> None:
     missing = sorted(set(_COLUMNS) - set(comments.columns))
     if missing:
         raise DataFolderError(path, missing[0], "the column is missing")
-    fit(comments[comments["at"] < until], path).save(output)
+    counted = comments[comments["at"] < until]
+    fit(counted, path).save(output)
+    TrainingRows.of(
+        counted["unit"].to_numpy(dtype=object),
+        [label_text(label) for label in counted["label"]],
+        counted["at"].dt.tz_localize(None).to_numpy(dtype="datetime64[s]").astype(np.int64),
+    ).write(output)
 
 
 def fit(comments: pd.DataFrame, path: Path) -> ToxicityModel:

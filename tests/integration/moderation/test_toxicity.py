@@ -16,7 +16,8 @@ KIND, HATEFUL = "what a lovely day", "they are all vermin"
 
 
 def write_comments(folder, texts, labels, at=NOON):
-    comments = pd.DataFrame({"text": texts, "label": labels, "at": pd.Timestamp(at)})
+    units = [f"comment-{number}" for number in range(len(texts))]
+    comments = pd.DataFrame({"unit": units, "text": texts, "label": labels, "at": pd.Timestamp(at)})
     comments.to_parquet(folder / COMMENTS_FILE)
 
 
@@ -35,9 +36,9 @@ def test_what_comes_later_does_not_count(tmp_path):
         train(tmp_path, NOON, tmp_path / "artifact")
 
 
-@pytest.mark.parametrize("column", ["text", "label", "at"])
+@pytest.mark.parametrize("column", ["unit", "text", "label", "at"])
 def test_a_missing_column_is_named(tmp_path, column):
-    comments = pd.DataFrame({"text": [KIND], "label": [0], "at": pd.Timestamp(NOON)})
+    comments = pd.DataFrame({"unit": ["c"], "text": [KIND], "label": [0], "at": pd.Timestamp(NOON)})
     comments.drop(columns=column).to_parquet(tmp_path / COMMENTS_FILE)
     with pytest.raises(DataFolderError, match=f"'{column}'"):
         train(tmp_path, NOON, tmp_path / "artifact")
