@@ -224,7 +224,7 @@ def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
         for slot, ref in sorted(champions.items())
     ]
     stdout_console().print(
-        table("What serves", ("slot", "champion", "since", "how", "reason", "standing"), rows)
+        table("What serves", ("slot", "champion", "since", "how", "reason", "standing"), rows, unbroken=2)
     )
     problems = (problem.line for ref in champions.values() if (problem := standings.problem_of(ref)))
     for line in problems:

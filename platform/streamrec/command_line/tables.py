@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -20,17 +20,19 @@ def stdout_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Group:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, unbroken: int = 0) -> Group:
     """Build a titled table whose first column is text and whose other columns are figures.
 
     Args:
         title: Shown above; plain text.
         columns: Column heads; plain text.
         rows: Cells; plain text, of the columns' number.
+        unbroken: So many columns at the left keep each cell in one line: names, which people copy.
     """
     shown = Table(box=box.SIMPLE_HEAD)
     for position, column in enumerate(columns):
-        shown.add_column(escape(column), justify="left" if position == 0 else "right", overflow="fold")
+        justify: JustifyMethod = "left" if position == 0 else "right"
+        shown.add_column(escape(column), justify=justify, overflow="fold", no_wrap=position < unbroken)
     for row in rows:
         shown.add_row(*(escape(cell) for cell in row))
     # A title of the table itself would be wrapped to the table's width.

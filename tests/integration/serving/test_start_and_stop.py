@@ -40,7 +40,12 @@ def test_without_models_the_command_ends_at_once_and_says_why(workspace, serve):
 def test_whoever_has_a_token_is_let_in_and_ctrl_c_leaves_nothing_behind(workspace, serve, tmp_path):
     """One service for both, because it takes long to start."""
     callers = CallersFile(tmp_path / "callers.json")
-    token = callers.add("search", CallerLimit(1.0, 2, None), datetime.now(UTC), timedelta(days=1))
+    token = callers.add(
+        "search",
+        CallerLimit(requests_per_s=0.001, burst=2, maximum_in_flight=None),
+        datetime.now(UTC),
+        timedelta(days=1),
+    )
     running = serve(workspace, "--together", "--callers", str(callers.path))
     running.wait_for("/readyz", 200)
 
@@ -51,9 +56,10 @@ def test_whoever_has_a_token_is_let_in_and_ctrl_c_leaves_nothing_behind(workspac
     assert refused.status_code == 401
     assert httpx.get(f"{running.url}/v1/nothing").content == refused.content
     allowed = {"authorization": f"Bearer {token.secret}"}
-    answers = [ask(**allowed) for _ in range(4)]
-    assert {answer.status_code for answer in answers[:2]} == {200}
-    assert 429 in {answer.status_code for answer in answers[2:]}
+    # Each gateway counts by itself, and there may be two.
+    statuses = [ask(**allowed).status_code for _ in range(6)]
+    assert statuses[:2] == [200, 200]
+    assert statuses[-1] == 429
     callers.revoke("search", None)
     deadline_s = time.monotonic() + 30.0
     while ask(**allowed).status_code != 401:

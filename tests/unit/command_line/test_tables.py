@@ -27,3 +27,11 @@ def test_figures_that_are_not_there_are_dashes():
     assert interval_text({"value": 0.12345, "low": None, "high": None}) == "0.1235"
     assert interval_text({"value": 0.1, "low": 0.05, "high": 0.15}) == "0.1000 (0.0500-0.1500)"
     assert interval_text({"value": -0.1, "low": -0.2, "high": 0.1}) == "-0.1000 (-0.2000 to 0.1000)"
+
+
+def test_names_that_people_copy_stay_in_one_line():
+    name, reason = "recommendations-retrieval@1", "a long reason " * 20
+    rows = [("a.b", name, reason, reason)]
+    columns = ("slot", "version", "reason", "standing")
+    assert name not in shown(table("title", columns, rows), width=60)
+    assert name in shown(table("title", columns, rows, unbroken=2), width=60)
