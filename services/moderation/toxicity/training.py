@@ -10,11 +10,9 @@ import numpy as np
 import pandas as pd
 
 from services.moderation.toxicity.model import ToxicityModel, n_gram_counts
-from streamrec.contracts.errors import DataFolderError
-from streamrec.training.training_rows import TrainingRows, label_text
+from streamrec.training.labelled_rows import fingerprints_of, read_labelled_rows
 
 COMMENTS_FILE: Final = "comments.parquet"
-_COLUMNS: Final = ("unit", "text", "label", "at")
 _PENALTY: Final = 3.0
 """Inverse strength of the penalty on large weights."""
 _ITERATIONS: Final = 300
@@ -30,35 +28,17 @@ def train(data: Path, until: datetime, output: Path) -> None:
         output: Folder for the artifact.
 
     Raises:
-        DataFolderError: The file is not there, lacks a column, or all that counts has one label.
+        DataFolderError: As in `read_labelled_rows`.
     """
-    path = data / COMMENTS_FILE
-    if not path.is_file():
-        raise DataFolderError(path, None, "the file does not exist")
-    comments = pd.read_parquet(path)
-    missing = sorted(set(_COLUMNS) - set(comments.columns))
-    if missing:
-        raise DataFolderError(path, missing[0], "the column is missing")
-    counted = comments[comments["at"] < until]
-    fit(counted, path).save(output)
-    TrainingRows.of(
-        counted["unit"].to_numpy(dtype=object),
-        [label_text(label) for label in counted["label"]],
-        counted["at"].dt.tz_localize(None).to_numpy(dtype="datetime64[s]").astype(np.int64),
-    ).write(output)
+    comments = read_labelled_rows(data / COMMENTS_FILE, ("text",), until)
+    fit(comments).save(output)
+    fingerprints_of(comments).write(output)
 
 
-def fit(comments: pd.DataFrame, path: Path) -> ToxicityModel:
-    """Return the model of these comments; ``path`` is where they are from.
-
-    Raises:
-        DataFolderError: All of them have one label.
-    """
+def fit(comments: pd.DataFrame) -> ToxicityModel:
+    """Return the model of these comments, which are of both kinds."""
     from sklearn.linear_model import LogisticRegression
 
-    labels = comments["label"].to_numpy(dtype=np.int64)
-    if len(np.unique(labels)) < 2:
-        raise DataFolderError(path, "label", "comments of both kinds are needed")
     regression = LogisticRegression(C=_PENALTY, max_iter=_ITERATIONS)
-    regression.fit(n_gram_counts(comments["text"].tolist()), labels)
+    regression.fit(n_gram_counts(comments["text"].tolist()), comments["label"].to_numpy(dtype=np.int64))
     return ToxicityModel(regression.coef_[0].astype(np.float32), float(regression.intercept_[0]))
