@@ -33,6 +33,22 @@ pytestmark = [
 ]
 
 
+@pytest.fixture
+def started(workspace, serve):
+    """Starts a service whose ranking is slow, and ends it with the test: another one would take its cores."""
+    services = []
+
+    def start(*arguments):
+        running = serve(workspace, "--slow-ranking", "--replicas", f"{GATEWAY}=1", *arguments)
+        services.append(running)
+        running.wait_for("/readyz", 200)
+        return running
+
+    yield start
+    for running in services:
+        running.kill_everything()
+
+
 def counts(running):
     """Replicas by deployment."""
     return {deployment: len(replicas(running, deployment)) for deployment in (*MODEL_STAGES, GATEWAY)}
@@ -52,10 +68,9 @@ def watch(running, workspace, rps, until, patience_s):
     return seen
 
 
-def test_a_step_adds_replicas_of_the_slow_stage_alone_and_gives_them_back(workspace, serve):
+def test_a_step_adds_replicas_of_the_slow_stage_alone_and_gives_them_back(workspace, started):
     delays = ("--scaling-delays-s", "3", "10")
-    running = serve(workspace, "--slow-ranking", *delays, "--replicas", f"{GATEWAY}=1")
-    running.wait_for("/readyz", 200)
+    running = started(*delays)
     usual = dict.fromkeys((*MODEL_STAGES, GATEWAY), 1)
     before = watch(running, workspace, FEW_RPS, lambda _: False, QUIET_S)
     assert all(one == usual for one in before)
@@ -67,10 +82,9 @@ def test_a_step_adds_replicas_of_the_slow_stage_alone_and_gives_them_back(worksp
 
 
 @pytest.mark.timeout(1_200)
-def test_a_noisy_load_makes_no_stage_flap(workspace, serve):
+def test_a_noisy_load_makes_no_stage_flap(workspace, started):
     """At the product's own delays, with a mean load that needs one and a half replicas."""
-    running = serve(workspace, "--slow-ranking", "--replicas", f"{GATEWAY}=1")
-    running.wait_for("/readyz", 200)
+    running = started()
     numbers = random.Random(SEED)
     seen = []
     while len(seen) < NOISY_S:

@@ -31,7 +31,8 @@ def loaded(request, workspace, serve):
     running.wait_for("/readyz", 200)
     offered = overload_cases.generated(running.port, workspace.folder)
     load_on_it = partial(load_on, running.url, workspace.folder, USERS)
-    return load_on_it, offered, overload_cases.capacity_rps(offered, MEASURED_S)
+    yield load_on_it, offered, overload_cases.capacity_rps(offered, MEASURED_S)
+    running.kill_everything()  # beside the next one it would take its cores
 
 
 @pytest.mark.parametrize("times", [2.0, 5.0])

@@ -24,6 +24,9 @@ from streamrec.contracts.json_documents import json_schema
 from streamrec.contracts.ledger_entry import LedgerAnchor, LedgerEntry
 from streamrec.contracts.metrics.definitions import MetricsFile
 from streamrec.contracts.results import Envelope
+from streamrec.contracts.rollouts.evidence import RolloutEvidence
+from streamrec.contracts.rollouts.state import RolloutState
+from streamrec.contracts.rollouts.tallies import ServedTally
 from streamrec.contracts.specification.model_specification import ModelSpecification
 from streamrec.contracts.traffic import ReplicaHeartbeat, Traffic
 
@@ -66,6 +69,9 @@ DOCUMENTS: Final = (
     DocumentSchema("prediction", "What a model answered", Prediction),
     DocumentSchema("replica_heartbeat", "Which versions a replica has loaded", ReplicaHeartbeat),
     DocumentSchema("result", "A verdict with its reasons; each command adds its own fields", Envelope),
+    DocumentSchema("rollout", "Where a rollout stands", RolloutState),
+    DocumentSchema("rollout_evidence", "What a rollout was decided by", RolloutEvidence),
+    DocumentSchema("served_tally", "What one process has answered, and how", ServedTally),
     DocumentSchema("staff", "Who may decide what on the platform", Staff),
     DocumentSchema("traffic", "Which versions answer in each slot, before it is signed", Traffic),
 )

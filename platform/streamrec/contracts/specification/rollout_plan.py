@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Final
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.json_documents import STRICT
-from streamrec.contracts.specification.fields import Hours
+from streamrec.contracts.specification.fields import Confidence, Hours, Share
 from streamrec.contracts.units import BASIS_POINTS
 
 _MINUTES_PER_HOUR: Final = 60.0
@@ -33,6 +33,40 @@ class RolloutStep:
     deadline_hours: Hours = 72.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbsoluteLimits:
+    """What is harm where there is nobody to compare with: in an empty slot, and in a watch without holdback.
+
+    Attributes:
+        wrong_share: Largest share of requests that fail, are malformed or late.
+        slow_share: Largest share of answers that take longer than the latency limit of the specification.
+        degraded_share: Largest share of answers that are less than they should be.
+    """
+
+    __pydantic_config__ = STRICT
+
+    wrong_share: Share = 0.02
+    slow_share: Share = 0.05
+    degraded_share: Share = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeCriterion:
+    """What must be shown of the outcome metric before everybody gets the version.
+
+    Attributes:
+        margin: How much worse than the champion is still no harm, as a share of the champion's value.
+        confidence: Of the bound that decides, one-sided.
+        power: Chance of showing it where both are equal; with it, the samples that a plan needs are computed.
+    """
+
+    __pydantic_config__ = STRICT
+
+    margin: Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)] = 0.02
+    confidence: Confidence = 0.975
+    power: Annotated[float, Field(ge=0.5, lt=1.0, allow_inf_nan=False)] = 0.8
+
+
 DEFAULT_STEPS: Final = tuple(RolloutStep(weight_bp=weight) for weight in (100, 500, 2_500, 5_000, 10_000))
 
 
@@ -47,7 +81,13 @@ class RolloutPlan:
         deadline_hours: For all of it, the shadow included.
         requests_per_hour: What the slot is expected to get; with it, a plan whose samples cannot come by
             its deadlines is refused. None: not known.
-        holdback_bp: Share that keeps the version of before for a long comparison.
+        watch_hours: How long it is watched after it has become champion; harm still rolls it back.
+        holdback_bp: Share that keeps the version of before for a long comparison, from the first step on.
+        holdback_days: How long after the rollout has ended.
+        limits: What is harm without anybody to compare with.
+        outcome: What must be shown of the outcome metric before the last step; None: harm alone decides.
+        false_rollbacks: Share of rollouts of equal versions that may be rolled back, over all criteria and
+            looks together.
     """
 
     __pydantic_config__ = STRICT
@@ -57,7 +97,12 @@ class RolloutPlan:
     minimum_step_minutes: Annotated[float, Field(ge=0.0, le=60.0 * 24.0 * 31.0, allow_inf_nan=False)] = 10.0
     deadline_hours: Hours = 24.0 * 14.0
     requests_per_hour: Annotated[float, Field(gt=0.0, le=1e12, allow_inf_nan=False)] | None = None
+    watch_hours: Annotated[float, Field(ge=0.0, le=24.0 * 31.0, allow_inf_nan=False)] = 24.0
     holdback_bp: Annotated[int, Field(ge=0, le=BASIS_POINTS // 2)] = 0
+    holdback_days: Annotated[float, Field(gt=0.0, le=366.0, allow_inf_nan=False)] = 14.0
+    limits: AbsoluteLimits = field(default_factory=AbsoluteLimits)
+    outcome: OutcomeCriterion | None = None
+    false_rollbacks: Annotated[float, Field(gt=0.0, le=0.1, allow_inf_nan=False)] = 0.01
 
     def __post_init__(self) -> None:
         for number, (before, step) in enumerate(pairwise(self.steps), start=1):
