@@ -20,6 +20,7 @@ from streamrec.documents.follower import DocumentFollower
 from streamrec.documents.polling import Poller
 from streamrec.rollout.heartbeats import Heartbeats
 from streamrec.serving.loaded_versions import LoadedModel, LoadedVersions
+from streamrec.serving.wanted_versions import wanted_versions
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class ModelReplica(Generic[T]):
         traffic: DocumentFollower[Traffic],
         heartbeats: Heartbeats,
         *,
+        role: ServingRole = ServingRole.CHAMPION,
         replica: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -55,11 +57,12 @@ class ModelReplica(Generic[T]):
             versions: What it can answer with.
             traffic: The traffic document.
             heartbeats: Where it says what it has.
+            role: Whose requests it takes: champion (and holdback) or challenger; see `wanted_versions`.
             replica: Its name; made up where None.
             clock: Monotonic time, s.
             now: Now, UTC.
         """
-        self._slot, self._model_name = slot, model_name
+        self._slot, self._model_name, self._role = slot, model_name, role
         self._versions, self._traffic, self._heartbeats = versions, traffic, heartbeats
         self._replica = replica or f"{slot.replace('.', '-')}-{uuid.uuid4().hex[:12]}"
         self._clock, self._now = clock, now
@@ -98,7 +101,7 @@ class ModelReplica(Generic[T]):
     @property
     def problem(self) -> str:
         """Why a version is missing; empty where none is."""
-        if self.champion is None:
+        if self._role is ServingRole.CHAMPION and self.champion is None:
             return f"no version is promoted in {self._slot}: see streamrec models deploy"
         return self._versions.problem
 
@@ -147,22 +150,15 @@ class ModelReplica(Generic[T]):
 
     def _wanted(self) -> tuple[ModelRef, ...]:
         document = self._traffic.current
-        if document is None:
-            return ()
-        traffic = document.value
-        wanted: list[ModelRef | None] = []
-        slot = traffic.slots.get(self._slot)
-        if slot is not None:
-            wanted += [slot.champion, slot.challenger, slot.holdback.version if slot.holdback else None]
-        wanted += [ref for ref in traffic.prepare if ref.name == self._model_name]
-        return tuple(dict.fromkeys(ref for ref in wanted if ref is not None))
+        traffic = None if document is None else document.value
+        return wanted_versions(traffic, self._slot, self._model_name, self._role)
 
     def _write_heartbeat(self) -> None:
         problem = " ".join(self._versions.problem.split())[:PROBLEM_MAXIMUM_CHARACTERS]
         heartbeat = ReplicaHeartbeat(
             replica=self._replica,
             slot=self._slot,
-            role=ServingRole.CHAMPION,
+            role=self._role,
             revision=self.revision,
             loaded=self._versions.refs,
             problem=problem,
