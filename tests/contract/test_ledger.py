@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from streamrec.contracts.errors import InvalidInputError, NotFoundError
+from streamrec.contracts.errors import ConflictError, InvalidInputError, NotFoundError
 from streamrec.contracts.ledger_entry import GENESIS, ActorRole, EntryKind, verify_chain
-from streamrec.ledger.ledger import MAXIMUM_DECISIONS, MAXIMUM_EVIDENCE_BYTES, Decision
+from streamrec.ledger.ledger import MAXIMUM_DECISIONS, MAXIMUM_EVIDENCE_BYTES, Decision, UnlessNewer
 from streamrec.ledger.memory_ledger import MemoryLedger
 from streamrec.ledger.sql_ledger import SqlLedger
 
@@ -194,3 +194,51 @@ def test_threads_that_append_at_once_make_one_chain(ledger):
         added = list(threads.map(lambda number: ledger.append(decided(f"s{number}")), range(40)))
     assert sorted(entry.seq for entry in added) == list(range(1, 41))
     assert verify_chain(ledger.entries()) is None
+
+
+ROLLOUTS = frozenset({EntryKind.ROLLOUT_STARTED, EntryKind.ROLLOUT_ADVANCED})
+
+
+def test_under_a_condition_entries_are_appended_unless_a_newer_one_has_come(ledger):
+    started = ledger.append(decided("r-1", kind=EntryKind.ROLLOUT_STARTED))
+    ledger.append(decided("b"))  # of another kind
+    known = UnlessNewer(ROLLOUTS, started.seq)
+    advanced = decided("r-1", kind=EntryKind.ROLLOUT_ADVANCED, evidence={"state": 2})
+    assert [entry.seq for entry in ledger.append_all([advanced, advanced], unless_newer=known)] == [3, 4]
+    with pytest.raises(ConflictError, match=r"entry 3 .*rollout_advanced.* since entry 1"):
+        ledger.append_all([decided("lost", evidence={"state": 3})], unless_newer=known)
+    assert subjects(ledger.entries()) == ["r-1", "b", "r-1", "r-1"]
+    with pytest.raises(NotFoundError):
+        ledger.evidence(MemoryLedger().append(decided(evidence={"state": 3})).evidence_digest)
+    assert ledger.append_all([], unless_newer=known) == ()
+    assert ledger.append_all([decided("e")], unless_newer=UnlessNewer(ROLLOUTS, 4))[0].seq == 5
+    assert verify_chain(ledger.entries()) is None
+
+
+def test_a_condition_on_an_empty_ledger_holds(ledger):
+    assert ledger.append_all([decided()], unless_newer=UnlessNewer(ROLLOUTS, 0))[0].seq == 1
+
+
+@pytest.mark.parametrize(("kinds", "seq"), [(frozenset(), 0), (ROLLOUTS, -1)])
+def test_a_condition_that_says_nothing_is_refused(kinds, seq):
+    with pytest.raises(InvalidInputError, match="unless_newer"):
+        UnlessNewer(kinds, seq)
+
+
+def test_of_threads_that_append_under_the_same_condition_one_wins_each_time(ledger):
+    ledger._clock = lambda: NOON
+
+    def advance(number: int) -> bool:
+        one = decided(f"s{number}", kind=EntryKind.ROLLOUT_ADVANCED)
+        try:
+            ledger.append_all([one], unless_newer=UnlessNewer(ROLLOUTS, seq))
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            last = ledger.last()
+            seq = 0 if last is None else last.seq
+            assert sum(threads.map(advance, range(8))) == 1
+    assert [entry.seq for entry in ledger.entries()] == [1, 2, 3, 4, 5]

@@ -24,9 +24,15 @@ from typer.testing import CliRunner
 from services.cli.main import app
 from streamrec.command_line.ledger_parts import open_ledger
 from streamrec.command_line.workspace import Workspace
-from streamrec.contracts.errors import ArtifactError, InvalidInputError, NotReadyError, TemporaryError
+from streamrec.contracts.errors import (
+    ArtifactError,
+    ConflictError,
+    InvalidInputError,
+    NotReadyError,
+    TemporaryError,
+)
 from streamrec.contracts.ledger_entry import ActorRole, EntryKind
-from streamrec.ledger.ledger import Decision
+from streamrec.ledger.ledger import Decision, UnlessNewer
 from streamrec.ledger.sql_ledger import SqlLedger
 from streamrec.ledger.sql_schema import MIGRATIONS, NEWEST
 from streamrec.ledger.verification import verify
@@ -97,6 +103,31 @@ def test_several_processes_make_one_chain(url):
     for number in range(PROCESSES):
         own = [entry.subject for entry in entries if entry.subject.startswith(f"writer{number}-")]
         assert own == [f"writer{number}-{at}" for at in range(APPENDS)]
+
+
+def append_under_conditions(url, started):
+    """Each process tries to append the next entry, as long as another one has not."""
+    kinds = frozenset({EntryKind.GATES_JUDGED})
+    started.wait()
+    with opened(url) as ledger:
+        while (last := ledger.last()) is None or last.seq < APPENDS:
+            with suppress(ConflictError):
+                known = UnlessNewer(kinds, 0 if last is None else last.seq)
+                ledger.append_all([decided(f"{0 if last is None else last.seq}")], unless_newer=known)
+
+
+def test_of_processes_that_append_under_the_same_condition_one_wins_each_time(url):
+    started = FORK.Barrier(PROCESSES)
+    writers = [FORK.Process(target=append_under_conditions, args=(url, started)) for _ in range(PROCESSES)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0] * PROCESSES
+    with opened(url) as ledger:
+        subjects = [entry.subject for entry in ledger.entries()]
+        assert verify(ledger.stored()).bad is None
+    assert subjects == [str(number) for number in range(APPENDS)]
 
 
 def test_what_was_acknowledged_survives_the_death_of_the_writer(url):
@@ -238,7 +269,7 @@ import subprocess, sys
 from pathlib import Path
 from streamrec.contracts.errors import TemporaryError
 from streamrec.contracts.ledger_entry import ActorRole, EntryKind
-from streamrec.ledger.ledger import Decision
+from streamrec.ledger.ledger import Decision, UnlessNewer
 from streamrec.ledger.sql_ledger import SqlLedger
 from streamrec.ledger.verification import verify
 

@@ -18,7 +18,7 @@ from streamrec.documents.document_kind import DocumentKind
 from streamrec.documents.keys import KeyReader
 from streamrec.documents.publisher import DocumentPublisher
 from streamrec.documents.store import DocumentSource, NoContent
-from streamrec.ledger.ledger import Decision, Ledger, StoredEntry
+from streamrec.ledger.ledger import Decision, Ledger, StoredEntry, UnlessNewer
 from streamrec.ledger.memory_ledger import utc_now
 
 _LOG = logging.getLogger(__name__)
@@ -114,9 +114,11 @@ class AnchoredLedger:
         """See `Ledger.append`."""
         return self.append_all((decision,))[0]
 
-    def append_all(self, decisions: Sequence[Decision]) -> tuple[LedgerEntry, ...]:
+    def append_all(
+        self, decisions: Sequence[Decision], *, unless_newer: UnlessNewer | None = None
+    ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.append_all`."""
-        added = self._ledger.append_all(decisions)
+        added = self._ledger.append_all(decisions, unless_newer=unless_newer)
         if added and added[-1].seq // self._every > (added[0].seq - 1) // self._every:
             try:
                 write_anchor(self._ledger, self._publisher)

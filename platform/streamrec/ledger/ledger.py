@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from streamrec.contracts.canonical_json import canonical_json, parse_json
-from streamrec.contracts.errors import ArtifactError, InvalidInputError
+from streamrec.contracts.errors import ArtifactError, ConflictError, InvalidInputError
 from streamrec.contracts.ledger_entry import ActorRole, EntryKind, LedgerEntry
 
 MAXIMUM_EVIDENCE_BYTES: Final = 1_048_576
@@ -48,6 +48,25 @@ class Decision:
     evidence: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UnlessNewer:
+    """A condition of an appendage: nobody has appended an entry that whoever decided did not know.
+
+    Attributes:
+        kinds: Entries of these kinds count.
+        seq: The newest one of them that was known when the decision was made; 0 where there was none.
+    """
+
+    kinds: frozenset[EntryKind]
+    seq: int
+
+    def __post_init__(self) -> None:
+        if not self.kinds:
+            raise InvalidInputError("unless_newer.kinds", "must name at least one kind")
+        if self.seq < 0:
+            raise InvalidInputError("unless_newer.seq", "must be 0 or more")
+
+
 class Ledger(Protocol):
     """A chain of entries with their evidence. Any number of threads and processes may append."""
 
@@ -62,10 +81,18 @@ class Ledger(Protocol):
         """
         ...
 
-    def append_all(self, decisions: Sequence[Decision]) -> tuple[LedgerEntry, ...]:
+    def append_all(
+        self, decisions: Sequence[Decision], *, unless_newer: UnlessNewer | None = None
+    ) -> tuple[LedgerEntry, ...]:
         """Add several entries one after the other, all of them or none.
 
+        Args:
+            decisions: Nothing is done, and no condition checked, where there are none.
+            unless_newer: Only if no newer entry of some kinds has come meanwhile. Of several writers that
+                have read the same and append under the same condition, one wins.
+
         Raises:
+            ConflictError: A newer entry has come; nothing was appended. Read it, and decide again.
             InvalidInputError, TemporaryError: As in `append`; or there are more than `MAXIMUM_DECISIONS`.
         """
         ...
@@ -228,6 +255,19 @@ def chained(
         )
         entries.append(last)
     return tuple(entries)
+
+
+def newer_entry(condition: UnlessNewer, found: LedgerEntry) -> ConflictError:
+    """The error of an appendage whose condition does not hold.
+
+    Args:
+        condition: Which.
+        found: An entry that it did not know.
+    """
+    return ConflictError(
+        f"entry {found.seq} ({found.kind}, about {found.subject}) has come since entry {condition.seq}; "
+        "nothing was appended: read what is there now and decide again"
+    )
 
 
 def checked_until(until: datetime | None) -> datetime | None:

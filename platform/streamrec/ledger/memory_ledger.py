@@ -10,7 +10,16 @@ from typing import Any
 
 from streamrec.contracts.errors import NotFoundError
 from streamrec.contracts.ledger_entry import EntryKind, LedgerEntry
-from streamrec.ledger.ledger import Decision, StoredEntry, chained, checked_until, prepared, read_evidence
+from streamrec.ledger.ledger import (
+    Decision,
+    StoredEntry,
+    UnlessNewer,
+    chained,
+    checked_until,
+    newer_entry,
+    prepared,
+    read_evidence,
+)
 
 
 def utc_now() -> datetime:
@@ -36,10 +45,19 @@ class MemoryLedger:
         """See `Ledger.append`."""
         return self.append_all((decision,))[0]
 
-    def append_all(self, decisions: Sequence[Decision]) -> tuple[LedgerEntry, ...]:
+    def append_all(
+        self, decisions: Sequence[Decision], *, unless_newer: UnlessNewer | None = None
+    ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.append_all`."""
         ready = prepared(decisions)
+        if not ready:
+            return ()
         with self._lock:
+            if unless_newer is not None:
+                known = self._entries[unless_newer.seq :]
+                newer = next((entry for entry in known if entry.kind in unless_newer.kinds), None)
+                if newer is not None:
+                    raise newer_entry(unless_newer, newer)
             added = chained(self._entries[-1] if self._entries else None, ready, self._clock())
             self._evidence.update(
                 {evidence.digest: evidence.content for _, evidence in ready if evidence is not None}

@@ -16,8 +16,10 @@ from streamrec.ledger.ledger import (
     Decision,
     EvidenceContent,
     StoredEntry,
+    UnlessNewer,
     chained,
     checked_until,
+    newer_entry,
     prepared,
     read_evidence,
 )
@@ -72,7 +74,9 @@ class SqlLedger:
         """See `Ledger.append`."""
         return self.append_all((decision,))[0]
 
-    def append_all(self, decisions: Sequence[Decision]) -> tuple[LedgerEntry, ...]:
+    def append_all(
+        self, decisions: Sequence[Decision], *, unless_newer: UnlessNewer | None = None
+    ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.append_all`."""
         ready = prepared(decisions)
         added: tuple[LedgerEntry, ...] = ()
@@ -80,6 +84,8 @@ class SqlLedger:
             return added
         try:
             with self._database.writing() as connection:
+                if unless_newer is not None:
+                    _check_newer(connection, unless_newer)
                 added = self._append(connection, ready)
         except ConnectionLostError as error:
             if not added or not self._was_committed(added[-1], error):
@@ -160,6 +166,20 @@ class SqlLedger:
                 "before you try again"
             ) from error
         return bool(found == entry.hash)
+
+
+def _check_newer(connection: Connection, condition: UnlessNewer) -> None:
+    """Called as the only writer, so that what is found stays true until the entries are committed."""
+    wanted = (
+        select(ENTRIES)
+        .where(ENTRIES.c.seq > condition.seq)
+        .where(ENTRIES.c.kind.in_(sorted(kind.value for kind in condition.kinds)))
+        .order_by(ENTRIES.c.seq)
+        .limit(1)
+    )
+    row = connection.execute(wanted).first()
+    if row is not None:
+        raise newer_entry(condition, entry_of(row))
 
 
 def _last(connection: Connection) -> LedgerEntry | None:

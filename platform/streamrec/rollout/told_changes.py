@@ -12,7 +12,11 @@ from streamrec.ledger.ledger import Ledger
 from streamrec.ledger.served import TrafficEvidence, change_told_by, traffic_decisions
 from streamrec.rollout.traffic_history import ChangeKind
 
-_ACTOR: Final = "traffic-writer"
+DIRECT_WRITER: Final = "traffic-writer"
+"""Actor of what the writer of the traffic document says of itself: that something never came about."""
+
+ROLLOUT_CONTROLLER: Final = "rollout-controller"
+"""Actor of what the evidence decides, and of every change of traffic that a rollout makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,6 @@ def take_back_what_never_came(ledger: Ledger, champions: Mapping[str, ModelRef],
         revision or told.revision,
         {slot: told.after[slot] for slot in wrong if slot in told.after},
         {slot: champions[slot] for slot in wrong if slot in champions},
-        By(_ACTOR, ActorRole.PLATFORM, reason),
+        By(DIRECT_WRITER, ActorRole.PLATFORM, reason),
     )
     return True

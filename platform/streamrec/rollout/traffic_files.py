@@ -50,6 +50,16 @@ class TrafficFiles:
         return self.folder / "heartbeats"
 
     @property
+    def tallies(self) -> Path:
+        """One file for each process that answers."""
+        return self.folder / "tallies"
+
+    @property
+    def controller_lock(self) -> Path:
+        """Held by whoever drives the rollouts."""
+        return self.folder / "controller.lock"
+
+    @property
     def history(self) -> Path:
         """What was changed, by whom and why, oldest first."""
         return self.folder / "history.jsonl"
