@@ -64,7 +64,8 @@ def watch(running, workspace, rps, until, patience_s):
             seen.append(counts(running))
         answers = load.finish()
     print(f"\n  {rps:.0f} rps for {len(seen)} s: {Counter(one[RANKING] for one in seen)}; {answers.said()}")
-    assert answers.failed == []
+    # A request whose time was over before its turn came is refused too: replicas come later than load.
+    assert [answer for answer in answers.failed if answer.status != 503] == []
     return seen
 
 
@@ -90,6 +91,7 @@ def test_a_noisy_load_makes_no_stage_flap(workspace, started):
     while len(seen) < NOISY_S:
         rps = numbers.uniform(FEW_RPS, MANY_RPS)
         seen += watch(running, workspace, rps, lambda _: False, PIECE_S)
+    assert seen[-1][RANKING] == 2  # what the load needs
     for deployment in (*MODEL_STAGES, GATEWAY):
         changes = sum(before[deployment] != after[deployment] for before, after in pairwise(seen))
         assert changes <= 2, f"{deployment} changed {changes} times"

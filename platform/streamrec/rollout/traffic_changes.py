@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -62,12 +62,12 @@ def with_champions(
                 f"slots.{name}", f"belongs to {slots[name].holder}, which alone may change it"
             )
     after = {name: slot.champion for name, slot in slots.items()} | dict(wanted)
-    _check_dependencies(after, depends_on)
-    bundles = _bundles(after, depends_on)
+    check_dependencies(after, depends_on)
+    bundles = {name: bundle_name(group) for group in bundles_of(after, depends_on) for name in group}
     for name in wanted:
         old = slots.get(name)
         if old is None:
-            slots[name] = SlotTraffic(wanted[name], None, 0, 0, _salt(name), None, None, None)
+            slots[name] = SlotTraffic(wanted[name], None, 0, 0, salt_of(name), None, None, None)
         else:
             slots[name] = replace(old, champion=wanted[name])
     return {name: _bundled(slot, name, bundles.get(name)) for name, slot in slots.items()}
@@ -109,7 +109,12 @@ def last_change_of(slot: str, history: Sequence[TrafficChange], now: Mapping[str
     return change
 
 
-def _check_dependencies(champions_after: Mapping[str, ModelRef], depends_on: DependsOn) -> None:
+def check_dependencies(champions_after: Mapping[str, ModelRef], depends_on: DependsOn) -> None:
+    """Refuse champions of which one works with a version that would not serve beside it.
+
+    Raises:
+        InvalidInputError: One does; the message says what to promote together.
+    """
     serving = {ref.name: ref for ref in champions_after.values()}
     for slot, ref in sorted(champions_after.items()):
         for needed in depends_on[ref].values():
@@ -122,8 +127,8 @@ def _check_dependencies(champions_after: Mapping[str, ModelRef], depends_on: Dep
                 )
 
 
-def _bundles(champions_after: Mapping[str, ModelRef], depends_on: DependsOn) -> dict[str, str]:
-    """Name of the bundle of each slot that depends on another one or that another one depends on."""
+def bundles_of(champions_after: Mapping[str, ModelRef], depends_on: DependsOn) -> list[set[str]]:
+    """The slots that depend on each other, a set for each bundle."""
     slot_of = {ref.name: slot for slot, ref in champions_after.items()}
     group = {slot: {slot} for slot in champions_after}
     for slot, ref in champions_after.items():
@@ -133,19 +138,24 @@ def _bundles(champions_after: Mapping[str, ModelRef], depends_on: DependsOn) -> 
                 joined = group[slot] | group[other]
                 for member in joined:
                     group[member] = joined
-    return {
-        slot: " + ".join(sorted(members))[:_BUNDLE_MAXIMUM_LENGTH]
-        for slot, members in group.items()
-        if len(members) > 1
-    }
+    found: list[set[str]] = []
+    for members in group.values():
+        if len(members) > 1 and members not in found:
+            found.append(members)
+    return found
+
+
+def bundle_name(slots: Collection[str]) -> str:
+    """Of slots that change together."""
+    return " + ".join(sorted(slots))[:_BUNDLE_MAXIMUM_LENGTH]
 
 
 def _bundled(slot: SlotTraffic, name: str, bundle: str | None) -> SlotTraffic:
     if slot.holder is not None or slot.bundle == bundle:
         return slot
-    return replace(slot, bundle=bundle, salt=_salt(bundle or name))
+    return replace(slot, bundle=bundle, salt=salt_of(bundle or name))
 
 
-def _salt(name: str) -> str:
+def salt_of(name: str) -> str:
     """Of a slot without rollout, where nobody's answer depends on it."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]

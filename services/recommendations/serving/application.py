@@ -38,9 +38,10 @@ class ReplicaSettings:
             threads inside a replica are limited to one by the environment.
         min_replicas: Replicas that always run, 1 or more.
         max_replicas: Replicas under load.
-        target_ongoing_requests: Requests under way per replica that the autoscaler aims at. A healthy stage
-            at 60 requests a second has a third of one; one that takes 50 ms has three. The mean of half a
-            minute counts, and a stage whose calls are given up after 70 ms never gets to eight.
+        target_ongoing_requests: Requests under way per replica that the autoscaler aims at; the mean of half
+            a minute counts. A healthy stage at 60 requests a second has a third of one to nine tenths. One
+            that takes 50 ms has no more than two, however much is asked: its calls are given up after 70 ms,
+            and the gateway sheds what it cannot do.
         max_ongoing_requests: Requests that a replica takes at once; the rest queue at the caller.
         max_queued_requests: Requests that a caller queues; the rest are refused at once. Unbounded by Ray's
             default, which at twice the capacity means seconds of waiting for everybody.
@@ -52,7 +53,7 @@ class ReplicaSettings:
     num_cpus: float = 0.1
     min_replicas: int = 1
     max_replicas: int = 2
-    target_ongoing_requests: float = 2.0
+    target_ongoing_requests: float = 1.2
     max_ongoing_requests: int = 32
     max_queued_requests: int = 64
     upscale_delay_s: float = 20.0

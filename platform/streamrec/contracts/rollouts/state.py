@@ -105,6 +105,8 @@ class RolloutState:
         started_at: When it was asked for.
         phase_began_at: When the phase, or the step, in force began.
         by, role, reason: Who asked for it, in which role, and why.
+        without_canary: Whether the challenger becomes champion as soon as it is loaded, because the platform
+            role asked for that.
         number: Of the transition that led here: 1 for the first, one more for each.
         retries: Name of the rollout that it tries again; None where it is the first.
     """
@@ -125,6 +127,7 @@ class RolloutState:
     by: Annotated[str, Field(min_length=1, max_length=256, pattern=NO_CONTROL_CHARACTERS)]
     role: ActorRole
     reason: Annotated[str, Field(max_length=2_000, pattern=NO_CONTROL_CHARACTERS)]
+    without_canary: bool = False
     number: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] = 1
     retries: RolloutName | None = None
 

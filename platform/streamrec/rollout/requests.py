@@ -1,0 +1,164 @@
+"""What people ask of a rollout: to start it, halt it, go on with it, end it. Pure, like `step`.
+
+Whether somebody may ask is for `streamrec.access`; whether a slot is free is for the ledger, which refuses a
+second rollout of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from streamrec.contracts.errors import ConflictError
+from streamrec.contracts.ledger_entry import EntryKind
+from streamrec.contracts.results import Reason
+from streamrec.contracts.rollouts.state import Move, RolloutPhase, RolloutState
+from streamrec.contracts.specification.rollout_plan import RolloutPlan
+from streamrec.rollout.step import Decision, ended, entered
+from streamrec.rollout.told_changes import By
+
+
+class Ask(StrEnum):
+    """What can be asked of a rollout that was started."""
+
+    PAUSE = "pause"
+    """Stay where it is; harm still rolls it back, and its deadlines still end it."""
+    RESUME = "resume"
+    """Go on after a pause."""
+    PROMOTE = "promote"
+    """Skip what is left before the challenger becomes champion; it is watched all the same."""
+    ABORT = "abort"
+    """End it; what served before serves."""
+    ROLLBACK = "rollback"
+    """Take back a challenger that has become champion, also long after."""
+
+
+_BEFORE_CHAMPION: Final = frozenset({RolloutPhase.PREPARING, RolloutPhase.SHADOW, RolloutPhase.CANARY})
+_UNDER_WAY: Final = _BEFORE_CHAMPION | {RolloutPhase.WATCH}
+_ALLOWED: Final = {
+    Ask.PAUSE: _UNDER_WAY,
+    Ask.RESUME: _UNDER_WAY,
+    Ask.PROMOTE: _BEFORE_CHAMPION,
+    Ask.ABORT: _UNDER_WAY,
+    Ask.ROLLBACK: frozenset({RolloutPhase.WATCH, RolloutPhase.COMPLETED}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a rollout starts with.
+
+    Attributes:
+        name: Of the rollout; never used before.
+        salt: Of the buckets of its units; another one for each rollout.
+        moves: What it does, a slot each.
+        plan: In which steps.
+        without_canary: Make the challenger champion as soon as it is loaded.
+        retries: The rollout that it tries again.
+    """
+
+    name: str
+    salt: str
+    moves: Sequence[Move]
+    plan: RolloutPlan
+    without_canary: bool = False
+    retries: str | None = None
+
+
+def started(start: Start, by: By, now: datetime) -> Decision:
+    """The decision by which a rollout starts.
+
+    Raises:
+        InvalidInputError: The moves do not fit together; ``field`` is the dotted path.
+    """
+    state = RolloutState(
+        rollout=start.name,
+        moves=tuple(start.moves),
+        plan=start.plan,
+        salt=start.salt,
+        phase=RolloutPhase.PREPARING,
+        step=0,
+        paused=False,
+        waits_for=(),
+        started_at=now,
+        phase_began_at=now,
+        by=by.actor,
+        role=by.role,
+        reason=by.reason,
+        without_canary=start.without_canary,
+        retries=start.retries,
+    )
+    kind = EntryKind.ROLLOUT_STARTED if start.retries is None else EntryKind.ROLLOUT_RETRIED
+    return Decision(RolloutState.from_json(state.to_json()), kind, ())
+
+
+def retry_of(state: RolloutState, name: str, salt: str) -> Start:
+    """What a rollout that has failed is tried again with: the same moves and plan, other units first.
+
+    Raises:
+        ConflictError: It has not failed.
+    """
+    if state.phase not in (RolloutPhase.ABORTED, RolloutPhase.ROLLED_BACK):
+        raise ConflictError(f"{state.rollout} is {_in_words(state)}: only what was ended is tried again")
+    return Start(
+        name=name,
+        salt=salt,
+        moves=state.moves,
+        plan=state.plan,
+        without_canary=state.without_canary,
+        retries=state.rollout,
+    )
+
+
+def asked(state: RolloutState, ask: Ask, by: By, now: datetime) -> Decision:
+    """Do what somebody asks.
+
+    Raises:
+        ConflictError: It makes no sense where the rollout stands; says what does.
+    """
+    if state.phase not in _ALLOWED[ask]:
+        raise ConflictError(f"{state.rollout} is {_in_words(state)}: {_remedy(state, ask)}")
+    why = (Reason("asked_for", "rollout", f"{by.actor} ({by.role.value}) asked for it: {ask.value}"),)
+    if ask in (Ask.PAUSE, Ask.RESUME):
+        return _halted(state, ask, why)
+    if ask is Ask.PROMOTE:
+        return _promoted(state, why, now)
+    if ask is Ask.ABORT and state.phase is not RolloutPhase.WATCH:
+        return ended(state, RolloutPhase.ABORTED, why, now)
+    return ended(state, RolloutPhase.ROLLED_BACK, why, now)
+
+
+def _halted(state: RolloutState, ask: Ask, why: tuple[Reason, ...]) -> Decision:
+    paused = ask is Ask.PAUSE
+    if state.paused == paused:
+        raise ConflictError(f"{state.rollout} {'is paused already' if paused else 'is not paused'}")
+    kind = EntryKind.ROLLOUT_PAUSED if paused else EntryKind.ROLLOUT_RESUMED
+    return Decision(replace(state, paused=paused, waits_for=(), number=state.number + 1), kind, why)
+
+
+def _promoted(state: RolloutState, why: tuple[Reason, ...], now: datetime) -> Decision:
+    going_on = replace(state, paused=False)
+    if state.phase is RolloutPhase.PREPARING:
+        # Nothing has loaded it yet: it becomes champion as soon as that is so.
+        if state.without_canary or state.fills_empty_slots:
+            raise ConflictError(f"{state.rollout} becomes champion as soon as its replicas have loaded it")
+        skipping = replace(going_on, without_canary=True, number=state.number + 1)
+        return Decision(skipping, EntryKind.ROLLOUT_ADVANCED, why)
+    return entered(going_on, RolloutPhase.WATCH, EntryKind.ROLLOUT_ADVANCED, why, now)
+
+
+def _in_words(state: RolloutState) -> str:
+    return state.phase.value.replace("_", " ")
+
+
+def _remedy(state: RolloutState, ask: Ask) -> str:
+    if ask is Ask.ROLLBACK and not state.phase.is_over:
+        return "it has not become champion; abort it"
+    if ask is Ask.ROLLBACK:
+        return "there is nothing to take back"
+    if state.phase is RolloutPhase.WATCH:
+        return "its challenger is champion already; roll it back if it does harm"
+    return f"it is over, and {ask.value} comes too late; start another one, or try it again"
