@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from streamrec.contracts.canonical_json import LARGEST_INTEGER
 from streamrec.contracts.json_documents import (
     NO_CONTROL_CHARACTERS,
     STRICT,
@@ -30,7 +31,7 @@ class UnitSums:
 
     Attributes:
         units: How many.
-        x, y: What the metric is over (requests, say), and what it counts (clicks), summed.
+        x, y: What the metric counts (clicks, say), and what it is over (requests), summed.
         xx, xy, yy: Their products, summed over units.
     """
 
@@ -69,12 +70,35 @@ class StepEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierCounts:
+    """What had been counted under the step in force, or in the watch, at an earlier moment of it.
+
+    A fault that begins late is found in what came after such a moment, which a long clean time before it
+    would drown. The moments must not be chosen by what was counted: one a minute, say.
+
+    Attributes:
+        number: Which moment of the step, or of the watch, it was: 1 for the first, one more for each.
+        champion, challenger, shadow, holdback: As they were then.
+    """
+
+    __pydantic_config__ = STRICT
+
+    number: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+    champion: Answers = field(default_factory=Answers)
+    challenger: Answers = field(default_factory=Answers)
+    shadow: Answers = field(default_factory=Answers)
+    holdback: Answers = field(default_factory=Answers)
+
+
+@dataclass(frozen=True, slots=True)
 class SlotEvidence:
     """What was seen in one slot.
 
     Attributes:
         steps: One a step that has begun, in order: first the shadow where there was one, then the canary's.
         watch: Since the challenger became champion; None before.
+        earlier: Some earlier moments of the watch or, before it, of the last of ``steps``, oldest first; such
+            as those 1, 2, 4, 8 ... minutes ago.
         loaded: Whether every replica that was heard from can answer with the challenger.
         replicas: How many replicas were heard from; 0 where nothing serves.
         problem: What a replica says against the challenger; empty where none does.
@@ -84,6 +108,7 @@ class SlotEvidence:
 
     steps: Annotated[tuple[StepEvidence, ...], Field(max_length=32)] = ()
     watch: StepEvidence | None = None
+    earlier: Annotated[tuple[EarlierCounts, ...], Field(max_length=16)] = ()
     loaded: bool = False
     replicas: Count = 0
     problem: Annotated[str, Field(max_length=1_000, pattern=NO_CONTROL_CHARACTERS)] = ""

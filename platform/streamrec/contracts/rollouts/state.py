@@ -72,7 +72,9 @@ class Move:
         champion: What served when it began; None in an empty slot, where the challenger becomes champion at
             once.
         outcome_metric: Of the challenger's specification; None: no outcome is compared.
-        slow_ms: An answer that took the model longer counts as slow: the latency limit of the specification.
+        slow_ms: An answer that took the model longer counts as slow: the latency limit of the specification,
+            which one answer in a hundred may pass.
+        lower_is_better: Whether a larger outcome is the worse one.
     """
 
     __pydantic_config__ = STRICT
@@ -82,6 +84,7 @@ class Move:
     champion: ModelRefText | None
     outcome_metric: MetricName | None
     slow_ms: Annotated[float, Field(gt=0.0, le=600_000.0, allow_inf_nan=False)]
+    lower_is_better: bool = False
 
     def __post_init__(self) -> None:
         if self.challenger == self.champion:

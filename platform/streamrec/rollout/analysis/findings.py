@@ -63,7 +63,8 @@ class Finding:
         bound: Lower confidence bound of the challenger's gain over the reference, as a share of the
             reference; None where an e-value decides.
         samples: Of the challenger: requests, or for an outcome what its metric is over.
-        samples_needed: How many it takes to decide, as far as that can be said; None where it cannot.
+        samples_needed: How many it takes to decide non-inferiority; None where that cannot be said, and of
+            harm, which may show at any time (a phase's least samples are among the reasons).
     """
 
     __pydantic_config__ = STRICT
