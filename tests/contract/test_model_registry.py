@@ -173,6 +173,19 @@ def test_an_alias_moves(registry, artifact, name):
     assert registry.get(ModelRef(name, 1)).aliases == {"challenger"}
 
 
+def test_an_alias_is_removed(registry, artifact, name):
+    with pytest.raises(NotFoundError):
+        registry.remove_alias(name, "challenger")
+    registry.register(spec(name), artifact)
+    registry.set_alias(ModelRef(name, 1), "champion")
+    registry.set_alias(ModelRef(name, 1), "challenger")
+    for _ in range(2):
+        registry.remove_alias(name, "challenger")
+        assert registry.get(ModelRef(name, 1)).aliases == {"champion"}
+    with pytest.raises(NotFoundError):
+        registry.resolve(name, "challenger")
+
+
 def test_what_does_not_exist_is_not_found(registry, artifact, name):
     with pytest.raises(NotFoundError, match=f"{name}.*champion"):
         registry.resolve(name)

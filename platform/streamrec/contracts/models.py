@@ -13,6 +13,9 @@ from streamrec.contracts.errors import InvalidInputError
 CHAMPION: Final = "champion"
 """The alias of the version that serves."""
 
+CHALLENGER: Final = "challenger"
+"""The alias of the version that a rollout tries."""
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _NAME_MAXIMUM_LENGTH: Final = 63
 

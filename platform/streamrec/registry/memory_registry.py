@@ -118,6 +118,15 @@ class MemoryModelRegistry:
             self.get(ref)
             self._models[ref.name].aliases[alias] = ref.version
 
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Let an alias point nowhere; see `ModelRegistry.remove_alias`."""
+        validate_model_name(name)
+        validate_alias(alias)
+        with self._lock:
+            if name not in self._models:
+                raise NotFoundError(f"there is no model {name!r}")
+            self._models[name].aliases.pop(alias, None)
+
     def fetch(self, version: ModelVersion) -> Path:
         """Return a verified local folder; see `ModelRegistry.fetch`."""
         with self._lock:

@@ -1,7 +1,6 @@
 """The registry on MLflow: a SQLite file and a folder, or an MLflow server. The only module that knows MLflow.
 
-MLflow is imported at the first call, not with this module: it takes about a second, which a command that
-never asks the registry should not pay.
+MLflow is imported at the first call: it takes a second, which a command that never asks should not pay.
 """
 
 from __future__ import annotations
@@ -226,11 +225,16 @@ class MlflowModelRegistry:
         with self._connected(f"setting the alias {alias} of {ref}") as client:
             client.set_registered_model_alias(ref.name, alias, str(ref.version))
 
-    def fetch(self, version: ModelVersion) -> Path:
-        """Return a verified local folder; see `ModelRegistry.fetch`.
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Let an alias point nowhere; see `ModelRegistry.remove_alias`."""
+        validate_model_name(name)
+        validate_alias(alias)
+        with self._connected(f"removing the alias {alias} of {name}") as client:
+            if alias in self._aliases(client, name):
+                client.delete_registered_model_alias(name, alias)
 
-        An artifact that is cached needs no MLflow: replicas start while the server is down.
-        """
+    def fetch(self, version: ModelVersion) -> Path:
+        """See `ModelRegistry.fetch`. A cached one needs no MLflow: replicas start while the server is down."""
 
         def download(folder: Path) -> None:
             with self._connected(f"downloading {version.ref}") as client:

@@ -78,6 +78,10 @@ class ModelRegistry(Protocol):
         """Point ``alias`` of ``ref.name`` at ``ref``. Raises `NotFoundError`."""
         ...
 
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Let ``alias`` of a model point nowhere; nothing happens where it does. Raises `NotFoundError`."""
+        ...
+
     def fetch(self, version: ModelVersion) -> Path:
         """Return a local, read-only folder with the artifact, verified against its manifest.
 

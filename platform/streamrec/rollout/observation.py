@@ -16,8 +16,8 @@ from streamrec.contracts.rollouts.tallies import Answers, ServedTally, TallyRow
 from streamrec.contracts.slots import ServingRole
 from streamrec.contracts.traffic import Holdback, ReplicaHeartbeat, Traffic
 from streamrec.contracts.units import BASIS_POINTS
-from streamrec.governance.desk import Desk
-from streamrec.governance.eligibility import Standing
+from streamrec.governance.serving_refusals import refusals
+from streamrec.ledger.ledger import Ledger
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import SignedVersions
 from streamrec.rollout.driving.course import Stretch
@@ -33,7 +33,6 @@ TALLY_SILENCE: Final = timedelta(seconds=30)
 ASK_REGISTRY_EVERY: Final = timedelta(seconds=5)
 """Between two looks whether the registry answers; one that does not answers after some seconds only."""
 
-_REFUSING: Final = frozenset({Standing.REVOKED, Standing.OVERRIDE_ENDED, Standing.REJECTED, Standing.BLOCKED})
 _MAXIMUM_TEXT: Final = 1_000
 _MAXIMUM_MISSING: Final = 64
 
@@ -63,7 +62,7 @@ class Observer:
         tallies: Tallies,
         heartbeats: Heartbeats,
         outcomes: Outcomes,
-        desk: Desk,
+        ledger: Ledger,
         registry: ModelRegistry,
         versions: SignedVersions,
     ) -> None:
@@ -73,12 +72,12 @@ class Observer:
             tallies: What services count.
             heartbeats: What replicas say.
             outcomes: What users do.
-            desk: Says whether a version still may serve.
+            ledger: Says whether a version must not serve any more.
             registry: Has to answer for a rollout to go on.
             versions: The signed documents of versions.
         """
         self._tallies, self._heartbeats, self._outcomes = tallies, heartbeats, outcomes
-        self._desk, self._registry, self._versions = desk, registry, versions
+        self._ledger, self._registry, self._versions = ledger, registry, versions
         self._asked_registry: datetime | None = None
         self._registry_problem = ""
 
@@ -128,7 +127,7 @@ class Observer:
             now,
             slots,
             tuple(_one_line(text) for text in missing[:_MAXIMUM_MISSING]),
-            _one_line(self._refused(state)),
+            _one_line(self._refused(state, now)),
         )
 
     def _steps(
@@ -183,12 +182,12 @@ class Observer:
                 self._registry_problem = f"the registry of models: {error}"
         return [self._registry_problem] if self._registry_problem else []
 
-    def _refused(self, state: RolloutState) -> str:
+    def _refused(self, state: RolloutState, now: datetime) -> str:
         """Why a version that asks to serve must not; empty where all may."""
+        found = refusals(self._ledger, state.challengers, now)
+        if found:
+            return "; ".join(found.values())
         for ref in state.challengers:
-            found = self._desk.eligibility(ref)
-            if found.standing in _REFUSING:
-                return f"{ref} may not serve, it is {found.standing}: {found.in_short}"
             try:
                 self._versions.get(ref)
             except (ArtifactError, NotFoundError) as error:

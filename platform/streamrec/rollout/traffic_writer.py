@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import Final
 
 from streamrec.contracts.errors import (
     DependencyError,
-    DocumentRefusedError,
     InvalidInputError,
     NotReadyError,
     PermissionDeniedError,
@@ -29,24 +27,22 @@ from streamrec.contracts.errors import (
 )
 from streamrec.contracts.ledger_entry import ActorRole
 from streamrec.contracts.models import CHAMPION, ModelRef
-from streamrec.contracts.traffic import ReplicaHeartbeat, SlotTraffic, Traffic
+from streamrec.contracts.traffic import ReplicaHeartbeat, Traffic
 from streamrec.documents.document_kind import VerifiedDocument
-from streamrec.files.durable_files import make_folder
-from streamrec.files.locks import only_holder
 from streamrec.governance.desk import Desk
 from streamrec.governance.eligibility import Standing
 from streamrec.ledger.ledger import Ledger
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import publish_versions
+from streamrec.rollout.book import RolloutBook
+from streamrec.rollout.driving.traffic_document import NothingChangedError, TrafficDocument, flip
 from streamrec.rollout.heartbeats import HEARTBEAT_SILENCE_S, FileHeartbeats, Heartbeats
-from streamrec.rollout.told_changes import By, take_back_what_never_came, tell
+from streamrec.rollout.told_changes import By, take_back_what_never_came
 from streamrec.rollout.traffic_changes import Change, champions, last_change_of, with_champions
 from streamrec.rollout.traffic_files import TrafficFiles
 from streamrec.rollout.traffic_history import (
     REASON_MAXIMUM_CHARACTERS,
     ChangeKind,
-    TrafficChange,
-    append_change,
     read_changes,
 )
 
@@ -57,7 +53,6 @@ PREPARE_TIMEOUT_S: Final = 60.0
 
 _POLL_S: Final = 0.1
 _FORGET_REPLICA_AFTER_S: Final = 3_600.0
-_LOCK_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +100,10 @@ class TrafficWriter:
             sleep: Waits some seconds.
         """
         self._files, self._keys, self._registry, self._ledger = files, keys, registry, ledger
+        self._book = RolloutBook(ledger)
         self._desk = Desk(ledger, registry, files.versions, keys, clock)
         self._heartbeats = heartbeats if heartbeats is not None else FileHeartbeats(files.heartbeats)
-        self._publisher = files.open_publisher(keys)
+        self._document = TrafficDocument(files, keys)
         self._clock, self._sleep = clock, sleep
 
     def promote(
@@ -194,22 +190,12 @@ class TrafficWriter:
             NotReadyError: What lies there is refused by every replica: what it says may be anybody's.
             TemporaryError: Somebody else is changing the document, or it cannot be written.
         """
-        with self._changing():
-            published = self._published()
+        with self._document.changing():
+            published = self._document.published()
             if published is None:
                 return None
             traffic = published.value
-            return self._publish(traffic.slots, traffic.prepare, published.revision).revision
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        try:
-            make_folder(self._files.folder)
-        except OSError as error:
-            raise DependencyError(f"{self._files.folder} cannot be written: {error.strerror}") from error
-        held = "somebody else is changing what serves; see what serves now and try again"
-        with only_holder(self._files.writer_lock, held, timeout_s=_LOCK_TIMEOUT_S):
-            yield
+            return self._document.publish(traffic.slots, traffic.prepare, published.revision).revision
 
     def _check_eligible(self, ref: ModelRef, glass_broken: bool) -> None:
         found = self._desk.eligibility(ref)
@@ -218,6 +204,17 @@ class TrafficWriter:
         raise PermissionDeniedError(
             f"{ref} may not be promoted, it is {found.standing}: {found.in_short}. Next: {found.way_back}"
         )
+
+    def _check_not_held(self, slots: Collection[str]) -> None:
+        """Refuse what belongs to a rollout, also before the document says so."""
+        for slot in slots:
+            holder = self._book.holding(slot)
+            if holder is not None:
+                raise InvalidInputError(
+                    f"slots.{slot}",
+                    f"belongs to the rollout {holder.rollout}, which alone may change it: wait until it is "
+                    "over, or abort it first",
+                )
 
     def _by_slot(self, refs: Sequence[ModelRef], slot: str | None) -> dict[str, ModelRef]:
         if slot is not None and len(refs) != 1:
@@ -240,13 +237,14 @@ class TrafficWriter:
 
     def _change(self, decide: Callable[[Traffic | None], Change], by: By, timeout_s: float) -> TrafficChanged:
         _check_reason(by.reason)
-        with self._changing():
-            published = self._published()
+        with self._document.changing():
+            published = self._document.published()
             now = None if published is None else published.value
             take_back_what_never_came(
                 self._ledger, champions(now), 0 if published is None else published.revision
             )
             change = decide(now)
+            self._check_not_held(change.after)
             if not change.after and published is not None:
                 return TrafficChanged(
                     published.revision, {}, {}, (), self._mirror(champions(published.value))
@@ -255,15 +253,6 @@ class TrafficWriter:
                 publish_versions(self._registry, ref, self._files.versions, self._keys)
             replicas, revision = self._prepared(published, change, timeout_s)
             return self._flipped(change, revision, by, replicas)
-
-    def _published(self) -> VerifiedDocument[Traffic] | None:
-        try:
-            return self._publisher.published()
-        except DocumentRefusedError as error:
-            raise NotReadyError(
-                f"{self._files.document} is refused ({error.code}): {error}; replicas go on with the last "
-                "good one; remove the file once you know why, and promote what should serve"
-            ) from error
 
     def _prepared(
         self,
@@ -276,11 +265,11 @@ class TrafficWriter:
         slots = {} if published is None else published.value.slots
         if not self._heard(change.after):
             return (), revision
-        document = self._publish(slots, tuple(change.after.values()), revision)
+        document = self._document.publish(slots, tuple(change.after.values()), revision)
         try:
             replicas = self._wait(document.revision, change.after, timeout_s)
         except StreamRecError:
-            self._publish(slots, (), document.revision)
+            self._document.publish(slots, (), document.revision)
             raise
         return replicas, document.revision
 
@@ -324,36 +313,10 @@ class TrafficWriter:
     def _flipped(
         self, change: Change, expected_revision: int, by: By, replicas: tuple[str, ...]
     ) -> TrafficChanged:
-        revision = self._publisher.next_revision(expected_revision)
         try:
-            tell(self._ledger, change.kind, revision, change.before, change.after, by)
-        except StreamRecError as error:
+            revision = flip(self._document, self._ledger, change, expected_revision, by, self._clock)
+        except NothingChangedError:
             self._take_back(expected_revision)
-            raise DependencyError(f"{error}; nothing was changed, and what served before serves") from error
-        try:
-            append_change(
-                self._files.history,
-                TrafficChange(
-                    revision,
-                    self._clock(),
-                    by.actor,
-                    change.kind,
-                    by.reason,
-                    change.before,
-                    change.after,
-                    change.undoes,
-                ),
-            )
-            self._publish(change.slots, (), expected_revision, revision)
-        except StreamRecError:
-            # The ledger has said what did not come about; it says that too, since no entry is taken out.
-            undone = By(by.actor, by.role, f"revision {revision} could not be published")
-            try:
-                tell(self._ledger, ChangeKind.ROLLED_BACK, revision, change.after, change.before, undone)
-            except StreamRecError:
-                _LOG.exception(
-                    "the ledger says that revision %d serves; the next change takes that back", revision
-                )
             raise
         _LOG.info("traffic revision %d: %s", revision, {k: str(v) for k, v in change.after.items()})
         return TrafficChanged(revision, change.before, change.after, replicas, self._mirror(change.after))
@@ -361,23 +324,11 @@ class TrafficWriter:
     def _take_back(self, expected_revision: int) -> None:
         """Name nothing as `prepare` any more, where that was done; on a full disk it may have to stay."""
         try:
-            published = self._published()
+            published = self._document.published()
             if published is not None and published.value.prepare:
-                self._publish(published.value.slots, (), expected_revision)
+                self._document.publish(published.value.slots, (), expected_revision)
         except StreamRecError:
             _LOG.exception("what was prepared is named still; the next change takes it back")
-
-    def _publish(
-        self,
-        slots: Mapping[str, SlotTraffic],
-        prepare: Sequence[ModelRef],
-        expected_revision: int,
-        revision: int | None = None,
-    ) -> VerifiedDocument[Traffic]:
-        body = Traffic(1, slots, tuple(prepare)).to_json()
-        for added in ("schema", "revision"):
-            del body[added]
-        return self._publisher.publish(body, expected_revision=expected_revision, revision=revision)
 
     def _mirror(self, after: Mapping[str, ModelRef]) -> bool:
         """Let the registry's aliases say what serves; a failure undoes nothing, since the document counts."""

@@ -97,7 +97,7 @@ class World:
         return replica
 
     def serving(self):
-        return champions(self.writer._publisher.published().value)
+        return champions(self.writer._document.publisher.published().value)
 
     def promote(self, *refs, **options):
         return self.writer.promote(refs, actor="ada", **options)
@@ -140,7 +140,7 @@ def test_a_replica_that_cannot_load_stops_the_change_and_the_old_one_serves(worl
     ):
         world.promote(world.register("ranking", "broken"))
     assert world.serving() == {"spoke.ranking": first}
-    assert world.writer._publisher.published().value.prepare == ()
+    assert world.writer._document.publisher.published().value.prepare == ()
     replica.follow()
     assert replica.get(first).model == "a model"
     assert replica.problem == ""
@@ -180,7 +180,7 @@ def test_slots_that_depend_on_each_other_move_together(world):
     cold_start = world.register("cold-start", depends_on=[retrieval])
     other = world.register("ranking")
     world.promote(retrieval, cold_start, other)
-    slots = world.writer._publisher.published().value.slots
+    slots = world.writer._document.publisher.published().value.slots
     assert slots["spoke.retrieval"].bundle == slots["spoke.cold-start"].bundle is not None
     assert slots["spoke.ranking"].bundle is None
 
@@ -192,7 +192,7 @@ def test_slots_that_depend_on_each_other_move_together(world):
     follows = world.register("cold-start", depends_on=[newer])
     with pytest.raises(InvalidInputError, match="cold-start@2 works with retrieval@2"):
         world.promote(follows)
-    before = world.writer._publisher.published().revision
+    before = world.writer._document.publisher.published().revision
     changed = world.promote(follows, newer)
     assert changed.revision > before
     assert world.serving() == {
@@ -270,7 +270,7 @@ def test_one_line_of_reason(world):
 
 
 def test_somebody_elses_change_is_waited_for_only_shortly(world, monkeypatch):
-    monkeypatch.setattr("streamrec.rollout.traffic_writer._LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("streamrec.rollout.driving.traffic_document.LOCK_TIMEOUT_S", 0.05)
     ref = world.register("ranking")
     world.files.folder.mkdir(exist_ok=True)
     with (
@@ -299,7 +299,7 @@ def test_a_change_that_a_killed_writer_only_announced_does_not_count(world, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(world.writer._publisher, "publish", killed)
+        broken.setattr(world.writer._document.publisher, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             world.promote(second)
     assert len(world.files.history.read_text().splitlines()) == 2
@@ -319,7 +319,7 @@ def test_what_the_ledger_was_told_and_never_came_is_taken_back_by_the_next_chang
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(world.writer._publisher, "publish", killed)
+        broken.setattr(world.writer._document.publisher, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             world.promote(second)
     assert told(world) == second  # which never served
