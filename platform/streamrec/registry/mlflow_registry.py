@@ -234,7 +234,7 @@ class MlflowModelRegistry:
                 client.delete_registered_model_alias(name, alias)
 
     def fetch(self, version: ModelVersion) -> Path:
-        """See `ModelRegistry.fetch`. A cached one needs no MLflow: replicas start while the server is down."""
+        """See `ModelRegistry.fetch`. Needs no MLflow where it is cached: replicas start without."""
 
         def download(folder: Path) -> None:
             with self._connected(f"downloading {version.ref}") as client:

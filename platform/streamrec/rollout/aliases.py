@@ -1,4 +1,4 @@
-"""The aliases of the registry mirror the traffic document. One that was moved by hand is put back and recorded.
+"""The aliases of the registry mirror the traffic document; one that was moved by hand is put back.
 
 Nothing serves by an alias. But people read them, and other tools load by them, so they must not lie.
 """
@@ -24,7 +24,7 @@ from streamrec.rollout.told_changes import ROLLOUT_CONTROLLER
 _LOG = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = timedelta(seconds=10)
-"""Between two looks where the document has not changed. A moved alias is put back after that at the latest."""
+"""Between two looks where the document has not changed; a moved alias is put back then at the latest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Final
 from streamrec.contracts.errors import ConflictError, InvalidInputError, NotFoundError
 from streamrec.contracts.ledger_entry import EntryKind, LedgerEntry
 from streamrec.contracts.rollouts.evidence import RolloutEvidence
-from streamrec.contracts.rollouts.state import RolloutState
+from streamrec.contracts.rollouts.state import RolloutPhase, RolloutState
 from streamrec.ledger.ledger import Ledger, UnlessNewer
 from streamrec.rollout.driving.transitions import (
     TRANSITIONS,
@@ -43,7 +43,6 @@ _ENDS: Final = frozenset(
         EntryKind.ROLLOUT_ABORTED,
         EntryKind.ROLLOUT_ROLLED_BACK,
         EntryKind.ROLLOUT_COMPLETED,
-        EntryKind.HOLDBACK_ENDED,
     }
 )
 _TRIES: Final = 5
@@ -113,7 +112,8 @@ class RolloutBook:
         """The states that say what should serve, the one that moved last at the end.
 
         These are the active ones, and of each slot the last one that is over, unless a promotion that was
-        made without a rollout came after it: that one counts then.
+        made without a rollout came after it: that one counts then. Where the last one did not succeed, also
+        the completed one that made what serves champion: what it would go back to stays loaded.
 
         Args:
             slots: Slots that serve now.
@@ -126,17 +126,27 @@ class RolloutBook:
             found = {
                 name: self._placed(name) for name, entry in self._newest.items() if entry.kind not in _ENDS
             }
-            taken = {slot for placed in found.values() for slot in placed.state.slots}
-            wanted = set(slots) - taken
+            # What serves by each slot's last rollout, or served before it began.
+            serves = {move.slot: move.champion for placed in found.values() for move in placed.state.moves}
+            wanted = set(slots) | serves.keys()
             for placed in self._over():
                 if not wanted:
                     break
-                mine = set(placed.state.slots)
-                if mine & wanted and not mine & taken:
-                    if all(self._direct.get(slot, 0) < placed.seq for slot in mine):
-                        found[placed.state.rollout] = placed
-                    taken |= mine
-                wanted -= mine
+                mine = {move.slot: move for move in placed.state.moves}
+                completed = placed.state.phase is RolloutPhase.COMPLETED
+                decides = not mine.keys() & serves.keys() or (
+                    completed
+                    and all(
+                        serves.get(name, move.challenger) == move.challenger for name, move in mine.items()
+                    )
+                )
+                if decides and all(self._direct.get(slot, 0) < placed.seq for slot in mine):
+                    found[placed.state.rollout] = placed
+                for name, move in mine.items():
+                    serves.setdefault(name, move.challenger if completed else move.champion)
+                    # Past those that did not succeed, the one that did is looked for, and no further.
+                    if completed or move.champion is None or serves[name] != move.champion:
+                        wanted.discard(name)
         return sorted(found.values(), key=lambda placed: placed.seq)
 
     def holding(self, slot: str) -> RolloutState | None:
@@ -154,8 +164,7 @@ class RolloutBook:
         with self._lock:
             self._refresh()
             for placed in self._over():
-                kind = self._newest[placed.state.rollout].kind
-                if kind not in (EntryKind.ROLLOUT_COMPLETED, EntryKind.HOLDBACK_ENDED):
+                if placed.state.phase is not RolloutPhase.COMPLETED:
                     continue
                 move = next((move for move in placed.state.moves if move.slot == slot), None)
                 if move is not None and str(move.challenger) == champion:
@@ -241,7 +250,7 @@ class RolloutBook:
         for attempt in range(_TRIES):
             with self._lock:
                 self._refresh()
-                self._check(before, state)
+                self._check(before, decision)
                 condition = UnlessNewer(TRANSITIONS | {EntryKind.TRAFFIC_CHANGED}, self._seq)
                 try:
                     self._ledger.append_all((entry,), unless_newer=condition)
@@ -254,7 +263,8 @@ class RolloutBook:
                 return state
         raise AssertionError("unreachable")
 
-    def _check(self, before: RolloutState | None, after: RolloutState) -> None:
+    def _check(self, before: RolloutState | None, decision: Transition) -> None:
+        after = decision.state
         name = after.rollout
         found = self._newest.get(name)
         if before is None:
@@ -269,7 +279,8 @@ class RolloutBook:
                     f"{name} is {now.phase.value} by now, by its transition {now.number}: "
                     "see what it does and decide again"
                 )
-        if after.phase.is_over and before is not None and not before.phase.is_over:
+        ends = after.phase.is_over and before is not None and not before.phase.is_over
+        if ends or decision.kind is EntryKind.HOLDBACK_ENDED:
             return
         for other in self.active():
             shared = sorted(set(other.slots) & set(after.slots))
@@ -285,11 +296,11 @@ class RolloutBook:
             if entry.kind is EntryKind.TRAFFIC_CHANGED:
                 if entry.actor not in (ROLLOUT_CONTROLLER, DIRECT_WRITER):
                     self._direct[entry.subject] = entry.seq
+            elif entry.kind is EntryKind.HOLDBACK_ENDED:
+                self._holdbacks_ended.add(entry.subject)  # the rollout itself stands where it stood
             else:
                 self._newest[entry.subject] = entry
                 self._states.pop(entry.subject, None)
-                if entry.kind is EntryKind.HOLDBACK_ENDED:
-                    self._holdbacks_ended.add(entry.subject)
             self._seq = entry.seq
 
     def _over(self) -> Iterator[PlacedState]:

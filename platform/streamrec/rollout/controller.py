@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -36,17 +36,20 @@ from streamrec.ledger.ledger import Ledger
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import SignedVersions
 from streamrec.rollout.aliases import AliasMirror, AliasReverted
+from streamrec.rollout.analysis import Analysis
 from streamrec.rollout.book import RolloutBook
+from streamrec.rollout.desired_traffic import check_start
 from streamrec.rollout.driving.course import Stretch, course_of
 from streamrec.rollout.driving.reconciliation import Reconciled, TrafficReconciler
-from streamrec.rollout.driving.rules import RolloutRules
+from streamrec.rollout.driving.reports import Look, TickReport
 from streamrec.rollout.driving.submissions import SubmissionDesk, new_name, new_salt
 from streamrec.rollout.driving.traffic_document import TrafficDocument
-from streamrec.rollout.driving.transitions import ToJson, Transition
 from streamrec.rollout.heartbeats import FileHeartbeats, Heartbeats
 from streamrec.rollout.leadership import FileLeadership, Leadership
 from streamrec.rollout.observation import Observer, Seen
 from streamrec.rollout.outcomes import Outcomes
+from streamrec.rollout.requests import Ask, Start, asked, retry_of, started
+from streamrec.rollout.step import Decision, decide
 from streamrec.rollout.tallies import FileTallies, Tallies
 from streamrec.rollout.told_changes import By
 from streamrec.rollout.traffic_changes import champions
@@ -55,60 +58,14 @@ from streamrec.rollout.traffic_files import TrafficFiles
 _LOG = logging.getLogger(__name__)
 
 TICK_INTERVAL_S: Final = 1.0
-"""Between two looks: what is asked for takes effect within it, and replicas poll the document twice a second."""
+"""Between two looks: what is asked for takes effect within it; replicas poll the document twice a second."""
 
-ROLLBACK: Final = "rollback"
-PROMOTE: Final = "promote"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One rollout as it is seen now. Looking changes nothing.
-
-    Attributes:
-        state: Where it stands, with what it waits for.
-        evidence: What is known.
-        analysis: What was found in it; None where it is over.
-    """
-
-    state: RolloutState
-    evidence: RolloutEvidence
-    analysis: ToJson | None
-
-
-@dataclass(frozen=True, slots=True)
-class TickReport:
-    """What one look at everything came to.
-
-    Attributes:
-        leads: Whether this process drives; where it does not, nothing else is said.
-        transitions: The states after each transition that was made.
-        waiting: By rollout, why it does not go on.
-        problems: What went wrong, in words; the next look tries again.
-        revision: Of the traffic document in force; 0 where there is none, or it cannot be read.
-        reverted: Aliases that were put back.
-    """
-
-    leads: bool
-    transitions: tuple[RolloutState, ...] = ()
-    waiting: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-    revision: int = 0
-    reverted: tuple[AliasReverted, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A transition that is not decided by `RolloutRules`."""
-
-    state: RolloutState
-    kind: EntryKind | None
-    reasons: tuple[Reason, ...] = ()
-    analysis: ToJson | None = None
+Analyse = Callable[[RolloutState, RolloutEvidence, datetime], Analysis]
+"""Harm, equality or nothing yet, out of a rollout's state and evidence at a time. Pure."""
 
 
 class RolloutController:
-    """Starts, drives and ends rollouts. Safe to use from several threads; several processes may have one each."""
+    """Starts, drives and ends rollouts. Safe to use from several threads, and beside others in processes."""
 
     def __init__(
         self,
@@ -117,7 +74,7 @@ class RolloutController:
         registry: ModelRegistry,
         ledger: Ledger,
         outcomes: Outcomes,
-        rules: RolloutRules,
+        analyse: Analyse,
         *,
         heartbeats: Heartbeats | None = None,
         tallies: Tallies | None = None,
@@ -132,7 +89,7 @@ class RolloutController:
             registry: Where versions and their artifacts are.
             ledger: Where rollouts are written down.
             outcomes: What users do.
-            rules: What decides.
+            analyse: What the evidence says: `streamrec.rollout.analysis.analyse`.
             heartbeats: What replicas say; those beside the document where None.
             tallies: What services count; those beside the document where None.
             leadership: Who drives; by a lock beside the document where None.
@@ -141,13 +98,13 @@ class RolloutController:
         beats = FileHeartbeats(files.heartbeats) if heartbeats is None else heartbeats
         counts = FileTallies(files.tallies) if tallies is None else tallies
         self.book = RolloutBook(ledger)
-        self._ledger, self._rules, self._clock = ledger, rules, clock
+        self._ledger, self._analyse, self._clock = ledger, analyse, clock
         self._leadership = FileLeadership(files.controller_lock) if leadership is None else leadership
         self._document = TrafficDocument(files, keys)
         self._versions = SignedVersions(files.versions, files.public_keys)
         self._observer = Observer(counts, beats, outcomes, ledger, registry, self._versions)
         self._reconciler = TrafficReconciler(
-            self._document, keys, registry, ledger, rules.desired, clock, known_dependencies={}
+            self._document, keys, registry, ledger, clock, known_dependencies={}
         )
         self._aliases = AliasMirror(registry, ledger, clock)
         desk = Desk(ledger, registry, files.versions, keys, clock)
@@ -182,15 +139,7 @@ class RolloutController:
             PermissionDeniedError, NotFoundError, InvalidInputError, ArtifactError, TemporaryError: See
                 `SubmissionDesk.submit`; or what would serve does not fit together.
         """
-        traffic = self._traffic()
-        self._check_free(refs, slot)
-        found = self._submissions.submit(refs, traffic, plan=plan, slot=slot, glass_broken=glass_broken)
-        state = self._rules.started(
-            found.moves, found.plan, by, self._clock(), name or new_name(refs), new_salt(), retries
-        )
-        self._check_fits(state, traffic)
-        kind = EntryKind.ROLLOUT_STARTED if retries is None else EntryKind.ROLLOUT_RETRIED
-        return self.book.append(None, _Written(state, kind), by=by, request="start")
+        return self._start(refs, plan, by, slot, name, retries, glass_broken)
 
     def promote(
         self,
@@ -204,53 +153,47 @@ class RolloutController:
 
         Arguments and errors as `start`.
         """
-        state = self.start(refs, None, by, slot=slot, glass_broken=glass_broken)
-        return self.request(state.rollout, PROMOTE, by)
+        return self._start(refs, None, by, slot, None, None, glass_broken, without_canary=True)
 
     def retry(self, name: str, by: By, *, glass_broken: bool = False) -> RolloutState:
         """Start a rollout of the same versions by the same plan, after one that ended without success.
 
         Raises:
             NotFoundError: There is no rollout of that name.
-            InvalidInputError: It is not over, or it was completed; or as in `start`.
-            ConflictError, PermissionDeniedError, ArtifactError, TemporaryError: As in `start`.
+            ConflictError: It has not failed; or as in `start`.
+            InvalidInputError, PermissionDeniedError, ArtifactError, TemporaryError: As in `start`.
         """
         state = self.book.get(name)
-        if not state.phase.is_over or state.phase is RolloutPhase.COMPLETED:
-            raise InvalidInputError(
-                "rollout",
-                f"{name} is {state.phase.value}: only what was aborted or rolled back is tried again",
-            )
+        again = retry_of(state, name, state.salt)
         slot = state.slots[0] if len(state.moves) == 1 else None
-        return self.start(
-            state.challengers, state.plan, by, slot=slot, retries=name, glass_broken=glass_broken
+        refs = state.challengers
+        return self._start(
+            refs, again.plan, by, slot, None, name, glass_broken, without_canary=again.without_canary
         )
 
-    def request(self, name: str, ask: str, by: By) -> RolloutState:
+    def request(self, name: str, ask: Ask, by: By) -> RolloutState:
         """Do what somebody asks of a rollout. It is in force when this returns, also where nobody drives.
 
         Args:
             name: Which rollout.
-            ask: One of `streamrec.rollout.requests.Ask`.
+            ask: What.
             by: Who, and why.
 
         Raises:
             NotFoundError: There is no rollout of that name.
-            InvalidInputError: It cannot be asked of a rollout that stands there.
-            ConflictError: Somebody else has moved it meanwhile.
+            ConflictError: It makes no sense where the rollout stands, or somebody else has moved it.
+            InvalidInputError: A slot that moved with it has been moved again since.
             PermissionDeniedError: The version that it would go back to must not serve any more.
             TemporaryError: The ledger cannot be read or written; nothing was done.
         """
         state = self.book.get(name)
-        if ask == ROLLBACK:
+        decision = asked(state, ask, by, self._clock())
+        if ask is Ask.ROLLBACK:
             self._check_way_back(state)
-        decision = self._rules.asked(state, ask, by, self._clock())
-        if decision.kind is None:
-            return state
-        return self.book.append(state, decision, by=by, request=str(ask))
+        return self.book.append(state, decision, by=by, request=ask.value)
 
     def roll_back(self, slot: str, by: By) -> RolloutState:
-        """Take back what the newest rollout did in a slot, and in all slots that it moved; again: the one before.
+        """Take back what the last rollout did in a slot, and in all that it moved; again: the one before.
 
         Raises:
             NotFoundError: No rollout has made what serves there champion, so that none can be taken back.
@@ -259,16 +202,16 @@ class RolloutController:
         """
         holder = self.book.holding(slot)
         if holder is not None:
-            return self.request(holder.rollout, ROLLBACK, by)
+            return self.request(holder.rollout, Ask.ROLLBACK, by)
         serving = champions(self._traffic())
         if slot not in serving:
             raise NotFoundError(f"nothing serves in {slot}")
         last = self.book.last_completed(slot, str(serving[slot]))
         if last is None:
             raise NotFoundError(
-                f"{serving[slot]} serves in {slot} and no rollout made it so: promote the version to go back to"
+                f"{serving[slot]} serves in {slot}, and no rollout made it so: promote what is to serve"
             )
-        return self.request(last.rollout, ROLLBACK, by)
+        return self.request(last.rollout, Ask.ROLLBACK, by)
 
     def look(self, name: str) -> Look:
         """See where a rollout stands and what the evidence says now. Changes nothing.
@@ -283,7 +226,7 @@ class RolloutController:
         )
         if state.phase.is_over:
             return Look(state, evidence, None)
-        decision = self._rules.step(state, evidence, now)
+        decision = decide(state, evidence, self._analyse(state, evidence, now), now)
         waits_for = decision.state.waits_for if decision.kind is None else state.waits_for
         return Look(replace(state, waits_for=waits_for), evidence, decision.analysis)
 
@@ -350,7 +293,7 @@ class RolloutController:
     def _drive(self, state: RolloutState, seen: Seen) -> tuple[Sequence[RolloutState], tuple[Reason, ...]]:
         now = self._clock()
         evidence = self._observer.evidence(state, self._course(state), seen, now)
-        decision: Transition = self._rules.step(state, evidence, now)
+        decision = decide(state, evidence, self._analyse(state, evidence, now), now)
         if decision.kind is None:
             return (), decision.state.waits_for
         after = self.book.append(state, decision, evidence=evidence)
@@ -364,27 +307,25 @@ class RolloutController:
 
     def _reconcile(self, seen: Seen, problems: list[str]) -> Reconciled | None:
         try:
-            ended = self._end_holdbacks(seen.traffic)
+            self._end_holdbacks(seen.traffic)
             slots = () if seen.traffic is None else tuple(seen.traffic.slots)
-            return self._reconciler.reconcile(self.book.deciding(slots), ended, seen.heartbeats)
+            return self._reconciler.reconcile(self.book.deciding(slots), seen.heartbeats)
         except StreamRecError as error:
             problems.append(f"the traffic document: {error}")
             return None
 
-    def _end_holdbacks(self, traffic: Traffic | None) -> tuple[str, ...]:
-        """Slots whose holdback is over by its time; the ledger hears of each once."""
-        now = self._clock()
-        ended = []
+    def _end_holdbacks(self, traffic: Traffic | None) -> None:
+        """Tell the ledger of each holdback whose time is over; the document follows."""
         for name, slot in {} if traffic is None else traffic.slots.items():
-            if slot.holdback is None or slot.holdback.until > now or self.book.holding(name) is not None:
+            if slot.holdback is None or slot.holdback.until > self._clock():
                 continue
             rollout = self.book.last_completed(name, str(slot.champion))
-            if rollout is not None and not self.book.holdback_has_ended(rollout.rollout):
-                reason = Reason("holdback_over", name, f"its last day was {slot.holdback.until:%Y-%m-%d}")
-                after = replace(rollout, number=rollout.number + 1)
-                self.book.append(rollout, _Written(after, EntryKind.HOLDBACK_ENDED, (reason,)))
-            ended.append(name)
-        return tuple(ended)
+            if rollout is None or self.book.holdback_has_ended(rollout.rollout):
+                continue
+            reason = Reason(
+                "holdback_over", name, f"it was to last until {slot.holdback.until:%Y-%m-%d %H:%M}Z"
+            )
+            self.book.append(rollout, Decision(rollout, EntryKind.HOLDBACK_ENDED, (reason,)))
 
     def _course(self, state: RolloutState) -> tuple[Stretch, ...]:
         """What of a rollout has begun; read again where it has moved."""
@@ -408,21 +349,32 @@ class RolloutController:
             problems.append(f"the traffic document: {error}")
             return None
 
-    def _check_free(self, refs: Sequence[ModelRef], slot: str | None) -> None:
-        """Say first who holds the slot; `RolloutBook.append` makes sure."""
-        for state in self.book.active():
-            mine = [str(ref) for ref in refs if ref.name in {one.name for one in state.challengers}]
-            if mine or slot in state.slots:
-                raise ConflictError(
-                    f"{', '.join(state.slots)} is held by the rollout {state.rollout}, which is "
-                    f"{state.phase.value}: wait until it is over, or abort it first"
-                )
-
-    def _check_fits(self, state: RolloutState, traffic: Traffic | None) -> None:
-        """Refuse what could not serve together in the end, before it begins. Raises `InvalidInputError`."""
-        last = replace(state, phase=RolloutPhase.WATCH)
-        refs = {*champions(traffic).values(), *state.challengers}
-        self._rules.desired(traffic, [last], (), self._reconciler.dependencies(refs))
+    def _start(
+        self,
+        refs: Sequence[ModelRef],
+        plan: RolloutPlan | None,
+        by: By,
+        slot: str | None,
+        name: str | None,
+        retries: str | None,
+        glass_broken: bool,
+        *,
+        without_canary: bool = False,
+    ) -> RolloutState:
+        traffic = self._traffic()
+        found = self._submissions.submit(refs, traffic, plan=plan, slot=slot, glass_broken=glass_broken)
+        now_serve = {*champions(traffic).values(), *(move.challenger for move in found.moves)}
+        check_start(traffic, found.moves, found.plan.holdback_bp, self._reconciler.dependencies(now_serve))
+        start = Start(
+            name=name or new_name(refs),
+            salt=new_salt(),
+            moves=found.moves,
+            plan=found.plan,
+            without_canary=without_canary,
+            retries=retries,
+        )
+        decision = started(start, by, self._clock())
+        return self.book.append(None, decision, by=by, request="promote" if without_canary else "start")
 
     def _check_way_back(self, state: RolloutState) -> None:
         """Refuse to go back to what must not serve, or over what has happened since."""
@@ -437,5 +389,5 @@ class RolloutController:
             if serving.get(move.slot) != move.challenger:
                 raise InvalidInputError(
                     move.slot,
-                    f"has been changed since {state.rollout}, to {serving.get(move.slot)}: roll that back first",
+                    f"has been changed since {state.rollout}: roll {serving.get(move.slot)} back first",
                 )

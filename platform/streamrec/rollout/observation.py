@@ -209,7 +209,7 @@ def readiness(
         return True, 0, ""
     challengers = [beat for beat in heard if beat.role is ServingRole.CHALLENGER]
     others = [beat for beat in heard if beat.role is not ServingRole.CHALLENGER]
-    if state.fills_empty_slots or state.phase is RolloutPhase.WATCH:
+    if state.fills_empty_slots or state.without_canary or state.phase is RolloutPhase.WATCH:
         counting = others
     elif state.weight_bp == BASIS_POINTS:
         counting = [*challengers, *others]

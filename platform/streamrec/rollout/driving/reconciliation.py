@@ -12,20 +12,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from streamrec.contracts.errors import ArtifactError, NotFoundError
 from streamrec.contracts.ledger_entry import ActorRole
 from streamrec.contracts.models import ModelRef
-from streamrec.contracts.rollouts.state import RolloutState
+from streamrec.contracts.rollouts.state import RolloutPhase, RolloutState
 from streamrec.contracts.slots import ServingRole
-from streamrec.contracts.traffic import ReplicaHeartbeat, SlotTraffic, Traffic
-from streamrec.contracts.units import BASIS_POINTS
-from streamrec.documents.document_kind import VerifiedDocument
+from streamrec.contracts.traffic import ReplicaHeartbeat, Traffic
 from streamrec.ledger.ledger import Ledger
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import SignedVersions, publish_versions
 from streamrec.rollout.book import PlacedState
+from streamrec.rollout.desired_traffic import Desired, desired
 from streamrec.rollout.driving.traffic_document import TrafficDocument, flip
 from streamrec.rollout.observation import heard_of
 from streamrec.rollout.told_changes import ROLLOUT_CONTROLLER, By, take_back_what_never_came
@@ -39,41 +38,6 @@ ROLLBACK_PATIENCE: Final = timedelta(seconds=60)
 
 _LOCK_TIMEOUT_S: Final = 0.5
 _MAXIMUM_ROUNDS: Final = 16
-
-
-class DesiredTraffic(Protocol):
-    """What should be in the document; a `streamrec.rollout.desired_traffic.Desired`."""
-
-    @property
-    def slots(self) -> Mapping[str, SlotTraffic]:
-        """All slots, by name."""
-        ...
-
-    @property
-    def prepare(self) -> Sequence[ModelRef]:
-        """What is loaded beside what they name."""
-        ...
-
-
-class DesiredRule(Protocol):
-    """The pure function that says what should serve: `streamrec.rollout.desired_traffic.desired`."""
-
-    def __call__(
-        self,
-        traffic: Traffic | None,
-        states: Sequence[RolloutState],
-        holdbacks: Collection[str],
-        depends_on: DependsOn,
-    ) -> DesiredTraffic:
-        """What should serve, given what does.
-
-        Args:
-            traffic: In force; None before the first.
-            states: Those that decide, the one that moved last at the end.
-            holdbacks: Slots whose holdback is over.
-            depends_on: Of every version that is named.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +66,6 @@ class TrafficReconciler:
         keys: Folder of the key that signs.
         registry: Where versions are that were not published yet.
         ledger: Hears of every change of champions first.
-        desired: What should serve.
         clock: Now.
         known_dependencies: What each version needs; a version never changes.
     """
@@ -111,21 +74,14 @@ class TrafficReconciler:
     keys: Path
     registry: ModelRegistry
     ledger: Ledger
-    desired: DesiredRule
     clock: Callable[[], datetime]
     known_dependencies: dict[ModelRef, Mapping[str, ModelRef]]
 
-    def reconcile(
-        self,
-        placed: Sequence[PlacedState],
-        ended_holdbacks: Collection[str],
-        heartbeats: Sequence[ReplicaHeartbeat],
-    ) -> Reconciled:
+    def reconcile(self, placed: Sequence[PlacedState], heartbeats: Sequence[ReplicaHeartbeat]) -> Reconciled:
         """Publish what is missing.
 
         Args:
-            placed: The states that decide.
-            ended_holdbacks: Slots whose holdback is over.
+            placed: The states that decide, the one that moved last at the end.
             heartbeats: The last of each replica.
 
         Raises:
@@ -141,14 +97,16 @@ class TrafficReconciler:
                 published = self.document.published()
                 now = None if published is None else published.value
                 revision = 0 if published is None else published.revision
-                target = self._target(now, placed, ended_holdbacks, heartbeats)
-                if not target.change.after and not target.change.before:
-                    if _is_there(now, target.change.slots, target.prepare):
-                        return Reconciled(revision, now, is_published, target.waits_for)
-                    self._publish_versions(target.change.slots, target.prepare)
-                    self.document.publish(target.change.slots, target.prepare, revision)
+                target, mover = self._target(now, placed, heartbeats)
+                if target.is_said_by(now):
+                    return Reconciled(
+                        revision, now, is_published, _waits_for(now, placed, heartbeats, self.clock())
+                    )
+                self._publish_versions(target)
+                if mover is None:
+                    self.document.publish(target.slots, target.prepare, revision)
                 else:
-                    self._flip(published, target)
+                    self._flip(now, revision, target, mover)
                 is_published = True
         raise AssertionError("what should serve does not come to rest: two states contradict each other")
 
@@ -174,74 +132,30 @@ class TrafficReconciler:
         return SignedVersions(self.document.files.versions, self.document.files.public_keys)
 
     def _target(
-        self,
-        now: Traffic | None,
-        placed: Sequence[PlacedState],
-        ended_holdbacks: Collection[str],
-        heartbeats: Sequence[ReplicaHeartbeat],
-    ) -> _Target:
+        self, now: Traffic | None, placed: Sequence[PlacedState], heartbeats: Sequence[ReplicaHeartbeat]
+    ) -> tuple[Desired, RolloutState | None]:
+        """What the next revision says, and the rollout whose champions change in it: of one at a time."""
         states = [one.state for one in placed]
         refs = set(champions(now).values())
         for state in states:
             for move in state.moves:
                 refs |= {move.challenger} | ({move.champion} if move.champion is not None else set())
-        wanted = self.desired(now, states, ended_holdbacks, self.dependencies(refs))
-        before = champions(now)
-        after = {name: slot.champion for name, slot in wanted.slots.items()}
-        moving = {name for name in {*before, *after} if before.get(name) != after.get(name)}
-        slots, prepare = dict(wanted.slots), list(wanted.prepare)
-        waits_for: list[str] = []
-        flips: tuple[PlacedState, frozenset[str]] | None = None
-        for one in placed:
-            mine = frozenset(moving & set(one.state.slots))
-            moving -= mine
-            if not mine:
-                continue
-            missing = self._missing(one, {name: after[name] for name in mine if name in after}, heartbeats)
-            if not missing and flips is None:
-                flips = (one, mine)
-                continue
-            waits_for += missing
-            prepare += [after[name] for name in sorted(mine) if name in after]
-            for name in one.state.slots:
-                _keep(slots, name, None if now is None else now.slots.get(name), one.state)
-        prepare = list(dict.fromkeys(prepare))
-        if moving:
-            raise AssertionError(f"no rollout says why the champions of {', '.join(sorted(moving))} change")
-        if flips is None:
-            nothing = Change(ChangeKind.PROMOTED, slots, {}, {})
-            return _Target(nothing, prepare, tuple(waits_for), None)
-        return _Target(
-            _change(flips[0].state, slots, before, after, flips[1]), prepare, tuple(waits_for), flips[0].state
-        )
+        depends_on = self.dependencies(refs)
+        loaded = _loaded(placed, heartbeats, self.clock())
+        wanted = desired(now, states, depends_on=depends_on, loaded=loaded, now=self.clock())
+        movers = [state for state in states if _moving(now, wanted) & set(state.slots)]
+        if not movers:
+            return wanted, None
+        for other in movers[1:]:
+            loaded |= dict.fromkeys(other.slots, ())
+        wanted = desired(now, states, depends_on=depends_on, loaded=loaded, now=self.clock())
+        return wanted, movers[0] if _moving(now, wanted) & set(movers[0].slots) else None
 
-    def _missing(
-        self, placed: PlacedState, after: Mapping[str, ModelRef], heartbeats: Sequence[ReplicaHeartbeat]
-    ) -> list[str]:
-        """Replicas that have not loaded what they are to answer with, in words."""
-        now, missing, ready = self.clock(), [], set()
-        for slot, ref in after.items():
-            for beat in heard_of(slot, heartbeats, now):
-                if beat.role is ServingRole.CHALLENGER:
-                    continue
-                if ref in beat.loaded:
-                    ready.add(slot)
-                else:
-                    why = f": {beat.problem}" if beat.problem else ""
-                    missing.append(f"replica {beat.replica} of {slot} has not loaded {ref}{why}")
-        goes_back = placed.state.phase.is_over
-        if missing and goes_back and now - placed.at >= ROLLBACK_PATIENCE and ready == set(after):
-            _LOG.warning("a rollback of %s goes ahead without: %s", placed.state.rollout, "; ".join(missing))
-            return []
-        return missing
-
-    def _publish_versions(self, slots: Mapping[str, SlotTraffic], prepare: Sequence[ModelRef]) -> None:
+    def _publish_versions(self, target: Desired) -> None:
         """A replica finds a version by its signed document: it is there before the version is named."""
         versions = self._versions()
-        named = {
-            ref for slot in slots.values() for ref in (slot.champion, slot.challenger) if ref is not None
-        }
-        for ref in sorted({*named, *prepare}, key=str):
+        named = {ref for slot in target.slots.values() for ref in (slot.champion, slot.challenger)}
+        for ref in sorted((ref for ref in {*named, *target.prepare} if ref is not None), key=str):
             try:
                 versions.get(ref)
             except NotFoundError:
@@ -250,15 +164,9 @@ class TrafficReconciler:
                 # Replicas that have it go on; it is not for the document to take a slot down.
                 _LOG.warning("%s is named, and no replica loads it anew: %s", ref, error)
 
-    def _flip(self, published: VerifiedDocument[Traffic] | None, target: _Target) -> None:
-        state = target.state
-        if state is None:
-            raise AssertionError("champions change, and no rollout says why")
-        now = None if published is None else published.value
-        revision = 0 if published is None else published.revision
+    def _flip(self, now: Traffic | None, revision: int, target: Desired, state: RolloutState) -> None:
         take_back_what_never_came(self.ledger, champions(now), revision)
-        self._publish_versions(target.change.slots, target.prepare)
-        change = target.change
+        change = _change(now, target, state)
         if change.kind is ChangeKind.ROLLED_BACK:
             change = replace(change, undoes=self._undone(change, revision))
         why = f"rollout {state.rollout}, {state.phase.value}, asked for by {state.by}"
@@ -281,51 +189,64 @@ class TrafficReconciler:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The next revision. ``change`` names no champions where none changes in it."""
-
-    change: Change
-    prepare: Sequence[ModelRef]
-    waits_for: tuple[str, ...]
-    state: RolloutState | None
+def _moving(now: Traffic | None, wanted: Desired) -> set[str]:
+    """Slots whose champions change, those that are filled or emptied too."""
+    before, after = champions(now), {name: slot.champion for name, slot in wanted.slots.items()}
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
 
 
-def _change(
-    state: RolloutState,
-    slots: Mapping[str, SlotTraffic],
-    before: Mapping[str, ModelRef],
-    after: Mapping[str, ModelRef],
-    moving: Collection[str],
-) -> Change:
-    forward = all(move.challenger == after.get(move.slot) for move in state.moves if move.slot in moving)
-    return Change(
-        ChangeKind.PROMOTED if forward else ChangeKind.ROLLED_BACK,
-        slots,
-        {name: before[name] for name in moving if name in before},
-        {name: after[name] for name in moving if name in after},
-    )
+def _change(now: Traffic | None, wanted: Desired, state: RolloutState) -> Change:
+    before, moving = champions(now), sorted(_moving(now, wanted))
+    after = {name: wanted.slots[name].champion for name in moving if name in wanted.slots}
+    forward = all(after.get(move.slot) == move.challenger for move in state.moves if move.slot in moving)
+    kind = ChangeKind.PROMOTED if forward else ChangeKind.ROLLED_BACK
+    return Change(kind, wanted.slots, {name: before[name] for name in moving if name in before}, after)
 
 
-def _keep(slots: dict[str, SlotTraffic], name: str, old: SlotTraffic | None, state: RolloutState) -> None:
-    """Leave a slot as it is until its replicas have loaded the next champion, and let them do so.
+def _loaded(
+    placed: Sequence[PlacedState], heartbeats: Sequence[ReplicaHeartbeat], now: datetime
+) -> dict[str, Collection[ModelRef]]:
+    """By slot, what every replica of its champion can answer with; slots without replicas are left out."""
+    loaded: dict[str, Collection[ModelRef]] = {}
+    for one in placed:
+        for move in one.state.moves:
+            heard = _of_champion(move.slot, heartbeats, now)
+            if not heard:
+                continue
+            has = set.intersection(*({*beat.loaded} for beat in heard))
+            goes_back = one.state.phase.is_over and now - one.at >= ROLLBACK_PATIENCE
+            if goes_back and any(move.champion in beat.loaded for beat in heard):
+                has |= {ref for ref in (move.champion,) if ref is not None}  # the last one is not waited for
+            loaded[move.slot] = has
+    return loaded
 
-    Champion replicas do not load what is on trial (`streamrec.serving.wanted_versions`): a challenger that is
-    about to become champion answers everybody from now on, or nobody where it answered nobody before.
-    """
-    if old is None:
-        slots.pop(name, None)
-        return
-    kept = replace(old, shadow_bp=0)
-    if not state.phase.is_over:
-        answers = old.challenger is not None and old.weight_bp > 0
-        weight_bp = BASIS_POINTS if answers else 0
-        challenger = old.challenger if answers else None
-        kept = replace(kept, challenger=challenger, weight_bp=weight_bp, holder=state.rollout)
-    slots[name] = kept
+
+def _of_champion(
+    slot: str, heartbeats: Sequence[ReplicaHeartbeat], now: datetime
+) -> Sequence[ReplicaHeartbeat]:
+    return [beat for beat in heard_of(slot, heartbeats, now) if beat.role is not ServingRole.CHALLENGER]
 
 
-def _is_there(now: Traffic | None, slots: Mapping[str, SlotTraffic], prepare: Sequence[ModelRef]) -> bool:
-    if now is None:
-        return not slots and not prepare
-    return dict(now.slots) == dict(slots) and now.prepare == tuple(prepare)
+def _waits_for(
+    traffic: Traffic | None,
+    placed: Sequence[PlacedState],
+    heartbeats: Sequence[ReplicaHeartbeat],
+    now: datetime,
+) -> tuple[str, ...]:
+    """Which replicas keep champions from changing, in words."""
+    serving = champions(traffic)
+    found = []
+    for one in placed:
+        forward = one.state.phase in (RolloutPhase.WATCH, RolloutPhase.COMPLETED)
+        if not forward and not one.state.phase.is_over:
+            continue
+        for move in one.state.moves:
+            wanted = move.challenger if forward else move.champion
+            if wanted is None or serving.get(move.slot) == wanted:
+                continue
+            for beat in _of_champion(move.slot, heartbeats, now):
+                if wanted not in beat.loaded:
+                    why = f": {beat.problem}" if beat.problem else ""
+                    replica = f"replica {beat.replica} of {move.slot}"
+                    found.append(f"{one.state.rollout}: {replica} has not loaded {wanted}{why}")
+    return tuple(found)

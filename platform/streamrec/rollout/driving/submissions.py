@@ -80,9 +80,8 @@ class SubmissionDesk:
         Raises:
             PermissionDeniedError: A version may not serve; says why, and the way back.
             NotFoundError: There is no such version.
-            InvalidInputError: Two versions are of one slot, one has none or serves already, an experiment
-                holds a slot, the specifications have different plans, or an outcome metric is none that can
-                be compared.
+            InvalidInputError: Two versions are of one slot, one has none or serves already, the
+                specifications have different plans, or an outcome metric is none that can be compared.
             ArtifactError: An artifact is damaged.
             TemporaryError: The registry or the ledger does not answer.
         """
@@ -96,7 +95,6 @@ class SubmissionDesk:
                 raise InvalidInputError(
                     "models", f"{version.ref} serves {name} already: nothing is to be rolled out"
                 )
-            self._check_holder(name, traffic)
             self._check_eligible(version.ref, glass_broken)
             moves.append(self._move(name, version, serving.get(name)))
         chosen = plan if plan is not None else _plan_of(versions.values())
@@ -123,14 +121,6 @@ class SubmissionDesk:
                 )
             versions[name] = version
         return versions
-
-    def _check_holder(self, slot: str, traffic: Traffic | None) -> None:
-        found = None if traffic is None else traffic.slots.get(slot)
-        if found is not None and found.holder is not None:
-            raise InvalidInputError(
-                f"slots.{slot}",
-                f"belongs to {found.holder}, which alone may change it: wait until it is over",
-            )
 
     def _check_eligible(self, ref: ModelRef, glass_broken: bool) -> None:
         found = self.desk.eligibility(ref)
