@@ -103,7 +103,7 @@ class TrafficReconciler:
                         revision, now, is_published, _waits_for(now, placed, heartbeats, self.clock())
                     )
                 self._publish_versions(target)
-                if mover is None:
+                if mover is None or not _moving(now, target):
                     self.document.publish(target.slots, target.prepare, revision)
                 else:
                     self._flip(now, revision, target, mover)
@@ -143,13 +143,16 @@ class TrafficReconciler:
         depends_on = self.dependencies(refs)
         loaded = _loaded(placed, heartbeats, self.clock())
         wanted = desired(now, states, depends_on=depends_on, loaded=loaded, now=self.clock())
-        movers = [state for state in states if _moving(now, wanted) & set(state.slots)]
-        if not movers:
+        owners = {slot: state for state in states for slot in state.slots}
+        moving = sorted(_moving(now, wanted))
+        if not moving:
             return wanted, None
-        for other in movers[1:]:
-            loaded |= dict.fromkeys(other.slots, ())
-        wanted = desired(now, states, depends_on=depends_on, loaded=loaded, now=self.clock())
-        return wanted, movers[0] if _moving(now, wanted) & set(movers[0].slots) else None
+        mover = owners[moving[0]]
+        others = {slot for name in moving if owners[name] is not mover for slot in owners[name].slots}
+        if not others:
+            return wanted, mover
+        loaded |= dict.fromkeys(others - set(mover.slots), ())
+        return desired(now, states, depends_on=depends_on, loaded=loaded, now=self.clock()), mover
 
     def _publish_versions(self, target: Desired) -> None:
         """A replica finds a version by its signed document: it is there before the version is named."""
