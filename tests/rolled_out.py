@@ -145,8 +145,8 @@ class Platform:
             self.registry,
             parts.pop("ledger", self.ledger),
             self.outcomes,
-            self.analyse,
             **{
+                "analyse": self.analyse,
                 "heartbeats": self.heartbeats,
                 "tallies": self.tallies,
                 "leadership": MemoryLeadership(),

@@ -36,7 +36,7 @@ from streamrec.ledger.ledger import Ledger
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import SignedVersions
 from streamrec.rollout.aliases import AliasMirror, AliasReverted
-from streamrec.rollout.analysis import Analysis
+from streamrec.rollout.analysis import Analysis, analyse
 from streamrec.rollout.book import RolloutBook
 from streamrec.rollout.desired_traffic import check_start
 from streamrec.rollout.driving.course import Stretch, course_of
@@ -74,8 +74,8 @@ class RolloutController:
         registry: ModelRegistry,
         ledger: Ledger,
         outcomes: Outcomes,
-        analyse: Analyse,
         *,
+        analyse: Analyse = analyse,
         heartbeats: Heartbeats | None = None,
         tallies: Tallies | None = None,
         leadership: Leadership | None = None,
@@ -89,7 +89,7 @@ class RolloutController:
             registry: Where versions and their artifacts are.
             ledger: Where rollouts are written down.
             outcomes: What users do.
-            analyse: What the evidence says: `streamrec.rollout.analysis.analyse`.
+            analyse: What the evidence says.
             heartbeats: What replicas say; those beside the document where None.
             tallies: What services count; those beside the document where None.
             leadership: Who drives; by a lock beside the document where None.
@@ -246,6 +246,7 @@ class RolloutController:
                 active = self.book.active()
             except StreamRecError as error:
                 return TickReport(True, problems=(*problems, f"the ledger: {error}"))
+            self._observer.keep_only([state.rollout for state in active])
             for state in active:
                 try:
                     moved, why = self._drive(state, seen)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from streamrec.contracts.errors import ArtifactError, NotFoundError, StreamRecError, TemporaryError
 from streamrec.contracts.models import ModelRef
-from streamrec.contracts.rollouts.evidence import RolloutEvidence, SlotEvidence, StepEvidence, UnitSums
+from streamrec.contracts.rollouts.evidence import (
+    EarlierCounts,
+    RolloutEvidence,
+    SlotEvidence,
+    StepEvidence,
+    UnitSums,
+)
 from streamrec.contracts.rollouts.state import Move, RolloutPhase, RolloutState
 from streamrec.contracts.rollouts.tallies import Answers, ServedTally, TallyRow
 from streamrec.contracts.slots import ServingRole
@@ -21,6 +27,7 @@ from streamrec.ledger.ledger import Ledger
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import SignedVersions
 from streamrec.rollout.driving.course import Stretch
+from streamrec.rollout.driving.moments import Moments
 from streamrec.rollout.heartbeats import HEARTBEAT_SILENCE_S, Heartbeats
 from streamrec.rollout.outcomes import Arms, OutcomeQuestion, Outcomes
 from streamrec.rollout.tallies import DamagedTalliesError, Tallies
@@ -78,6 +85,7 @@ class Observer:
         """
         self._tallies, self._heartbeats, self._outcomes = tallies, heartbeats, outcomes
         self._ledger, self._registry, self._versions = ledger, registry, versions
+        self._moments = Moments()
         self._asked_registry: datetime | None = None
         self._registry_problem = ""
 
@@ -122,7 +130,15 @@ class Observer:
             holdback = _holdback(state, move, seen.traffic)
             steps, watch = self._steps(state, move, course, holdback, seen, now, missing)
             loaded, replicas, problem = readiness(state, move, seen.heartbeats, now)
-            slots[move.slot] = SlotEvidence(steps, watch, loaded, replicas, _one_line(problem))
+            newest = watch or (steps[-1] if steps else None)
+            slots[move.slot] = SlotEvidence(
+                steps=steps,
+                watch=watch,
+                earlier=self._earlier(state, move, course, newest, seen, now),
+                loaded=loaded,
+                replicas=replicas,
+                problem=_one_line(problem),
+            )
         return RolloutEvidence(
             now,
             slots,
@@ -170,6 +186,24 @@ class Observer:
             else:
                 steps.append(evidence)
         return tuple(steps), watch
+
+    def _earlier(
+        self,
+        state: RolloutState,
+        move: Move,
+        course: Sequence[Stretch],
+        counts: StepEvidence | None,
+        seen: Seen,
+        now: datetime,
+    ) -> tuple[EarlierCounts, ...]:
+        # Of counts that are not all there nothing is remembered: the next ones would seem to have shrunk.
+        if counts is None or not course or seen.missing or state.phase.is_over:
+            return ()
+        return self._moments.earlier(state.rollout, move.slot, course[-1], counts, now)
+
+    def keep_only(self, rollouts: Collection[str]) -> None:
+        """Forget what was remembered of all other rollouts."""
+        self._moments.keep_only(rollouts)
 
     def _registry_missing(self, state: RolloutState, now: datetime) -> Iterable[str]:
         asked = self._asked_registry
