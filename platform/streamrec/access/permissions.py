@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, frozenset[ActorRole]]] = MappingProxyType(
     {
         "models register": frozenset({ActorRole.SPOKE, ActorRole.PLATFORM}),
         "models deploy": frozenset({ActorRole.SPOKE, ActorRole.PLATFORM}),
+        "gates without isolation": frozenset({ActorRole.PLATFORM}),
         "models promote": frozenset({ActorRole.PLATFORM}),
         "models rollback": frozenset({ActorRole.PLATFORM}),
         "models audit": frozenset({ActorRole.REVIEWER, ActorRole.RESPONSIBLE_AI, ActorRole.PLATFORM}),
@@ -37,7 +38,8 @@ COMMANDS: Final[Mapping[str, frozenset[ActorRole]]] = MappingProxyType(
         "access list": frozenset({ActorRole.PLATFORM}),
     }
 )
-"""By command; somebody needs one of the roles. A ``spoke`` acts in its own slots alone."""
+"""By command, or by what a setting would allow; somebody needs one of the roles. A ``spoke`` acts in its own
+slots alone."""
 
 
 def role_for(identity: Identity, command: str, slot: str | None = None) -> ActorRole:

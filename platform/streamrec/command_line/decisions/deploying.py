@@ -39,6 +39,7 @@ def deploy_version(
     *,
     data: Path | None = None,
     data_set: str | None = None,
+    in_service: bool = False,
 ) -> Deployed:
     """Run all gates over a version, write down what they found, and sign its verdict where they passed.
 
@@ -50,16 +51,22 @@ def deploy_version(
         progress: Hears of every gate.
         data: The data folder, for a specification whose requests or features are functions of one.
         data_set: Its name, by which specifications have rules of their own.
+        in_service: Whether this is a process of the platform, whose environment is the platform's own. In
+            anybody else's, the setting by which gates run without isolation is for the platform role alone.
 
     Raises:
         NotFoundError: The version has no specification.
+        PermissionDeniedError: Isolation is waived by somebody who may not.
         StreamRecError: See `judge_version` and `settle`.
     """
-    from streamrec.command_line.judging import judge_version
+    from streamrec.access.permissions import role_for
+    from streamrec.command_line.judging import isolation_waived, judge_version
     from streamrec.gates.registered_versions import specification_of
     from streamrec.governance.deployment import settle
     from streamrec.governance.judgement import Judgement
 
+    if isolation_waived() and not in_service:
+        role_for(by.identity, "gates without isolation")
     specification = specification_of(version)
     report = judge_version(workspace, version.ref, progress, now=desk.clock(), data=data, data_set=data_set)
     judgement = Judgement.of(
