@@ -35,7 +35,7 @@ class Turns:
     warm_up: int = 20
     at_least: int = 150
     at_most: int = 300
-    seconds: float = 2.0
+    seconds: float = 1.2
 
 
 DEFAULT_TURNS: Final = Turns()

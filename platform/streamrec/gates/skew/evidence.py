@@ -5,13 +5,13 @@ online store.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from streamrec.contracts.errors import DependencyError, InvalidInputError, NotReadyError
 from streamrec.contracts.results import Reason
@@ -71,19 +71,20 @@ def collect_skew(
     if len(logged.requests) == 0 and trained is not None:
         columns, problem = _of_online_store(sources, trained)
         return SkewEvidence(subject, ServedFrom.ONLINE_STORE, columns, logged.count, problem=problem)
-    if len(logged.requests) == 0 or trained is None:
-        computed = logged.features  # requests bring them: there is no second way
-    else:
-        computed = _checked(trained(logged.requests[["unit", "at"]]), len(logged.requests))
-        # What a request brings is nobody else's to compute: the replay is given it as it was.
-        given = [name for name in specification.skew.given if name in logged.features]
-        computed = computed.assign(**{name: logged.features[name] for name in given})
+    told = _with_known_outcome(logged, specification)
+    # Training's features are computed while the candidate answers by those that were served.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        computing = pool.submit(_as_trained, logged, trained, specification.skew.given)
+        as_served = None if told is None else sources.answers(_with_features(told, logged.features))
+        computed = computing.result()
     return SkewEvidence(
         subject=subject,
         served_from=ServedFrom.REQUESTS if trained is None else ServedFrom.LOG,
         columns=() if trained is None else _of_log(logged, computed, specification.skew.given),
         logged_requests=logged.count,
-        replay=_replay(specification, sources, computed, claimed),
+        replay=None
+        if told is None or as_served is None
+        else _replay(specification, sources, told, computed, as_served, claimed),
     )
 
 
@@ -139,15 +140,30 @@ def _of_online_store(
     units = list(dict.fromkeys(sources.units))
     places = np.unique(np.linspace(0, len(units) - 1, min(SAMPLED_UNITS, len(units))).astype(np.int64))
     sample = [units[place] for place in places]
-    try:
-        served = sources.online(sample)
-    except (DependencyError, NotReadyError) as error:
-        return (), reason("no_served_features", "skew", f"the online store gave no features: {error}")
-    at = pd.Series([sources.now] * len(sample))
-    computed = _checked(trained(pd.DataFrame({"unit": sample, "at": at})), len(sample))
+    entities = pd.DataFrame({"unit": sample, "at": pd.Series([sources.now] * len(sample))})
+    with ThreadPoolExecutor(max_workers=1) as pool:  # beside each other: both take a second
+        computing = pool.submit(trained, entities)
+        try:
+            served = sources.online(sample)
+        except (DependencyError, NotReadyError) as error:
+            return (), reason("no_served_features", "skew", f"the online store gave no features: {error}")
+        computed = _checked(computing.result(), len(sample))
     # What only a request knows, such as what its page has shown, is in no store.
     only_of_requests = [name for name in computed.columns if name not in served.columns]
     return compare_features(computed, _checked(served, len(sample)), ignored=only_of_requests), None
+
+
+def _as_trained(
+    logged: LoggedRequests,
+    trained: Callable[[pd.DataFrame], pd.DataFrame] | None,
+    given: Sequence[str],
+) -> pd.DataFrame:
+    """Features of the logged requests as training computes them."""
+    if len(logged.requests) == 0 or trained is None:
+        return logged.features  # requests bring them: there is no second way
+    computed = _checked(trained(logged.requests[["unit", "at"]]), len(logged.requests))
+    # What a request brings is nobody else's to compute: the replay is given it as it was.
+    return computed.assign(**{name: logged.features[name] for name in given if name in logged.features})
 
 
 def _checked(table: pd.DataFrame, rows: int) -> pd.DataFrame:
@@ -156,32 +172,45 @@ def _checked(table: pd.DataFrame, rows: int) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def _replay(
-    specification: ModelSpecification,
-    sources: SkewSources,
-    computed: pd.DataFrame,
-    claimed: Predictions | None,
-) -> Replay | None:
-    logged = sources.logged
-    truth = logged.taken if specification.task.answers_items else logged.labels
+def _with_known_outcome(logged: LoggedRequests, specification: ModelSpecification) -> pd.DataFrame | None:
+    """Logged requests with their truth, under their number in the log; None where too few have one."""
+    listed = specification.task.answers_items
+    truth = logged.taken if listed else logged.labels
     known = logged.requests[REQUEST_ID].isin(truth.keys()).to_numpy(dtype=bool)
     if known.sum() < specification.skew.minimum_rows:
         return None
-    told = logged.requests[known].reset_index(drop=True)
-    if specification.task.answers_items:
+    told = logged.requests[known].assign(split="validation")
+    if listed:
         told["relevant"] = [list(logged.taken[request_id]) for request_id in told[REQUEST_ID]]
     else:
         told["label"] = [logged.labels[request_id] for request_id in told[REQUEST_ID]]
-    told["split"] = "validation"
+    return told
 
-    def asked(features: pd.DataFrame, rows: NDArray[np.bool_]) -> Predictions:
-        chosen = features[known][rows].reset_index(drop=True)
-        return sources.answers(pd.concat([told[rows].reset_index(drop=True), chosen], axis=1))
 
-    served = asked(logged.features, np.ones(len(told), dtype=bool))
-    differing = differing_rows(computed[known], logged.features[known], ignored=specification.skew.given)
+def _with_features(told: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    """Requests with the features of the same numbers."""
+    joined = pd.concat([told, features.loc[told.index]], axis=1)
+    return joined.reset_index(drop=True)
+
+
+def _replay(
+    specification: ModelSpecification,
+    sources: SkewSources,
+    told: pd.DataFrame,
+    computed: pd.DataFrame,
+    served: Predictions,
+    claimed: Predictions | None,
+) -> Replay:
+    given = specification.skew.given
+    differing = differing_rows(
+        computed.loc[told.index], sources.logged.features.loc[told.index], ignored=given
+    )
     # The same request gets the same answer: the artifact gate has seen to that.
-    trained = with_answers(served, asked(computed, differing), differing) if differing.any() else served
+    trained = (
+        with_answers(served, sources.answers(_with_features(told[differing], computed)), differing)
+        if differing.any()
+        else served
+    )
     return Replay(
         metric=specification.quality_metric,
         at=specification.quality.at if specification.task.answers_items else None,
