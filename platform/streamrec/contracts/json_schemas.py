@@ -17,6 +17,7 @@ from typing import Any, Final
 from streamrec.contracts.callers import Callers
 from streamrec.contracts.events import Exposure, Impression, Label, Outcome, Prediction
 from streamrec.contracts.governance.model_verdict import ModelVerdict
+from streamrec.contracts.governance.revoked_verdicts import RevokedVerdicts
 from streamrec.contracts.governance.staff import Staff
 from streamrec.contracts.intervals import Interval
 from streamrec.contracts.items import ItemChange
@@ -69,6 +70,9 @@ DOCUMENTS: Final = (
     DocumentSchema("prediction", "What a model answered", Prediction),
     DocumentSchema("replica_heartbeat", "Which versions a replica has loaded", ReplicaHeartbeat),
     DocumentSchema("result", "A verdict with its reasons; each command adds its own fields", Envelope),
+    DocumentSchema(
+        "revoked_verdicts", "Which verdicts count no longer, before it is signed", RevokedVerdicts
+    ),
     DocumentSchema("rollout", "Where a rollout stands", RolloutState),
     DocumentSchema("rollout_evidence", "What a rollout was decided by", RolloutEvidence),
     DocumentSchema("served_tally", "What one process has answered, and how", ServedTally),

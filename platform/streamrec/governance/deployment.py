@@ -27,9 +27,17 @@ from streamrec.governance.judgement import Judgement
 from streamrec.governance.overrides import Override
 from streamrec.governance.records import read_records
 from streamrec.governance.remediations import KINDS, plan_for, remediations_of
+from streamrec.governance.revoked import revoked_verdicts
 from streamrec.ledger.ledger import MAXIMUM_EVIDENCE_BYTES, Decision
 from streamrec.registry.model_registry import ModelVersion
-from streamrec.registry.signed_verdicts import SignedVerdicts, files_of, revoke_verdict, sign_verdict
+from streamrec.registry.revocations import publish_revocations, published_revocations
+from streamrec.registry.signed_verdicts import (
+    SignedVerdicts,
+    document_sha256,
+    files_of,
+    revoke_verdict,
+    sign_verdict,
+)
 from streamrec.registry.version_document import version_digest
 
 
@@ -91,7 +99,7 @@ def settle(
         asked = {"approvals": judgement.review.approvals, "roles": list(judgement.review.roles)}
         decisions.append(actor.decides(EntryKind.REVIEW_REQUESTED, ref, asked))
     desk.ledger.append_all(decisions)
-    sign_verdict(desk.verdicts, desk.keys, verdict)
+    _sign(desk, verdict)
     return desk.eligibility(ref)
 
 
@@ -139,7 +147,7 @@ def break_glass(desk: Desk, actor: Actor, ref: ModelRef) -> Eligibility:
             actor.decides(EntryKind.VERDICT_SIGNED, ref, _signed(verdict)),
         ]
     )
-    sign_verdict(desk.verdicts, desk.keys, verdict)
+    _sign(desk, verdict)
     return desk.eligibility(ref)
 
 
@@ -155,25 +163,37 @@ def revoke(desk: Desk, actor: Actor, ref: ModelRef) -> Eligibility:
     """
     if not actor.reason.strip():
         raise InvalidInputError("reason", "must say why")
-    found = desk.eligibility(ref)
+    found, lies_there = desk.eligibility(ref), _lies_there(desk, ref)
     is_revoked = found.standing is Standing.REVOKED
-    if (is_revoked or found.verdict_number is None) and not _lies_there(desk, ref):
+    if (is_revoked or found.verdict_number is None) and lies_there is None:
         raise InvalidInputError("model", f"{ref} has no verdict that counts: it is {found.standing}")
-    if not is_revoked:
-        desk.ledger.append(actor.decides(EntryKind.VERDICT_REVOKED, ref, {"verdict": found.verdict_number}))
+    digest = None if lies_there is None else document_sha256(lies_there)
+    if not is_revoked or digest not in revoked_verdicts(desk.ledger):
+        evidence = {"verdict": found.verdict_number, "document_sha256": digest}
+        desk.ledger.append(actor.decides(EntryKind.VERDICT_REVOKED, ref, evidence))
+    publish_revocations(desk.verdicts, desk.keys, revoked_verdicts(desk.ledger))
     revoke_verdict(
         desk.verdicts, desk.keys, ref, Revocation(desk.clock(), actor.identity.actor, actor.reason)
     )
     return desk.eligibility(ref)
 
 
-def _lies_there(desk: Desk, ref: ModelRef) -> bool:
-    """Whether replicas find a verdict that counts, whatever the ledger says."""
+def _sign(desk: Desk, verdict: ModelVerdict) -> None:
+    """Sign a verdict; replicas need the list of what is revoked beside it."""
+    if published_revocations(desk.verdicts, desk.keys) is None:
+        publish_revocations(desk.verdicts, desk.keys, revoked_verdicts(desk.ledger))
+    sign_verdict(desk.verdicts, desk.keys, verdict)
+
+
+def _lies_there(desk: Desk, ref: ModelRef) -> ModelVerdict | None:
+    """The verdict that lies where replicas look and does not say that it is revoked, whatever the ledger
+    says.
+    """
     try:
         verdict = SignedVerdicts(desk.verdicts, KeyFolder(desk.keys).public_folder).get(ref)
     except (ArtifactError, NotFoundError):
-        return False
-    return verdict.revoked is None
+        return None
+    return verdict if verdict.revoked is None else None
 
 
 def _check_same(version: ModelVersion, judgement: Judgement) -> None:
@@ -236,8 +256,3 @@ def _signed(verdict: ModelVerdict) -> dict[str, Any]:
         "overrides": [override.gate.value for override in verdict.overrides],
         "document_sha256": document_sha256(verdict),
     }
-
-
-def document_sha256(verdict: ModelVerdict) -> str:
-    """By which the ledger knows a verdict again."""
-    return hashlib.sha256(canonical_json(verdict.to_json())).hexdigest()

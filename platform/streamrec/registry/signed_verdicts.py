@@ -1,16 +1,19 @@
 """Signed verdicts: without one that verifies for exactly its files, no replica loads a version.
 
 A verdict lies beside the version's document. What MLflow's aliases, its rows or the traffic document say
-changes nothing about it: whoever moves those has no key that signs.
+changes nothing about it: whoever moves those has no key that signs. What is revoked is said twice: by the
+verdict itself, and by a list (`revocations`) that an old copy of the verdict does not get around.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from streamrec.contracts.canonical_json import canonical_json
 from streamrec.contracts.errors import ArtifactError, DocumentRefusedError, NotFoundError
 from streamrec.contracts.governance.model_verdict import (
     MODEL_VERDICT_SCHEMA,
@@ -26,6 +29,7 @@ from streamrec.documents.publisher import DocumentPublisher
 from streamrec.documents.store import NoContent
 from streamrec.registry.manifest import Manifest, ManifestEntry, scan
 from streamrec.registry.model_registry import ModelVersion
+from streamrec.registry.revocations import Revocations
 from streamrec.registry.version_document import version_digest
 
 
@@ -40,15 +44,17 @@ MODEL_VERDICT: Final = DocumentKind(MODEL_VERDICT_SCHEMA, _parse, maximum_bytes=
 class SignedVerdicts:
     """Reads the verdicts in a folder. Safe to use from several threads and processes."""
 
-    def __init__(self, folder: Path, public_keys: Path) -> None:
-        """Nothing is read yet.
+    def __init__(self, folder: Path, public_keys: Path, *, kept_revocations: Path | None = None) -> None:
+        """No verdict is read yet.
 
         Args:
             folder: Holds the documents of versions, and their verdicts beside them.
             public_keys: Folder of the keys whose signatures count.
+            kept_revocations: Where a replica keeps the last good list of revoked verdicts for its next start.
         """
         self._folder = folder
         self._keys = PublicKeyFolder(public_keys)
+        self._revocations = Revocations(folder, public_keys, kept_revocations)
 
     def get(self, ref: ModelRef) -> ModelVerdict:
         """Return the verdict of a version, revoked or not.
@@ -80,14 +86,19 @@ class SignedVerdicts:
 
         Raises:
             NotFoundError, DependencyError: As in `get`.
-            ArtifactError: As in `get`; or it is revoked, or was signed over other files, another slot, other
-                dependencies or another specification.
+            ArtifactError: As in `get`; or it is revoked, nobody can tell whether it is, or it was signed over
+                other files, another slot, other dependencies or another specification.
         """
         verdict = self.get(version.ref)
         if verdict.revoked is not None:
             raise ArtifactError(
                 f"the verdict over {version.ref} was revoked by {verdict.revoked.by}: "
                 f"{verdict.revoked.reason or 'no reason was given'}"
+            )
+        if self._revocations.has(document_sha256(verdict)):
+            raise ArtifactError(
+                f"the verdict over {version.ref} was revoked, and this is an old copy that somebody put "
+                f"back; 'streamrec ledger show --subject {version.ref}' says who revoked it, and why"
             )
         if verdict.artifact_digest != version.artifact_digest:
             raise ArtifactError(
@@ -102,6 +113,11 @@ class SignedVerdicts:
         if manifest_of(verdict).digest != verdict.artifact_digest:
             raise ArtifactError(f"the files that the verdict over {version.ref} lists are not its artifact's")
         return verdict
+
+
+def document_sha256(verdict: ModelVerdict) -> str:
+    """By which the ledger, and the list of what is revoked, know a verdict again."""
+    return hashlib.sha256(canonical_json(replace(verdict, revoked=None).to_json())).hexdigest()
 
 
 def manifest_of(verdict: ModelVerdict) -> Manifest:

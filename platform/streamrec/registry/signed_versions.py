@@ -43,16 +43,17 @@ MODEL_VERSION: Final = DocumentKind("streamrec.model_version.v1", _parse, maximu
 class SignedVersions:
     """Reads the documents of a folder. Safe to use from several threads and processes."""
 
-    def __init__(self, folder: Path, public_keys: Path) -> None:
-        """Nothing is read yet.
+    def __init__(self, folder: Path, public_keys: Path, *, kept_revocations: Path | None = None) -> None:
+        """No version is read yet.
 
         Args:
             folder: Holds one document a version.
             public_keys: Folder of the keys whose signatures count.
+            kept_revocations: See `SignedVerdicts`.
         """
         self._folder = folder
         self._keys = PublicKeyFolder(public_keys)
-        self._verdicts = SignedVerdicts(folder, public_keys)
+        self._verdicts = SignedVerdicts(folder, public_keys, kept_revocations=kept_revocations)
 
     def get(self, ref: ModelRef) -> ModelVersion:
         """Return what was published of a version, if its verdict allows it to serve.

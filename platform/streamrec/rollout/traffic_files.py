@@ -45,6 +45,11 @@ class TrafficFiles:
         return self.folder / "versions"
 
     @property
+    def last_good_revocations(self) -> Path:
+        """The last good list of revoked verdicts, kept by the replicas of this machine."""
+        return self.folder / "revocations.last_good.json"
+
+    @property
     def heartbeats(self) -> Path:
         """One file for each replica."""
         return self.folder / "heartbeats"

@@ -76,7 +76,11 @@ class ModelSource:
 
     def _artifacts(self) -> _PromotedArtifacts:
         return _PromotedArtifacts(
-            SignedVersions(self.traffic.versions, self.traffic.public_keys),
+            SignedVersions(
+                self.traffic.versions,
+                self.traffic.public_keys,
+                kept_revocations=self.traffic.last_good_revocations,
+            ),
             MlflowModelRegistry(self.registry),
         )
 

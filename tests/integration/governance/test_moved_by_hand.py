@@ -22,6 +22,7 @@ from streamrec.contracts.models import ModelRef, ModelSpec
 from streamrec.documents.key_folder import KeyFolder
 from streamrec.governance.deployment import revoke
 from streamrec.ledger.memory_ledger import MemoryLedger
+from streamrec.registry.revocations import revocations_path
 from streamrec.registry.signed_verdicts import SignedVerdicts, verdict_path
 from streamrec.registry.signed_versions import SignedVersions, document_path
 from streamrec.rollout.heartbeats import MemoryHeartbeats
@@ -265,10 +266,39 @@ def test_a_revoked_verdict_loads_nothing_and_an_old_copy_put_back_shows(shop):
     with pytest.raises(PermissionDeniedError, match="it is revoked"):
         promote_again(shop, SERVES)
     shop.verdict(SERVES).write_bytes(old)
+    refused(shop, SERVES, "an old copy that somebody put back")
     assert f"DRIFT: the verdict over {SERVES} was revoked" in shop.listed()
     revoke(shop.desk(), AUTHOR, SERVES)
     refused(shop, SERVES, "was revoked by author")
     assert "DRIFT: the verdict" not in shop.listed()
+
+
+def test_the_list_of_what_is_revoked_is_not_got_around_by_an_old_copy_or_by_taking_it_away(shop):
+    published = revocations_path(shop.files.versions)
+    old_list, old_verdict = published.read_bytes(), shop.verdict(ELIGIBLE).read_bytes()
+    kept = shop.files.last_good_revocations
+    source = SignedVersions(shop.files.versions, shop.files.public_keys, kept_revocations=kept)
+    source.get(SERVES)  # a replica that knows the list of this moment
+    revoke(shop.desk(), AUTHOR, ELIGIBLE)
+    source.get(SERVES)  # and that of the next
+    shop.verdict(ELIGIBLE).write_bytes(old_verdict)
+    version = shop.registry.get(ELIGIBLE)
+    for change in (lambda: published.write_bytes(old_list), published.unlink):
+        change()
+        for verdicts in (
+            SignedVerdicts(shop.files.versions, shop.files.public_keys, kept_revocations=kept),  # starts now
+            source._verdicts,
+        ):
+            with pytest.raises(ArtifactError, match="an old copy that somebody put back"):
+                verdicts.check(version)
+    # One that knows nothing yet loads nothing, until the list is written anew.
+    with pytest.raises(ArtifactError, match=r"no list of revoked verdicts.*streamrec keys sign-again"):
+        SignedVerdicts(shop.files.versions, shop.files.public_keys).check(shop.registry.get(SERVES))
+    keys_command(shop, "sign-again")
+    SignedVerdicts(shop.files.versions, shop.files.public_keys).check(shop.registry.get(SERVES))
+    refused(shop, ELIGIBLE, "never promoted")
+    with pytest.raises(ArtifactError, match="an old copy that somebody put back"):
+        SignedVerdicts(shop.files.versions, shop.files.public_keys).check(version)
 
 
 def promote_again(shop, ref):
@@ -328,7 +358,8 @@ def test_a_key_that_signed_what_serves_is_not_revoked_by_mistake(shop):
     def revoked():
         return CliRunner().invoke(app, ["keys", "revoke", old, "--workspace", str(shop.place.root)])
 
-    paths = [shop.files.document, document_path(shop.files.versions, SERVES), shop.verdict(SERVES)]
+    listed = revocations_path(shop.files.versions)
+    paths = [shop.files.document, listed, document_path(shop.files.versions, SERVES), shop.verdict(SERVES)]
     of_old = {path: path.read_bytes() for path in paths}
     keys_command(shop, "sign-again")
     for path in paths:

@@ -274,6 +274,7 @@ def test_a_revoked_verdict_counts_no_longer(office):
     assert revoke(office.desk, ONCALL, office.ref).standing is Standing.REVOKED
     with pytest.raises(ArtifactError, match="revoked by pat: because"):
         office.verdicts.check(office.version)
+    office.now += timedelta(seconds=1)  # no two verdicts are of the same moment
     assert office.settle().eligible
     office.verdicts.check(office.version)
 

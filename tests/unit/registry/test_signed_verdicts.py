@@ -21,6 +21,7 @@ from streamrec.contracts.results import Verdict
 from streamrec.contracts.specification.gate_names import GateName
 from streamrec.documents.key_folder import KeyFolder
 from streamrec.registry.memory_registry import MemoryModelRegistry
+from streamrec.registry.revocations import publish_revocations
 from streamrec.registry.signed_verdicts import (
     SignedVerdicts,
     files_of,
@@ -81,6 +82,7 @@ class Versions:
 
     def sign(self, **changes):
         verdict = self.verdict(**changes)
+        publish_revocations(self.folder, self.keys, ())
         sign_verdict(self.folder, self.keys, verdict)
         return verdict
 

@@ -18,6 +18,7 @@ def serving_documents_of(workspace: Workspace, key_id: str) -> tuple[Path, ...]:
     from streamrec.documents.file_store import FileDocumentStore
     from streamrec.documents.signed_form import named_key
     from streamrec.documents.store import NoContent
+    from streamrec.registry.revocations import revocations_path
     from streamrec.registry.signed_verdicts import MODEL_VERDICT, verdict_path
     from streamrec.registry.signed_versions import document_path
 
@@ -28,7 +29,7 @@ def serving_documents_of(workspace: Workspace, key_id: str) -> tuple[Path, ...]:
     if not champions:
         return ()
     files = traffic_files(workspace)
-    paths = [files.document]
+    paths = [files.document, revocations_path(files.versions)]
     for ref in sorted(champions.values()):
         paths += [document_path(files.versions, ref), verdict_path(files.versions, ref)]
     maximum_bytes = MODEL_VERDICT.maximum_bytes  # the largest of them

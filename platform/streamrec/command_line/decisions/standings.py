@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.errors import ArtifactError, NotFoundError
 from streamrec.contracts.models import CHAMPION, ModelRef
-from streamrec.governance.deployment import document_sha256
 from streamrec.governance.eligibility import Standing, eligibility
 from streamrec.governance.records import Recorded
 from streamrec.governance.remediations import open_first, remediations_of
-from streamrec.registry.signed_verdicts import SignedVerdicts
+from streamrec.registry.signed_verdicts import SignedVerdicts, document_sha256
 
 if TYPE_CHECKING:
     from streamrec.contracts.governance.model_verdict import ModelVerdict
@@ -100,28 +99,35 @@ class Standings:
 
     def _problem(self, ref: ModelRef, read: Callable[[], ModelVerdict]) -> VerdictProblem | None:
         found = eligibility(ref, self.records, self.now)
+        if found.standing is Standing.REVOKED:
+            return self._put_back(ref)
         try:
             verdict = read()
         except (ArtifactError, NotFoundError) as error:
             if found.standing in _SIGNED:
                 return VerdictProblem("refused by replicas", f"replicas refuse {ref}: {error}")
             return None
-        if found.standing is Standing.REVOKED:
-            if verdict.revoked is not None:
-                return None
-            return VerdictProblem(
-                "verdict put back",
-                f"DRIFT: the verdict over {ref} was revoked, and the one that replicas read says otherwise; "
-                f"revoke it again: streamrec models revoke {ref} --reason ...",
-            )
         signed = next((one for one in self.records if one.entry.seq == found.verdict_number), None)
-        unchanged = replace(verdict, revoked=None)
-        if signed is not None and signed.evidence["document_sha256"] == document_sha256(unchanged):
+        if signed is not None and signed.evidence["document_sha256"] == document_sha256(verdict):
             return None
         return VerdictProblem(
             "verdict unknown to the ledger",
             f"DRIFT: replicas read a verdict over {ref} that is not the one in the ledger: a copy of an "
             "older one, or somebody has the signing key",
+        )
+
+    def _put_back(self, ref: ModelRef) -> VerdictProblem | None:
+        """Of a revoked version."""
+        try:
+            verdict = self.verdicts.get(ref)
+        except (ArtifactError, NotFoundError):
+            return None
+        if verdict.revoked is not None:
+            return None
+        return VerdictProblem(
+            "verdict put back",
+            f"DRIFT: the verdict over {ref} was revoked, and an old copy of it was put back; replicas refuse "
+            f"it. Revoke it again: streamrec models revoke {ref} --reason ...",
         )
 
 
