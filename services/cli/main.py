@@ -25,6 +25,7 @@ from services.cli import (
 from services.cli.decisions import access, deployments, reviews
 from services.cli.demo import command as demo
 from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installed_spokes, mounted_command
+from services.cli.up import command as up
 from streamrec.command_line.library_folders import library_folders
 from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.exit_statuses import ExitStatus, exit_status_of_error
@@ -140,6 +141,7 @@ app = typer.Typer(
     help="StreamRec: the hub that every team ships models on, and the spokes that are installed.",
 )
 app.command("demo")(demo.demo)
+app.command("up")(up.up)
 app.add_typer(data.app, name="data")
 app.add_typer(items.app, name="items")
 app.add_typer(features.app, name="features")

@@ -117,6 +117,11 @@ class Workspace:
         return self.root / "library_caches"
 
     @property
+    def supervisor(self) -> Path:
+        """What `streamrec up` keeps: the log of each part, and the lock by which it is alone."""
+        return self.root / "up"
+
+    @property
     def events(self) -> Path:
         """The event log."""
         return self.root / "events"

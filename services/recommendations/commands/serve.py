@@ -66,6 +66,14 @@ def serve(
     requests_per_s: RequestsOption = None,
     burst: BurstOption = None,
     in_flight: InFlightOption = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Start without models, items or features too, and say at /readyz what is missing until it "
+            "is there; else that is an error.",
+        ),
+    ] = False,
 ) -> None:
     """Serve the champions of WORKSPACE over HTTP until Ctrl-C; compact its event log meanwhile."""
     from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
@@ -95,7 +103,7 @@ def serve(
         place.events, lambda: compaction_settings(place, retention_days), interval_s=compaction_interval_s
     ):
         serve_forever(
-            LocalServeSettings(host=host, port=port, graph=graph),
+            LocalServeSettings(host=host, port=port, graph=graph, wait_for_models=wait),
             workspace_models(place),
             gateway_parts(place),
             announce,
