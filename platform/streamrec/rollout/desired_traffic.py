@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from streamrec.contracts.errors import ConflictError
+from streamrec.contracts.errors import ConflictError, InvalidInputError
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.rollouts.state import Move, RolloutPhase, RolloutState
 from streamrec.contracts.traffic import Holdback, SlotTraffic, Traffic
@@ -77,7 +77,7 @@ def desired(
     Args:
         traffic: The one in force; slots that no state is about stay as they are.
         states: Of each slot the state that counts, the one that moved last at the end.
-        depends_on: Of every version that a slot or a state names.
+        depends_on: Of every version that a slot or a state names (`needed_versions`).
         loaded: What the champions' replicas have.
         now: Holdbacks end by it.
     """
@@ -89,9 +89,25 @@ def desired(
         held = slot.holdback
         if held is not None and (held.until <= now or held.version == slot.challenger):
             slots[name] = replace(slot, holdback=None)
+    _end_unfit_holdbacks(slots, depends_on)
     serving = {slot.champion for slot in slots.values()}
     wanted = tuple(dict.fromkeys(ref for ref in prepare if ref not in serving))
     return Desired(_in_bundles(slots, states, depends_on), wanted)
+
+
+def needed_versions(traffic: Traffic | None, moves: Sequence[Move]) -> frozenset[ModelRef]:
+    """Every version whose dependencies `desired` and `check_start` look at.
+
+    Args:
+        traffic: The document in force.
+        moves: Of all states that count, or of what is about to start.
+    """
+    found = {ref for move in moves for ref in (move.challenger, move.champion)}
+    for slot in () if traffic is None else traffic.slots.values():
+        found |= {slot.champion, slot.challenger}
+        if slot.holdback is not None:
+            found.add(slot.holdback.version)
+    return frozenset(ref for ref in found if ref is not None)
 
 
 def check_start(
@@ -103,7 +119,7 @@ def check_start(
         traffic: The document in force.
         moves: What a rollout would do.
         holdback_bp: Share that its plan holds back.
-        depends_on: Of every version that a slot or a move names.
+        depends_on: Of every version that a slot or a move names (`needed_versions`).
 
     Raises:
         ConflictError: A slot of the moves, or one of its bundle, is held by somebody or still has a holdback.
@@ -236,6 +252,39 @@ def _holdback(state: RolloutState, move: Move) -> Holdback | None:
         until = state.started_at + timedelta(hours=plan.deadline_hours + plan.watch_hours) + days
     salt = _HOLDBACK_SALT.format(state.salt[:_SALT_CHARACTERS])
     return Holdback(move.champion, plan.holdback_bp, salt, until)
+
+
+def _end_unfit_holdbacks(slots: dict[str, SlotTraffic], depends_on: DependsOn) -> None:
+    """End holdbacks whose versions would answer beside versions that they, or those, were not made for.
+
+    A holdback outlives its rollout and does not hold its slot. So a later rollout may move a slot that its
+    version depends on, or that depends on it: from then on the units that it keeps would get what does not
+    fit together, and there is nothing right to show them but the new set.
+    """
+    now = {name: slot.champion for name, slot in slots.items()}
+    met = now | {
+        name: slot.challenger
+        for name, slot in slots.items()
+        if slot.challenger is not None and slot.weight_bp > 0
+    }
+    for salt in {slot.holdback.salt for slot in slots.values() if slot.holdback is not None}:
+        kept = {
+            name: slot.holdback.version
+            for name, slot in slots.items()
+            if slot.holdback is not None and slot.holdback.salt == salt
+        }
+        if all(_fits(served | kept, depends_on) or not _fits(served, depends_on) for served in (now, met)):
+            continue
+        for name in kept:
+            slots[name] = replace(slots[name], holdback=None)
+
+
+def _fits(served: Mapping[str, ModelRef], depends_on: DependsOn) -> bool:
+    try:
+        check_dependencies(served, depends_on)
+    except InvalidInputError:
+        return False
+    return True
 
 
 def _in_bundles(

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from streamrec.contracts.errors import ConflictError
+from streamrec.contracts.errors import ConflictError, InvalidInputError
 from streamrec.contracts.ledger_entry import EntryKind
 from streamrec.contracts.results import Reason
 from streamrec.contracts.rollouts.state import Move, RolloutPhase, RolloutState
@@ -29,7 +29,8 @@ class Ask(StrEnum):
     RESUME = "resume"
     """Go on after a pause."""
     PROMOTE = "promote"
-    """Skip what is left before the challenger becomes champion; it is watched all the same."""
+    """Skip what is left before the challenger becomes champion: shadow, times, samples and non-inferiority.
+    Harm, a refused version and missing evidence still stop it, and it is watched all the same."""
     ABORT = "abort"
     """End it; what served before serves."""
     ROLLBACK = "rollback"
@@ -113,12 +114,28 @@ def retry_of(state: RolloutState, name: str, salt: str) -> Start:
     )
 
 
-def asked(state: RolloutState, ask: Ask, by: By, now: datetime) -> Decision:
+def asked(state: RolloutState, ask: Ask | str, by: By, now: datetime) -> Decision:
     """Do what somebody asks.
+
+    Args:
+        state: Where the rollout stands.
+        ask: What, or its name.
+        by: Who, and why.
+        now: The time, UTC.
 
     Raises:
         ConflictError: It makes no sense where the rollout stands; says what does.
+        InvalidInputError: There is no such request.
     """
+    try:
+        ask = Ask(ask)
+    except ValueError as error:
+        raise InvalidInputError("ask", f"must be one of {', '.join(Ask)}") from error
+    if ask is Ask.ROLLBACK and state.phase is RolloutPhase.COMPLETED and state.fills_empty_slots:
+        raise ConflictError(
+            f"nothing served in {', '.join(state.slots)} before {state.rollout}: there is no version to go "
+            "back to; roll out another one"
+        )
     if state.phase not in _ALLOWED[ask]:
         raise ConflictError(f"{state.rollout} is {_in_words(state)}: {_remedy(state, ask)}")
     why = (Reason("asked_for", "rollout", f"{by.actor} ({by.role.value}) asked for it: {ask.value}"),)
@@ -140,14 +157,21 @@ def _halted(state: RolloutState, ask: Ask, why: tuple[Reason, ...]) -> Decision:
 
 
 def _promoted(state: RolloutState, why: tuple[Reason, ...], now: datetime) -> Decision:
-    going_on = replace(state, paused=False)
-    if state.phase is RolloutPhase.PREPARING:
-        # Nothing has loaded it yet: it becomes champion as soon as that is so.
-        if state.without_canary or state.fills_empty_slots:
-            raise ConflictError(f"{state.rollout} becomes champion as soon as its replicas have loaded it")
-        skipping = replace(going_on, without_canary=True, number=state.number + 1)
-        return Decision(skipping, EntryKind.ROLLOUT_ADVANCED, why)
-    return entered(going_on, RolloutPhase.WATCH, EntryKind.ROLLOUT_ADVANCED, why, now)
+    """Skip what is left; champion it becomes only when the replicas of champions have loaded it.
+
+    Until then nobody's version changes: who meets the challenger already goes on doing so, since it goes to
+    the plan's last step at once, and who does not yet keeps the champion.
+    """
+    if state.without_canary or (state.phase is RolloutPhase.PREPARING and state.fills_empty_slots):
+        raise ConflictError(f"{state.rollout} becomes champion as soon as its replicas have loaded it")
+    skipping = replace(state, paused=False, without_canary=True)
+    advanced = EntryKind.ROLLOUT_ADVANCED
+    if state.phase is RolloutPhase.CANARY:
+        last = len(state.plan.steps) - 1
+        if state.step == last:
+            return Decision(replace(skipping, waits_for=(), number=state.number + 1), advanced, why)
+        return entered(skipping, RolloutPhase.CANARY, advanced, why, now, at_step=last)
+    return entered(skipping, RolloutPhase.PREPARING, advanced, why, now)
 
 
 def _in_words(state: RolloutState) -> str:

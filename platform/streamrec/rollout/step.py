@@ -9,10 +9,14 @@ What may happen at a look, in this order; at most one transition is made:
 
 1. Harm, or a version that may not serve any more, rolls back, also what is paused.
 2. What has passed goes on by one step: its samples are there, its least time is over, and the evidence was
-   gathered after it began. So a clock that jumps skips nothing.
+   gathered after it began. So a clock that jumps skips nothing. A version becomes champion only where the
+   replicas of champions have loaded it.
 3. What is over its deadline is aborted. The time that a rollout was paused counts: a pause is no way to keep
    a slot.
 4. Everything else waits, and the state says for what.
+
+Where somebody has asked for the promotion (`RolloutState.without_canary`), times and samples are skipped;
+loading, harm, refusals, evidence that is missing and a pause are not.
 
 Nothing in here knows how evidence is gathered or how traffic is changed.
 """
@@ -114,20 +118,19 @@ def ended(
 
 
 def _prepared(state: RolloutState, evidence: RolloutEvidence, analysis: Analysis, now: datetime) -> Decision:
-    """Whether every replica can answer with the challenger."""
+    """Whether every replica can answer with the challenger.
+
+    A replica that cannot load it ends the rollout, unless something cannot be read just now: then that may
+    be why, and the rollout holds.
+    """
     problems = tuple(
         _reason("cannot_be_loaded", f"slots.{slot}", seen.problem)
         for slot, seen in evidence.slots.items()
         if seen.problem
     )
-    if problems:
+    if problems and not evidence.missing:
         return ended(state, RolloutPhase.ABORTED, problems, now, analysis)
-    open_questions = [*_missing(evidence), *_halted(state)]
-    for slot in state.slots:
-        seen = evidence.slots.get(slot)
-        if seen is None or not seen.loaded:
-            loading = "its replicas load the challenger"
-            open_questions.append(_reason("not_loaded", f"slots.{slot}", loading))
+    open_questions = [*_missing(evidence), *_halted(state), *_not_loaded(state, evidence)]
     if not open_questions:
         return _advanced(state, analysis, now)
     if now - state.phase_began_at > PREPARING_DEADLINE:
@@ -141,15 +144,17 @@ def _open_questions(
 ) -> tuple[Reason, ...]:
     """Why the phase, or the step, in force does not end well now; empty where it does."""
     found = [*_missing(evidence), *_halted(state)]
+    if state.champions_load:
+        found += _not_loaded(state, evidence)
     if evidence.at <= state.phase_began_at or now < state.phase_began_at:
         found.append(_reason("evidence_too_old", "evidence", "nothing was gathered since this step began"))
-    least = _least_time(state)
-    left = least - (now - state.phase_began_at)
-    if left > timedelta(0):
+    skips = state.without_canary and state.phase is not RolloutPhase.WATCH
+    left = _least_time(state) - (now - state.phase_began_at)
+    if left > timedelta(0) and not skips:
         found.append(_reason("least_time", "rollout", f"{_in_words(left)} of its least time are left"))
-    watched = state.phase is RolloutPhase.WATCH and analysis.verdict is Verdict.INCONCLUSIVE
     # A champion that nobody asked has done no harm; only what is to become champion has to show something.
-    if analysis.verdict is not Verdict.PASSED and not watched:
+    may_lack = skips or state.phase is RolloutPhase.WATCH
+    if analysis.verdict is not Verdict.PASSED and not (may_lack and analysis.verdict is Verdict.INCONCLUSIVE):
         found += analysis.reasons or [
             _reason("not_decided", "analysis", f"the evidence is {analysis.verdict.value}")
         ]
@@ -211,6 +216,19 @@ def _waiting(state: RolloutState, open_questions: tuple[Reason, ...], analysis: 
 
 def _missing(evidence: RolloutEvidence) -> list[Reason]:
     return [_reason("evidence_missing", "evidence", missing) for missing in evidence.missing]
+
+
+def _not_loaded(state: RolloutState, evidence: RolloutEvidence) -> list[Reason]:
+    """Slots whose replicas cannot answer with the challenger yet."""
+    found = []
+    for slot in state.slots:
+        seen = evidence.slots.get(slot)
+        if seen is None or not seen.loaded:
+            why = seen.problem if seen is not None else ""
+            found.append(
+                _reason("not_loaded", f"slots.{slot}", why or "not all of its replicas have loaded the challenger")
+            )
+    return found
 
 
 def _halted(state: RolloutState) -> list[Reason]:

@@ -9,7 +9,7 @@ from streamrec.contracts.errors import ConflictError, InvalidInputError
 from streamrec.contracts.rollouts.state import RolloutPhase
 from streamrec.contracts.slots import ServingRole
 from streamrec.contracts.traffic import SlotTraffic, Traffic, assigned
-from streamrec.rollout.desired_traffic import check_start, desired
+from streamrec.rollout.desired_traffic import check_start, desired, needed_versions
 from streamrec.rollout.traffic_changes import salt_of
 from tests.made_rollouts import PLAN, a_move, a_rollout, after, ref
 
@@ -146,6 +146,27 @@ def test_the_holdback_begins_with_the_first_step_and_outlives_the_rollout() -> N
     assert held.until == completed.phase_began_at + timedelta(days=7)
     later = wanted(completed, traffic=Traffic(10, done.slots, ()), now=held.until)
     assert later.slots["shop.ranking"].holdback is None
+
+
+def test_a_holdback_ends_where_its_version_would_answer_beside_what_it_was_not_made_for() -> None:
+    needs = NEEDS | {ref("cold@3"): {"retrieval": ref("towers@1")}, ref("cold@4"): {"retrieval": ref("towers@2")}}
+
+    def said(state, traffic):
+        found = desired(traffic, [state], depends_on=needs, loaded={}, now=after(0))
+        return Traffic(traffic.revision + 1, found.slots, found.prepare)
+
+    alone = at(RolloutPhase.COMPLETED, a_move("shop.cold", "cold@3", "cold@1"), plan=HELD_BACK)
+    held = said(alone, SERVING)
+    assert held.slots["shop.cold"].holdback is not None
+    moves = (PAIR[0], a_move("shop.cold", "cold@4", "cold@3"))
+    assert needed_versions(held, moves) == frozenset(map(ref, needs)) - {ref("cold@2"), ref("ranker@2")}
+    check_start(held, moves, 0, needs)
+    # As long as nobody meets the new set, what is held back fits to what serves.
+    assert said(at(RolloutPhase.PREPARING, *moves), held).slots["shop.cold"].holdback is not None
+    assert said(at(RolloutPhase.CANARY, *moves), held).slots["shop.cold"].holdback is None
+    # One that moves nothing that it works with leaves it.
+    ranking = said(at(RolloutPhase.CANARY), held)
+    assert ranking.slots["shop.cold"].holdback is not None
 
 
 def test_nobody_flips_back_over_all_steps_and_shares_are_what_they_say() -> None:

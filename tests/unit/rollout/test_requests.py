@@ -37,7 +37,8 @@ def test_moves_that_do_not_fit_together_are_refused() -> None:
 @pytest.mark.parametrize(
     ("phase", "ask", "kind", "then"),
     [
-        (RolloutPhase.CANARY, Ask.PROMOTE, EntryKind.ROLLOUT_ADVANCED, RolloutPhase.WATCH),
+        (RolloutPhase.CANARY, Ask.PROMOTE, EntryKind.ROLLOUT_ADVANCED, RolloutPhase.CANARY),
+        (RolloutPhase.SHADOW, Ask.PROMOTE, EntryKind.ROLLOUT_ADVANCED, RolloutPhase.PREPARING),
         (RolloutPhase.CANARY, Ask.ABORT, EntryKind.ROLLOUT_ABORTED, RolloutPhase.ABORTED),
         (RolloutPhase.WATCH, Ask.ABORT, EntryKind.ROLLOUT_ROLLED_BACK, RolloutPhase.ROLLED_BACK),
         (RolloutPhase.WATCH, Ask.ROLLBACK, EntryKind.ROLLOUT_ROLLED_BACK, RolloutPhase.ROLLED_BACK),
@@ -50,8 +51,11 @@ def test_what_is_asked_is_done(phase, ask, kind, then) -> None:
     assert (decision.kind, decision.state.phase) == (kind, then)
     assert decision.state.number == 2
     assert "ana" in decision.reasons[0].message
-    if phase is RolloutPhase.PREPARING:
+    assert asked(at(phase), ask.value, BY, after(5)) == decision
+    if ask is Ask.PROMOTE:
         assert decision.state.without_canary
+        assert decision.state.champions_load
+        assert decision.state.weight_bp == (10_000 if phase is RolloutPhase.CANARY else 0)
 
 
 def test_a_pause_and_its_end() -> None:
@@ -86,3 +90,16 @@ def test_what_has_failed_is_tried_again_by_another_rollout_with_other_units_firs
     assert again.state.moves == failed.moves
     with pytest.raises(ConflictError, match="only what was ended"):
         retry_of(at(RolloutPhase.CANARY), "x", "y")
+
+
+def test_a_request_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="must be one of pause"):
+        asked(at(RolloutPhase.CANARY), "stop", BY, after(5))
+
+
+def test_a_filled_slot_is_emptied_while_it_is_watched_and_not_later() -> None:
+    filled = a_rollout(a_move(champion=None))
+    watched = asked(replace(filled, phase=RolloutPhase.WATCH), Ask.ABORT, BY, after(5))
+    assert watched.state.phase is RolloutPhase.ROLLED_BACK
+    with pytest.raises(ConflictError, match="no version to go back to"):
+        asked(replace(filled, phase=RolloutPhase.COMPLETED), Ask.ROLLBACK, BY, after(5))

@@ -143,6 +143,42 @@ def test_a_clock_that_jumps_skips_no_step() -> None:
     assert (forwards.state.phase, forwards.state.step) == (RolloutPhase.CANARY, 1)
 
 
+LOADING = {"slots": {"shop.ranking": SlotEvidence(loaded=False, replicas=2, problem="ranker@2: no memory")}}
+
+
+def test_a_problem_while_something_cannot_be_read_holds() -> None:
+    held = looked_at(a_rollout(), after(1), missing=("the registry of models: no answer",), **LOADING)
+    assert (held.kind, codes(held)) == (None, ["evidence_missing", "not_loaded"])
+    assert "no memory" in held.reasons[1].message
+
+
+def test_what_the_champions_replicas_have_not_loaded_does_not_become_champion() -> None:
+    early = at(RolloutPhase.CANARY, step=0)
+    assert looked_at(early, after(11), **LOADING).state.step == 1
+    last = at(RolloutPhase.CANARY, step=2)
+    held = looked_at(last, after(11), **LOADING)
+    assert (held.kind, codes(held)) == (None, ["not_loaded"])
+    assert looked_at(last, after(11)).state.phase is RolloutPhase.WATCH
+    watched = looked_at(at(RolloutPhase.WATCH), after(61), **LOADING)
+    assert (watched.kind, codes(watched)) == (None, ["not_loaded"])
+
+
+def test_a_promotion_that_was_asked_for_skips_times_and_samples_and_nothing_else() -> None:
+    promoted = replace(at(RolloutPhase.CANARY, step=2), without_canary=True)
+    go_on = looked_at(promoted, after(1), Verdict.INCONCLUSIVE)
+    assert go_on.state.phase is RolloutPhase.WATCH
+    for verdict, changes, code in (
+        (Verdict.ERROR, {}, "is_error"),
+        (Verdict.PASSED, LOADING, "not_loaded"),
+        (Verdict.PASSED, {"missing": ("the tallies cannot be read",)}, "evidence_missing"),
+    ):
+        held = looked_at(promoted, after(1), verdict, **changes)
+        assert (held.kind, codes(held)) == (None, [code])
+    assert looked_at(promoted, after(1), Verdict.FAILED).kind is EntryKind.ROLLOUT_ROLLED_BACK
+    watched = looked_at(go_on.state, after(2), Verdict.INCONCLUSIVE)
+    assert codes(watched) == ["least_time"], "it is watched for as long as any other"
+
+
 verdicts = st.sampled_from(Verdict)
 looks = st.lists(st.tuples(verdicts, st.integers(-30, 300), st.booleans(), st.booleans()), max_size=30)
 
@@ -174,4 +210,5 @@ def test_whatever_is_seen_weights_grow_and_nothing_unproven_becomes_champion(loo
                 assert verdict is Verdict.PASSED or state.phase is RolloutPhase.PREPARING
             if after_it.phase is RolloutPhase.WATCH:
                 assert state.weight_bp == 10_000
+                assert loaded
         state = after_it

@@ -108,8 +108,8 @@ class RolloutState:
         started_at: When it was asked for.
         phase_began_at: When the phase, or the step, in force began.
         by, role, reason: Who asked for it, in which role, and why.
-        without_canary: Whether the challenger becomes champion as soon as it is loaded, because the platform
-            role asked for that.
+        without_canary: Whether the challenger becomes champion as soon as it is loaded, because somebody asked
+            for that.
         number: Of the transition that led here: 1 for the first, one more for each.
         retries: Name of the rollout that it tries again; None where it is the first.
     """
@@ -160,6 +160,18 @@ class RolloutState:
     def weight_bp(self) -> int:
         """Share of units that the challenger answers as challenger, in basis points."""
         return self.plan.steps[self.step].weight_bp if self.phase is RolloutPhase.CANARY else 0
+
+    @property
+    def champions_load(self) -> bool:
+        """Whether the replicas of champions, not only those of challengers, load the challengers now.
+
+        So it is where the challengers are champions, or become so next: in the last step, and where no canary
+        comes before it.
+        """
+        if self.phase is RolloutPhase.PREPARING:
+            return self.without_canary or self.fills_empty_slots
+        last = self.phase is RolloutPhase.CANARY and self.step == len(self.plan.steps) - 1
+        return last or self.phase in (RolloutPhase.WATCH, RolloutPhase.COMPLETED)
 
     @property
     def challengers(self) -> tuple[ModelRef, ...]:

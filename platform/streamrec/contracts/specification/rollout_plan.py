@@ -116,6 +116,12 @@ class RolloutPlan:
                 f"steps.{len(self.steps) - 1}.weight_bp",
                 f"must be {BASIS_POINTS}: a plan whose last step is smaller can never end",
             )
+        if self.outcome is not None and len(self.steps) == 1:
+            raise InvalidInputError(
+                "outcome",
+                "can never be decided by a plan of one step: everybody gets the version in it, so that nobody is "
+                "left to compare with; add a smaller step before it, or drop the outcome",
+            )
         for number, step in enumerate(self.steps):
             self._check_time(number, step)
         least_hours = self.shadow_hours + sum(self.least_hours(step) for step in self.steps)
