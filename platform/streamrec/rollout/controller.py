@@ -38,7 +38,7 @@ from streamrec.registry.signed_versions import SignedVersions
 from streamrec.rollout.aliases import AliasMirror, AliasReverted
 from streamrec.rollout.analysis import Analysis, analyse
 from streamrec.rollout.book import RolloutBook
-from streamrec.rollout.desired_traffic import check_start
+from streamrec.rollout.desired_traffic import check_start, needed_versions
 from streamrec.rollout.driving.course import Stretch, course_of
 from streamrec.rollout.driving.reconciliation import Reconciled, TrafficReconciler
 from streamrec.rollout.driving.reports import Look, TickReport
@@ -364,8 +364,8 @@ class RolloutController:
     ) -> RolloutState:
         traffic = self._traffic()
         found = self._submissions.submit(refs, traffic, plan=plan, slot=slot, glass_broken=glass_broken)
-        now_serve = {*champions(traffic).values(), *(move.challenger for move in found.moves)}
-        check_start(traffic, found.moves, found.plan.holdback_bp, self._reconciler.dependencies(now_serve))
+        depends_on = self._reconciler.dependencies(needed_versions(traffic, found.moves))
+        check_start(traffic, found.moves, found.plan.holdback_bp, depends_on)
         start = Start(
             name=name or new_name(refs),
             salt=new_salt(),

@@ -31,7 +31,7 @@ from streamrec.contracts.ledger_entry import EntryKind
 from streamrec.contracts.results import MAXIMUM_MESSAGE_CHARACTERS, Reason, Verdict
 from streamrec.contracts.rollouts.evidence import RolloutEvidence
 from streamrec.contracts.rollouts.state import RolloutPhase, RolloutState
-from streamrec.rollout.analysis import Analysis
+from streamrec.rollout.analysis import Analysis, analyse
 
 PREPARING_DEADLINE: Final = timedelta(minutes=10)
 """How long replicas may take to load the challenger."""
@@ -58,6 +58,20 @@ class Decision:
     kind: EntryKind | None
     reasons: tuple[Reason, ...]
     analysis: Analysis | None = None
+
+
+def step(state: RolloutState, evidence: RolloutEvidence, now: datetime) -> Decision:
+    """Look at a rollout once: analyse the evidence, and decide.
+
+    Args:
+        state: Where it stands.
+        evidence: What is known of it.
+        now: The time of the look, UTC.
+
+    Returns:
+        What follows. Its state is ``state`` itself but for ``waits_for`` where nothing happens.
+    """
+    return decide(state, evidence, analyse(state, evidence, now), now)
 
 
 def decide(state: RolloutState, evidence: RolloutEvidence, analysis: Analysis, now: datetime) -> Decision:
@@ -224,10 +238,9 @@ def _not_loaded(state: RolloutState, evidence: RolloutEvidence) -> list[Reason]:
     for slot in state.slots:
         seen = evidence.slots.get(slot)
         if seen is None or not seen.loaded:
-            why = seen.problem if seen is not None else ""
-            found.append(
-                _reason("not_loaded", f"slots.{slot}", why or "not all of its replicas have loaded the challenger")
-            )
+            problem = seen.problem if seen is not None else ""
+            loading = problem or "not all of its replicas have loaded the challenger"
+            found.append(_reason("not_loaded", f"slots.{slot}", loading))
     return found
 
 

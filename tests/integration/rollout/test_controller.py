@@ -159,7 +159,7 @@ def test_promoting_in_the_canary_lets_the_challenger_answer_everybody_until_repl
     report = platform.pass_time(0.1)
     slot = platform.traffic.slots[RANKING]
     assert (slot.champion, slot.weight_bp) == (ModelRef("ranking", 1), 10_000)
-    assert "has not loaded ranking@2" in " ".join(report.problems)
+    assert [reason.code for reason in report.waiting[state.rollout]] == ["not_loaded"]
     platform.replicas.append(stuck)
     for _ in range(2):
         platform.pass_time(1.0)

@@ -108,8 +108,8 @@ class RolloutState:
         started_at: When it was asked for.
         phase_began_at: When the phase, or the step, in force began.
         by, role, reason: Who asked for it, in which role, and why.
-        without_canary: Whether the challenger becomes champion as soon as it is loaded, because somebody asked
-            for that.
+        without_canary: Whether the challenger becomes champion as soon as it is loaded: somebody asked for
+            that.
         number: Of the transition that led here: 1 for the first, one more for each.
         retries: Name of the rollout that it tries again; None where it is the first.
     """

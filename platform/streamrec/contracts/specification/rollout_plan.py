@@ -119,8 +119,8 @@ class RolloutPlan:
         if self.outcome is not None and len(self.steps) == 1:
             raise InvalidInputError(
                 "outcome",
-                "can never be decided by a plan of one step: everybody gets the version in it, so that nobody is "
-                "left to compare with; add a smaller step before it, or drop the outcome",
+                "can never be decided by a plan of one step: everybody gets the version, and nobody is "
+                "left to compare with: add a smaller step before it, or drop the outcome",
             )
         for number, step in enumerate(self.steps):
             self._check_time(number, step)

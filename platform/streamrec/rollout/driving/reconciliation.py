@@ -24,7 +24,7 @@ from streamrec.ledger.ledger import Ledger
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.registry.signed_versions import SignedVersions, publish_versions
 from streamrec.rollout.book import PlacedState
-from streamrec.rollout.desired_traffic import Desired, desired
+from streamrec.rollout.desired_traffic import Desired, desired, needed_versions
 from streamrec.rollout.driving.traffic_document import TrafficDocument, flip
 from streamrec.rollout.observation import heard_of
 from streamrec.rollout.told_changes import ROLLOUT_CONTROLLER, By, take_back_what_never_came
@@ -136,11 +136,8 @@ class TrafficReconciler:
     ) -> tuple[Desired, RolloutState | None]:
         """What the next revision says, and the rollout whose champions change in it: of one at a time."""
         states = [one.state for one in placed]
-        refs = set(champions(now).values())
-        for state in states:
-            for move in state.moves:
-                refs |= {move.challenger} | ({move.champion} if move.champion is not None else set())
-        depends_on = self.dependencies(refs)
+        moves = [move for state in states for move in state.moves]
+        depends_on = self.dependencies(needed_versions(now, moves))
         loaded = _loaded(placed, heartbeats, self.clock())
         wanted = desired(now, states, depends_on=depends_on, loaded=loaded, now=self.clock())
         owners = {slot: state for state in states for slot in state.slots}
