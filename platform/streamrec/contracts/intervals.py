@@ -31,6 +31,7 @@ class IntervalMethod(StrEnum):
     WILSON = "wilson"
     SKEWNESS_CORRECTED_SCORE = "skewness_corrected_score"
     WELCH = "welch"
+    CLOPPER_PEARSON = "clopper_pearson"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betaincinv
 
 from streamrec.contracts.intervals import Interval, IntervalMethod
 
@@ -73,6 +74,25 @@ def basic_interval(
     tail = (1.0 - confidence) / 2.0
     low, high = 2.0 * value - np.quantile(resampled, [1.0 - tail, tail])
     return _around(value, float(low), float(high), confidence, IntervalMethod.BASIC_BOOTSTRAP, units)
+
+
+def exact_share_interval(hits: int, cases: int, *, confidence: float) -> Interval:
+    """Share of independent cases with an interval that covers at least as often as it says, however few hits.
+
+    Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the
+    binomial"; each bound is a one-sided one at ``(1 + confidence) / 2``.
+
+    Args:
+        hits: From 0 to ``cases``.
+        cases: At least 1.
+        confidence: Coverage asked for.
+    """
+    if not 0 <= hits <= cases or cases < 1:
+        raise ValueError(f"{hits} of {cases} is no share")
+    tail = (1.0 - confidence) / 2.0
+    low = float(betaincinv(hits, cases - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, cases - hits, 1.0 - tail)) if hits < cases else 1.0
+    return Interval(hits / cases, low, high, confidence, IntervalMethod.CLOPPER_PEARSON, cases)
 
 
 def normal_interval(value: float, errors: NDArray[np.float64], *, confidence: float = 0.95) -> Interval:

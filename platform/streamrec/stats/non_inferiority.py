@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import NormalDist
 
 from streamrec.stats.clustered_ratios import RatioMoments
@@ -52,7 +53,7 @@ class NonInferiority:
     @property
     def samples_needed(self) -> int:
         """Of the challenger, at the shares of traffic so far: errors shrink by the root of samples."""
-        return int(self.samples * max(self.standard_error / self.needed_standard_error, 1.0) ** 2) + 1
+        return ceil(self.samples * max(self.standard_error / self.needed_standard_error, 1.0) ** 2)
 
 
 def non_inferiority(

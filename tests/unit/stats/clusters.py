@@ -57,3 +57,9 @@ def coverage(draw: Callable[[], tuple[Any, float]], interval_of: Callable[[Any],
             held += interval.low <= truth <= interval.high
     assert given >= 0.9 * runs
     return held / given
+
+
+def clicking_users(rng, units, rate, mean_requests=3.0):
+    requests = rng.poisson(mean_requests - 1.0, units) + 1.0
+    clicks = rng.binomial(requests.astype(int), rng.beta(40.0 * rate, 40.0 * (1.0 - rate), units))
+    return RatioMoments.of(clicks.astype(float), requests)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from streamrec.contracts.intervals import IntervalMethod
 from streamrec.stats.intervals import (
     basic_interval,
     bootstrap_mean,
+    exact_share_interval,
     normal_interval,
     percentile_interval,
     shifted,
@@ -78,3 +80,13 @@ def test_bounds_stay_within_what_a_share_can_be():
     wide = normal_interval(0.05, np.array([-1.0, 1.0, -1.0, 1.0]))
     assert wide.low < 0.0
     assert (within(wide, 0.0, 1.0).low, within(wide, 0.0, 1.0).high) == (0.0, 1.0)
+
+
+def test_an_exact_interval_of_a_share_is_that_of_the_binomial_tails():
+    interval = exact_share_interval(3, 50, confidence=0.98)
+    assert binom.sf(2, 50, interval.low) == pytest.approx(0.01)
+    assert binom.cdf(3, 50, interval.high) == pytest.approx(0.01)
+    assert exact_share_interval(0, 50, confidence=0.98).low == 0.0
+    assert exact_share_interval(50, 50, confidence=0.98).high == 1.0
+    with pytest.raises(ValueError, match="no share"):
+        exact_share_interval(1, 0, confidence=0.98)

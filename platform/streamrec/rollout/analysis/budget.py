@@ -82,15 +82,15 @@ def log_later_weights(part: Part, numbers: NDArray[np.int64], *, phases: int) ->
 
     Args:
         part: Of the budget.
-        numbers: Shape (moments,): which moment of the window, from 1.
+        numbers: Shape (..., moments): which moment of the window, from 1.
         phases: Most windows that the plan can ever have.
 
     Returns:
-        Shape (moments,): weights fall as ``number ** -1.5`` and add up to their part however many there are.
+        The same shape: weights fall as ``number ** -1.5`` and add up to their part however many there are.
     """
     again = (1.0 - part.first) / 2.0 / phases
     if again <= 0.0:
-        return np.full(len(numbers), -np.inf)
+        return np.full(numbers.shape, -np.inf)
     return log(again / _ZETA) - 1.5 * np.log(numbers.astype(np.float64))
 
 

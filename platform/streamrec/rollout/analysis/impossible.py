@@ -90,10 +90,18 @@ def _entries(slot: SlotEvidence) -> Iterator[tuple[str, StepEvidence]]:
 
 
 def _answers(path: str, answers: Answers) -> Iterator[tuple[str, str]]:
-    numbers = {name: getattr(answers, name) for name in _COUNTED}
-    numbers.update({f"latency.{name}": count for name, count in answers.latency.items()})
-    for name, number in numbers.items():
-        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+    whole = (
+        answers.asked,
+        answers.failed,
+        answers.malformed,
+        answers.late,
+        answers.degraded,
+        answers.disagreed,
+        *answers.latency.values(),
+    )
+    for place, number in enumerate(whole):
+        if type(number) is not int or number < 0:
+            name = (*_COUNTED, *(f"latency.{bucket}" for bucket in answers.latency))[place]
             yield f"{path}.{name}", f"is {number!r}, which is no count"
             return
     in_time = sum(answers.latency.values())
