@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from services.cli.main import app
-from services.moderation.toxicity import training
 from streamrec.command_line.ledger_parts import open_ledger
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.ledger_entry import EntryKind
-from streamrec.gates.fairness.thresholds import THRESHOLDS_FILE
-
-LANGUAGES = ("arabic", "french", "german", "hindi", "spanish")
-LEARNED = {"arabic": 0.02, "french": 0.3, "german": 0.3, "hindi": 0.02, "spanish": 0.3}
-"""Share of each language that the model is trained on."""
-FIRST_HALF = 0.65
-"""Of the rest, up to here: what the first version is judged on, and thresholds are fitted on."""
-SPECIFICATION = Path(training.__file__).with_name("model.yaml")
+from tests.moderation_story import hateful_comments, write_folder, write_mitigated
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,46 +19,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def comments(data_root):
-    """Every case of HateCheck, with the part that it is for: trained on, first half, second half."""
-    numbers = np.random.default_rng(7)
-    tables = []
-    for language in LANGUAGES:
-        cases = pd.read_csv(data_root / "hatecheck" / f"hatecheck_cases_final_{language}.csv")
-        place = numbers.random(len(cases))
-        part = np.where(place < LEARNED[language], 0, np.where(place < FIRST_HALF, 1, 2))
-        tables.append(
-            pd.DataFrame(
-                {
-                    "unit": cases["mhc_case_id"],
-                    "text": cases["test_case"],
-                    "label": (cases["label_gold"] == "hateful").astype(float),
-                    "language": language,
-                    "part": part,
-                }
-            )
-        )
-    table = pd.concat(tables, ignore_index=True)
-    # What a model is judged on is written after what it learned from.
-    days = pd.to_timedelta(table["part"] * 30, unit="D")
-    seconds = pd.to_timedelta(np.arange(len(table)), unit="s")
-    return table.assign(at=pd.Timestamp("2024-01-01", tz="UTC") + days + seconds)
-
-
-def write_folder(folder, comments, judged_part, thresholds=None):
-    """A model's folder: its specification, the artifact, and what it is judged on."""
-    folder.mkdir()
-    shutil.copyfile(SPECIFICATION, folder / SPECIFICATION.name)
-    learned = comments[comments["part"] == 0]
-    learned.to_parquet(folder.parent / training.COMMENTS_FILE)
-    training.train(folder.parent, learned["at"].max() + pd.Timedelta("1s"), folder / "artifact")
-    if thresholds is not None:
-        (folder / "artifact" / THRESHOLDS_FILE).write_text(json.dumps(thresholds))
-    judged = comments[comments["part"].isin([0, judged_part])]
-    judged.assign(
-        request_id=judged["unit"],
-        split=np.where(judged["part"] == 0, "train", "validation"),
-        **{"group.language": judged["language"]},
-    ).drop(columns="part").to_parquet(folder / "evaluation.parquet")
+    return hateful_comments(data_root)
 
 
 @pytest.fixture
@@ -125,7 +72,7 @@ def test_it_is_blocked_mitigated_and_let_in(comments, command, tmp_path):
     assert mitigation["after"]["largest_excess"] < 1.0 < mitigation["before"]["largest_excess"]
     assert "moderation-toxicity@1" in command("remediations", "list")
 
-    write_folder(tmp_path / "second", comments, 2, mitigation["thresholds"])
+    write_mitigated(tmp_path / "second", tmp_path / "first", comments, 2, mitigation["thresholds"])
     assert "registered moderation-toxicity@2" in command("models", "register", str(tmp_path / "second"))
     let_in = command("models", "deploy", "moderation-toxicity@2", "--reason", "a threshold for each language")
     print(let_in)

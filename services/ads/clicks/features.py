@@ -1,4 +1,4 @@
-"""Features out of the platform's data folder, as of a moment: one definition for training and for serving."""
+"""Features out of the platform's data folder: what was shown to whom before a moment, or on its day."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ def seen_before(data: Path, wanted: pd.DataFrame) -> pd.DataFrame:
     begun = _counted(shown, wanted["unit"], days)
     until = _counted(shown, wanted["unit"], pd.DatetimeIndex(wanted["at"]))
     return pd.DataFrame({"ads_seen_today": (until - begun).astype(np.float64)})
+
+
+def seen_that_day(data: Path, wanted: pd.DataFrame) -> pd.DataFrame:
+    """How many advertisements each unit saw on the whole day of each moment: for reports about what was.
+
+    It knows what came later, so no serving can have it: the skew gate refuses a version that was trained on
+    it. Arguments, result and errors as in `seen_before`.
+    """
+    last = pd.DatetimeIndex(wanted["at"]).floor("D") + pd.Timedelta(days=1) - pd.Timedelta("1us")
+    return seen_before(data, wanted.assign(at=last))
 
 
 def _shown(data: Path) -> pd.DataFrame:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from services.ads.clicks.features import INTERACTIONS_FILE, seen_before
+from services.ads.clicks.features import INTERACTIONS_FILE, seen_before, seen_that_day
 from streamrec.contracts.errors import DataFolderError
 
 
@@ -32,6 +32,8 @@ def test_the_day_up_to_the_moment_counts_and_the_moment_does_not(data):
         }
     )
     assert seen_before(data, wanted)["ads_seen_today"].tolist() == [3.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    whole = seen_that_day(data, wanted)["ads_seen_today"].tolist()
+    assert whole == [3.0, 3.0, 3.0, 0.0, 1.0, 1.0, 0.0]
 
 
 def test_a_folder_without_interactions_is_named(tmp_path):
