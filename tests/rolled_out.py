@@ -22,10 +22,10 @@ from streamrec.registry.memory_registry import MemoryModelRegistry
 from streamrec.registry.signed_versions import SignedVersions
 from streamrec.rollout.analysis import Analysis
 from streamrec.rollout.controller import RolloutController
-from streamrec.rollout.heartbeats import MemoryHeartbeats
+from streamrec.rollout.heartbeats import FileHeartbeats, MemoryHeartbeats
 from streamrec.rollout.leadership import MemoryLeadership
 from streamrec.rollout.outcomes import MemoryOutcomes
-from streamrec.rollout.tallies import MemoryTallies
+from streamrec.rollout.tallies import FileTallies, MemoryTallies
 from streamrec.rollout.told_changes import By
 from streamrec.rollout.traffic_changes import champions
 from streamrec.rollout.traffic_writer import TrafficWriter
@@ -116,14 +116,18 @@ class Platform:
         ledger: Ledger | None = None,
         analyse: Callable[[RolloutState, RolloutEvidence, datetime], Analysis] = counted,
         now: datetime = NOON,
+        in_files: bool = False,
     ) -> None:
         self.folder, self.files, self.now = folder, traffic_files(folder), now
         self.registry = MemoryModelRegistry(folder / "cache")
-        self.heartbeats, self.tallies, self.outcomes = MemoryHeartbeats(), MemoryTallies(), MemoryOutcomes()
+        self.outcomes = MemoryOutcomes()
+        self.heartbeats = FileHeartbeats(self.files.heartbeats) if in_files else MemoryHeartbeats()
+        self.tallies = FileTallies(self.files.tallies) if in_files else MemoryTallies()
         self.ledger = MemoryLedger(clock=lambda: self.now) if ledger is None else ledger
         self.desk = desk_of(folder, self.registry, self.ledger)
         self.analyse = analyse
         self.replicas: list[ModelReplica] = []
+        self.life = 1
         self.gateway = Gateway("gateway-1")
         self.wrong: set[ModelRef] = set()
         self.controller = self.new_controller()
@@ -182,7 +186,7 @@ class Platform:
             self.files.open_follower(),
             self.heartbeats,
             role=role,
-            replica=f"{name}-{role.value}-{len(self.replicas)}",
+            replica=f"{name}-{role.value}-{len(self.replicas)}-{self.life}",
             now=lambda: self.now,
             clock=lambda: self.now.timestamp(),
         )

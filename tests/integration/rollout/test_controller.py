@@ -112,7 +112,7 @@ def test_a_challenger_that_no_replica_can_load_is_aborted_with_the_reason(platfo
     state = platform.controller.start([platform.register("ranking", "broken")], PLAN, ANA)
     over = platform.until(state.rollout, RolloutPhase.ABORTED)
     reason = platform.controller.book.history(over.rollout)[-1].entry.reason
-    assert "ranking-challenger-1" in reason
+    assert "ranking-challenger-1-1" in reason
     assert "wrong shape" in reason
     assert platform.serving() == {RANKING: ModelRef("ranking", 1)}
     assert platform.traffic.slots[RANKING].challenger is None
