@@ -8,7 +8,7 @@ of two who have read the same, one wins.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -108,15 +108,12 @@ class RolloutBook:
                 raise NotFoundError(f"there is no rollout {name!r}")
             return self._placed(name)
 
-    def deciding(self, slots: Collection[str]) -> Sequence[PlacedState]:
+    def deciding(self) -> Sequence[PlacedState]:
         """The states that say what should serve, the one that moved last at the end.
 
         These are the active ones, and of each slot the last one that is over, unless a promotion that was
         made without a rollout came after it: that one counts then. Where the last one did not succeed, also
         the completed one that made what serves champion: what it would go back to stays loaded.
-
-        Args:
-            slots: Slots that serve now.
 
         Raises:
             ArtifactError, TemporaryError: As in `active`.
@@ -126,27 +123,24 @@ class RolloutBook:
             found = {
                 name: self._placed(name) for name, entry in self._newest.items() if entry.kind not in _ENDS
             }
-            # What serves by each slot's last rollout, or served before it began.
+            # What serves by each slot's last rollout, or served before it began; and slots that are settled.
             serves = {move.slot: move.champion for placed in found.values() for move in placed.state.moves}
-            wanted = set(slots) | serves.keys()
+            settled: set[str] = set()
             for placed in self._over():
-                if not wanted:
-                    break
                 mine = {move.slot: move for move in placed.state.moves}
                 completed = placed.state.phase is RolloutPhase.COMPLETED
-                decides = not mine.keys() & serves.keys() or (
-                    completed
-                    and all(
-                        serves.get(name, move.challenger) == move.challenger for name, move in mine.items()
-                    )
+                fits = all(
+                    serves.get(name, move.challenger) == move.challenger for name, move in mine.items()
                 )
-                if decides and all(self._direct.get(slot, 0) < placed.seq for slot in mine):
+                decides = not mine.keys() & serves.keys() or (completed and fits)
+                is_last = all(self._direct.get(slot, 0) < placed.seq for slot in mine)
+                if decides and is_last and not mine.keys() & settled:
                     found[placed.state.rollout] = placed
                 for name, move in mine.items():
                     serves.setdefault(name, move.challenger if completed else move.champion)
                     # Past those that did not succeed, the one that did is looked for, and no further.
                     if completed or move.champion is None or serves[name] != move.champion:
-                        wanted.discard(name)
+                        settled.add(name)
         return sorted(found.values(), key=lambda placed: placed.seq)
 
     def holding(self, slot: str) -> RolloutState | None:

@@ -309,8 +309,7 @@ class RolloutController:
     def _reconcile(self, seen: Seen, problems: list[str]) -> Reconciled | None:
         try:
             self._end_holdbacks(seen.traffic)
-            slots = () if seen.traffic is None else tuple(seen.traffic.slots)
-            return self._reconciler.reconcile(self.book.deciding(slots), seen.heartbeats)
+            return self._reconciler.reconcile(self.book.deciding(), seen.heartbeats)
         except StreamRecError as error:
             problems.append(f"the traffic document: {error}")
             return None
