@@ -84,6 +84,11 @@ class Workspace:
         return self.root / "traffic"
 
     @property
+    def control_plane(self) -> Path:
+        """What the control plane keeps for itself: answers to changes, by their key."""
+        return self.root / "control_plane"
+
+    @property
     def ledger(self) -> Path:
         """Who decided what on which evidence: an SQLite file."""
         return self.root / "ledger" / "ledger.sqlite"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from streamrec.command_line.workspace import Workspace
 
 if TYPE_CHECKING:
     from streamrec.contracts.progress import Progress
+    from streamrec.contracts.specification.model_specification import ModelSpecification
     from streamrec.gates.gates_report import GatesReport
     from streamrec.governance.deployment import Actor
     from streamrec.governance.desk import Desk
@@ -77,3 +80,26 @@ def deploy_version(
         review=specification.review,
     )
     return Deployed(report, settle(desk, by, judgement, report.to_json()))
+
+
+@contextmanager
+def evaluation_data(
+    workspace: Workspace, imported: Path | None, specifications: Sequence[ModelSpecification]
+) -> Iterator[Path | None]:
+    """The data folder that versions are judged on; None where all of them bring their own requests.
+
+    Args:
+        workspace: Where everything lies.
+        imported: The imported data; the workspace's own where None.
+        specifications: Of the versions.
+
+    Raises:
+        DataFolderError: It is needed, and there is none, or it cannot be used.
+    """
+    if not any(one.evaluation.is_function or one.skew.features for one in specifications):
+        yield imported
+        return
+    from streamrec.command_line.training_data import training_data_folder
+
+    with training_data_folder(workspace, imported=imported) as folder:
+        yield folder
