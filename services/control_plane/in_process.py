@@ -17,7 +17,7 @@ ADDRESS: Final = "http://workspace"
 _TIMEOUT_S: Final = 600.0
 
 
-class _InProcess(httpx.BaseTransport):
+class InProcessTransport(httpx.BaseTransport):
     """Hands requests to the application in an event loop of its own; an answer comes as a whole."""
 
     def __init__(self, app: Any) -> None:
@@ -43,7 +43,7 @@ def in_process_client(workspace: Workspace) -> Iterator[httpx.Client]:
     parts = open_parts(workspace, in_process=True)
     app = create_app(parts, drives=False)
     try:
-        with httpx.Client(transport=_InProcess(app), base_url=ADDRESS, timeout=_TIMEOUT_S) as client:
+        with httpx.Client(transport=InProcessTransport(app), base_url=ADDRESS, timeout=_TIMEOUT_S) as client:
             yield client
     finally:
         parts.close()

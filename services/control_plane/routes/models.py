@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Response
@@ -12,7 +13,6 @@ from services.control_plane.deployments import Deployment
 from services.control_plane.parts import ControlPlaneParts
 from services.control_plane.routes.rollouts import ModelText
 from streamrec.command_line.decisions.deploying import Deployed
-from streamrec.command_line.decisions.standings import read_standings
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.rollouts.state import MAXIMUM_MOVES, RolloutState
 from streamrec.governance.deployment import Actor, revoke
@@ -62,9 +62,8 @@ def list_versions(
     """Versions of a model, the newest first, each with where it stands."""
     every = [one for one in parts.registry.versions(name) if before is None or one.ref.version < before]
     shown = every[:limit]
-    standings = read_standings(parts.workspace)
     return {
-        "items": [_version_json(one) | {"standing": list(standings.words(one))} for one in shown],
+        "items": [_with_eligibility(parts, one) for one in shown],
         "next": shown[-1].ref.version if len(every) > limit else None,
     }
 
@@ -77,8 +76,7 @@ def show_version(
     version: Annotated[int, Path(ge=1, le=2**31)],
 ) -> dict[str, Any]:
     """One version: what it is, where it stands, and why."""
-    found = parts.registry.get(ModelRef.parse(f"{name}@{version}"))
-    return _version_json(found) | {"eligibility": eligibility_json(parts.desk.eligibility(found.ref))}
+    return _with_eligibility(parts, parts.registry.get(ModelRef.parse(f"{name}@{version}")))
 
 
 @router.post("/v1/models/{model}/revoke")
@@ -96,7 +94,7 @@ def deploy(parts: Parts, asking: Asking, body: Deploy, response: Response) -> di
     slots = [parts.registry.get(ref).slot for ref in refs]
     who = actor(asking, "models deploy", body.reason, slots)
 
-    def then(found: list[Deployed] | Any) -> RolloutState | None:
+    def then(found: Sequence[Deployed]) -> RolloutState | None:
         if not body.rollout or not all(one.found.eligible for one in found):
             return None
         return rolled_out(parts, refs, who)
@@ -126,6 +124,10 @@ def rolled_out(parts: ControlPlaneParts, refs: list[ModelRef], who: Actor) -> Ro
         parts.controller.close()
         return parts.controller.book.get(state.rollout)
     return state
+
+
+def _with_eligibility(parts: ControlPlaneParts, version: ModelVersion) -> dict[str, Any]:
+    return _version_json(version) | {"eligibility": eligibility_json(parts.desk.eligibility(version.ref))}
 
 
 def _version_json(version: ModelVersion) -> dict[str, Any]:

@@ -124,7 +124,9 @@ def list_remediations(parts: Parts, asking: Asking, after: After = 0, limit: Lim
 @router.post("/v1/remediations/{number}/close", tags=["remediations"])
 def close(parts: Parts, asking: Asking, number: Number, body: Because) -> dict[str, Any]:
     """Close a plan, saying what came of it."""
-    return _plan_json(close_remediation(parts.desk, actor(asking, "remediations close", body.reason), number))
+    close_remediation(parts.desk, actor(asking, "remediations close", body.reason), number)
+    plans = remediations_of(read_records(parts.ledger, kinds=REMEDIATION_KINDS))
+    return _plan_json(next(plan for plan in plans if plan.number == number))
 
 
 def _started(parts: ControlPlaneParts, ref: ModelRef) -> str:

@@ -124,20 +124,20 @@ def events_of_rollout(
     return follow(parts, name, int(last_event_id or 0), transition_json)
 
 
-@router.post("/v1/rollouts/{name}/{ask}")
-def steer_rollout(parts: Parts, asking: Asking, name: Name, ask: Ask, body: Because) -> dict[str, Any]:
-    """Pause, resume, promote, abort or roll back."""
-    state = parts.controller.book.get(name)
-    who = by(asking, f"rollouts {ask.value}", body.reason, state.slots)
-    return _driven(parts, parts.controller.request(name, ask, who))
-
-
 @router.post("/v1/rollouts/{name}/retry", status_code=201)
 def retry_rollout(parts: Parts, asking: Asking, name: Name, body: Because) -> dict[str, Any]:
     """Start another rollout of the same versions by the same plan, after one that failed."""
     state = parts.controller.book.get(name)
     command = "models promote" if state.without_canary else "rollouts retry"
     return _driven(parts, parts.controller.retry(name, by(asking, command, body.reason, state.slots)))
+
+
+@router.post("/v1/rollouts/{name}/{ask}")
+def steer_rollout(parts: Parts, asking: Asking, name: Name, ask: Ask, body: Because) -> dict[str, Any]:
+    """Pause, resume, promote, abort or roll back."""
+    state = parts.controller.book.get(name)
+    who = by(asking, f"rollouts {ask.value}", body.reason, state.slots)
+    return _driven(parts, parts.controller.request(name, ask, who))
 
 
 @router.post("/v1/slots/{slot}/rollback")
