@@ -25,7 +25,7 @@ from streamrec.gates.checks.artifact import collect_artifact, judge_artifact
 from streamrec.gates.checks.latency import judge_latency
 from streamrec.gates.checks.latency_runs import DEFAULT_TURNS, Turns, collect_latency
 from streamrec.gates.checks.validation import collect_validation, judge_validation
-from streamrec.gates.contenders import SCORING_LIMITS, Contender, ask, joined
+from streamrec.gates.contenders import SCORING_LIMITS, Contender, ask_beside, joined
 from streamrec.gates.evaluation_data import EvaluationData, features_as_trained
 from streamrec.gates.fairness.evidence import collect_fairness
 from streamrec.gates.fairness.item_groups import read_item_groups
@@ -41,7 +41,7 @@ from streamrec.gates.skew.judgement import judge_skew
 from streamrec.gates.skew.logged_requests import LoggedRequests
 
 _AT_ONCE: Final = 2
-"""Candidate and champion answer beside each other; what is timed is timed alone."""
+"""Processes beside each other: candidate and champion, or two for one; what is timed is timed alone."""
 
 
 def nothing_logged() -> LoggedRequests:
@@ -198,14 +198,17 @@ class _Run:
         contenders = [one for one in (self.candidate, self.champion) if one is not None]
         self.progress.start("answering the evaluation requests", len(requests))
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            found = list(pool.map(lambda one: self._predictions(one, requests), contenders))
+            each = _AT_ONCE // len(contenders)
+            found = list(pool.map(lambda one: self._predictions(one, requests, each), contenders))
         self.progress.finish(f"{len(requests)} requests")
         (candidate, problem), (champion, champion_problem) = (*found, (None, ""))[:2]
         return _Answers(candidate, problem, champion, champion_problem)
 
-    def _predictions(self, contender: Contender, requests: pd.DataFrame) -> tuple[Predictions | None, str]:
+    def _predictions(
+        self, contender: Contender, requests: pd.DataFrame, processes: int
+    ) -> tuple[Predictions | None, str]:
         try:
-            answers = ask(contender, requests, self.runner)
+            answers = ask_beside(contender, requests, self.runner, processes)
             return joined(answers, requests, contender.specification), ""
         except (InvalidInputError, ArtifactError) as error:
             return None, str(error)
@@ -218,7 +221,9 @@ class _Run:
             trained=features_as_trained(
                 specification, self.runner, self.evaluation.data, candidate.import_paths
             ),
-            answers=lambda table: joined(ask(candidate, table, self.runner), table, specification),
+            answers=lambda table: joined(
+                ask_beside(candidate, table, self.runner, _AT_ONCE), table, specification
+            ),
             online=self.traffic.online,
             units=self.evaluation.table.validation["unit"].tolist(),
             now=self.traffic.now,

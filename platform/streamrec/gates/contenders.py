@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,6 +28,9 @@ from streamrec.gates.runner import GateRunner, GateTask, GateTaskResult, Sandbox
 
 PREDICT: Final = "streamrec.gates.programs.predict:predict"
 BATCH_ROWS: Final = 512
+LEAST_ROWS: Final = 300
+"""With fewer requests another process takes longer to start than it saves."""
+
 SCORING_LIMITS: Final = SandboxLimits()
 
 
@@ -124,6 +129,35 @@ def ask(
             return Answers(run, None, run.problem)
         schema = LIST_SCHEMA if specification.task.answers_items else NUMBER_SCHEMA
         return _read_answers(run, output / ANSWERS_FILE, schema, len(requests))
+
+
+def ask_beside(
+    contender: Contender,
+    requests: pd.DataFrame,
+    runner: GateRunner,
+    processes: int,
+    limits: SandboxLimits = SCORING_LIMITS,
+) -> Answers:
+    """`ask`, by several processes that answer a part each. An answer is to its request alone.
+
+    Args:
+        contender, requests, runner, limits: As in `ask`.
+        processes: At most so many; each has `LEAST_ROWS` to answer at least.
+
+    Raises:
+        ArtifactError: As in `ask`.
+    """
+    count = max(1, min(processes, len(requests) // LEAST_ROWS))
+    if count == 1:
+        return ask(contender, requests, runner, limits)
+    bounds = np.linspace(0, len(requests), count + 1).astype(int)
+    parts = [requests.iloc[start:end] for start, end in pairwise(bounds)]
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        answers = list(pool.map(lambda part: ask(contender, part, runner, limits), parts))
+    bad = next((one for one in answers if one.table is None), None)
+    if bad is not None:
+        return bad
+    return replace(answers[0], table=pa.concat_tables([one.table for one in answers]))
 
 
 def joined(answers: Answers, requests: pd.DataFrame, specification: ModelSpecification) -> Predictions:
