@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -14,6 +15,9 @@ from services.control_plane.parts import open_parts
 from streamrec.command_line.workspace import Workspace
 
 ADDRESS: Final = "http://workspace"
+MAXIMUM_TICKS: Final = 20
+"""Looks at once, while each of them changes something."""
+
 _TIMEOUT_S: Final = 600.0
 
 
@@ -37,13 +41,36 @@ class InProcessTransport(httpx.BaseTransport):
         return asyncio.run(ask())
 
 
+@dataclass(frozen=True)
+class InProcess:
+    """The control plane within this process.
+
+    Attributes:
+        client: Asks it.
+        drive: Drives rollouts while something moves; does nothing where another process leads.
+    """
+
+    client: httpx.Client
+    drive: Callable[[], None]
+
+
 @contextmanager
-def in_process_client(workspace: Workspace) -> Iterator[httpx.Client]:
-    """A client of the application on a workspace; each change is driven as far as it goes at once."""
+def in_process(workspace: Workspace) -> Iterator[InProcess]:
+    """Run the control plane on a workspace without a server; each change is driven once by itself."""
     parts = open_parts(workspace, in_process=True)
+
+    def drive() -> None:
+        try:
+            for _ in range(MAXIMUM_TICKS):
+                report = parts.controller.tick()
+                if not report.leads or not report.transitions:
+                    return
+        finally:
+            parts.controller.close()
+
     app = create_app(parts, drives=False)
     try:
         with httpx.Client(transport=InProcessTransport(app), base_url=ADDRESS, timeout=_TIMEOUT_S) as client:
-            yield client
+            yield InProcess(client, drive)
     finally:
         parts.close()

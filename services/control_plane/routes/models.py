@@ -13,8 +13,10 @@ from services.control_plane.deployments import Deployment
 from services.control_plane.parts import ControlPlaneParts
 from services.control_plane.routes.rollouts import ModelText
 from streamrec.command_line.decisions.deploying import Deployed
+from streamrec.contracts.json_documents import read_document
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.rollouts.state import MAXIMUM_MOVES, RolloutState
+from streamrec.contracts.specification.rollout_plan import RolloutPlan
 from streamrec.governance.deployment import Actor, revoke
 from streamrec.governance.eligibility import Eligibility
 from streamrec.registry.model_registry import ModelVersion
@@ -33,9 +35,9 @@ class Deploy(BaseModel):
 
     models: list[ModelText] = Field(min_length=1, max_length=MAXIMUM_MOVES, description="`NAME@VERSION`.")
     reason: ReasonText
-    rollout: bool = Field(
-        default=True,
-        description="Start their rollout, by the plan of the specifications, once all may serve.",
+    rollout: bool = Field(default=True, description="Start their rollout once all of them may serve.")
+    plan: dict[str, Any] | None = Field(
+        default=None, description="By which plan; that of the specifications where it is left out."
     )
 
 
@@ -93,11 +95,12 @@ def deploy(parts: Parts, asking: Asking, body: Deploy, response: Response) -> di
     refs = [ModelRef.parse(model) for model in body.models]
     slots = [parts.registry.get(ref).slot for ref in refs]
     who = actor(asking, "models deploy", body.reason, slots)
+    plan = None if body.plan is None else read_document(RolloutPlan, body.plan, path="plan")
 
     def then(found: Sequence[Deployed]) -> RolloutState | None:
         if not body.rollout or not all(one.found.eligible for one in found):
             return None
-        return rolled_out(parts, refs, who)
+        return rolled_out(parts, refs, who, plan)
 
     deployment = parts.deployments.submit(who, refs, then)
     response.headers["location"] = f"/v1/deployments/{deployment.number}"
@@ -115,10 +118,12 @@ def show_deployment(
     return found.to_json()
 
 
-def rolled_out(parts: ControlPlaneParts, refs: list[ModelRef], who: Actor) -> RolloutState:
+def rolled_out(
+    parts: ControlPlaneParts, refs: list[ModelRef], who: Actor, plan: RolloutPlan | None = None
+) -> RolloutState:
     """Start the rollout of versions that may serve now, in the name of whoever asked for them."""
     by = By(who.identity.actor, who.role, who.reason)
-    state = parts.controller.start(refs, None, by)
+    state = parts.controller.start(refs, plan, by)
     if parts.in_process:
         parts.controller.tick()
         parts.controller.close()

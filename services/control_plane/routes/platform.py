@@ -23,6 +23,14 @@ def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
+@router.get("/readyz", tags=["health"])
+def readyz(parts: Parts) -> dict[str, str]:
+    """Whether the ledger and the traffic document can be read: without them nothing can be decided."""
+    parts.ledger.last()
+    parts.traffic()
+    return {"status": "ready"}
+
+
 @router.get("/v1/traffic", tags=["traffic"])
 def show_traffic(parts: Parts, asking: Asking) -> dict[str, Any]:  # noqa: ARG001 - whoever asks is known
     """Which versions answer in each slot, and whom; no slots where nothing was promoted."""
