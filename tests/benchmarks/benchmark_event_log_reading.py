@@ -38,7 +38,7 @@ def main() -> None:
     """Build both logs, then read them in turns."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--impressions", type=int, default=100_000, help="impressions a day")
+    parser.add_argument("--impressions", type=int, default=10_000, help="impressions a day")
     options = parser.parse_args()
     rng = np.random.default_rng(20260301)
     middle = options.days // 2

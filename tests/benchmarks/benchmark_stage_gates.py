@@ -1,7 +1,8 @@
 """How long the gates take over the newest version of every stage of a trained workspace, and how they end:
-python tests/benchmarks/benchmark_stage_gates.py WORKSPACE [IMPORTED]
+python tests/benchmarks/benchmark_stage_gates.py [WORKSPACE [IMPORTED]]
 
-The versions must have been trained by this release: older ones have no specification.
+The workspace is that of `make demo` where none is named. The versions must have been trained by this release:
+older ones have no specification.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from streamrec.command_line.judging import judge_version
 from streamrec.command_line.training_data import training_data_folder
 from streamrec.command_line.workspace import Workspace
 from streamrec.gates.gate_results import gate_of
+
+
+DEMO = Path("var/demo")
 
 
 class TimedGates:
@@ -57,4 +61,8 @@ def main(root: Path, imported: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO
+    if root == DEMO and not DEMO.exists():
+        print("left out: there are no trained stages; 'make demo' makes them")
+    else:
+        main(root, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
