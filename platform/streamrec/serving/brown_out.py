@@ -58,6 +58,11 @@ class BrownOut:
         """How full the service is, 0 to 1."""
         return self._pressure
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether the pressure is so low that a step would be taken back."""
+        return self._pressure <= self._settings.falls_at
+
     def observe(self, share: float, now_s: float) -> None:
         """Take note of how full the service is as a request comes.
 

@@ -45,6 +45,11 @@ class LoadControl:
         self.admission = Admission(lambda: self.limit.current, self._asked)
         self._clock = clock
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether there is capacity to spare: everything is done, and few of the places are given away."""
+        return self.brown_out.level == 0 and self.brown_out.is_calm
+
     def done(self, latency_ms: float) -> None:
         """Take note of a request that was answered, or whose time was over before its turn came.
 

@@ -13,6 +13,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from streamrec.contracts.errors import ArtifactError, NotReadyError
 from streamrec.contracts.models import ModelRef
 from streamrec.registry.model_registry import ModelVersion
+from streamrec.serving.load_attempts import LoadAttempts, UncountedAttempts
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class LoadedVersions(Generic[T]):
         *,
         warm_up: Callable[[T], None],
         retire_after_s: float = RETIRE_AFTER_S,
+        attempts: LoadAttempts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is loaded before the first `keep`.
@@ -96,10 +98,12 @@ class LoadedVersions(Generic[T]):
             load: Turns an artifact into a model.
             warm_up: Runs one representative request; raises if the model cannot answer it.
             retire_after_s: How long a version stays that is no longer wanted.
+            attempts: Refuses what processes before this one died of; nothing where None.
             clock: Monotonic time, s.
         """
         self._source, self._load, self._warm_up = source, load, warm_up
         self._retire_after_s, self._clock = retire_after_s, clock
+        self._attempts = attempts or UncountedAttempts()
         self._keeping = Lock()
         self._loaded: Mapping[ModelRef, LoadedModel[T]] = {}
         self._artifacts: dict[ModelRef, tuple[ModelVersion, ...]] = {}
@@ -153,10 +157,11 @@ class LoadedVersions(Generic[T]):
 
     def _try_to_load(self, ref: ModelRef) -> None:
         try:
-            version = self._source.get(ref)
-            fetched = fetch_with_dependencies(self._source, version)
-            model = self._load(fetched)
-            self._warm_up(model)
+            with self._attempts.loading(ref):
+                version = self._source.get(ref)
+                fetched = fetch_with_dependencies(self._source, version)
+                model = self._load(fetched)
+                self._warm_up(model)
         except Exception as error:  # noqa: BLE001 - whatever a loader raises, the other versions answer on
             before = self._failures.get(ref)
             problem = f"{type(error).__name__}: {error}" if not str(error) else str(error)

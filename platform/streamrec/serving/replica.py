@@ -99,6 +99,11 @@ class ModelReplica(Generic[T]):
         return self._versions.refs
 
     @property
+    def is_complete(self) -> bool:
+        """Whether it has read a document and has everything that it names for it."""
+        return self.revision is not None and not set(self._wanted()).difference(self._versions.refs)
+
+    @property
     def problem(self) -> str:
         """Why a version is missing; empty where none is."""
         if self._role is ServingRole.CHAMPION and self.champion is None:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.rungs import Rung
 from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.slots import ServingRole
 
 EXTENSION_SCHEMA: Final = "recommendations.impression.v1"
 
@@ -39,6 +40,7 @@ class ImpressionExtension:
             state that was drawn for.
         effort: How much was done for the request. It depends on the load alone: given it, a slate is as
             likely as at any other time.
+        roles: By stage, in which role its version answered, where that was not the champion's.
     """
 
     rung: Rung
@@ -50,6 +52,7 @@ class ImpressionExtension:
     in_full: bool = True
     page: int = 1
     effort: Effort = Effort.FULL
+    roles: Mapping[str, ServingRole] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return it as `streamrec.contracts.events.Impression.extension`."""
@@ -64,6 +67,7 @@ class ImpressionExtension:
             "in_full": self.in_full,
             "page": self.page,
             "effort": self.effort.value,
+            "roles": {stage: role.value for stage, role in self.roles.items()},
         }
 
     @classmethod
@@ -93,6 +97,7 @@ class ImpressionExtension:
             read.in_full,
             read.page,
             read.effort,
+            read.roles,
         )
 
 
@@ -111,6 +116,7 @@ class _Document:
     in_full: bool = True
     page: Annotated[int, Field(ge=1)] = 1
     effort: Effort = Effort.FULL
+    roles: Mapping[str, ServingRole] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

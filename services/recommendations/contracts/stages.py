@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
+from streamrec.contracts.models import ModelRef
+from streamrec.contracts.slots import ServingRole
 
 FEATURES: Final = "features"
 RETRIEVAL: Final = "retrieval"
@@ -46,6 +48,37 @@ TIMED_FOR_MS: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """Who is to answer in one slot: fixed when a request comes, for all its life.
+
+    Attributes:
+        stage: Of the slot.
+        version: Registered version of its model.
+        role: Why this version.
+        holder: The rollout or experiment that holds the slot; None where none does.
+        weight_bp: Share of units that the challenger answers, in basis points.
+        bundle: Name of the slots that change together; None where the slot stands alone.
+    """
+
+    stage: str
+    version: int
+    role: ServingRole = ServingRole.CHAMPION
+    holder: str | None = None
+    weight_bp: int = 0
+    bundle: str | None = None
+
+    @property
+    def slot(self) -> str:
+        """Its slot's name."""
+        return SLOTS[self.stage]
+
+    @property
+    def ref(self) -> ModelRef:
+        """Name and version of its model."""
+        return ModelRef(MODEL_NAMES[self.stage], self.version)
+
+
+@dataclass(frozen=True, slots=True)
 class StageReply:
     """What a stage answered, and which version answered it.
 
@@ -57,6 +90,8 @@ class StageReply:
         item_revision: Of the item log that the model had followed; 0 is the imported catalogue.
         in_full: Whether the clock had no part in the answer. One that was cut off to be in time is good to
             show, but the same request may get another one.
+        model_ms: The model's own time, measured where it runs: waiting for its turn there included, the way
+            there left out.
     """
 
     candidates: Candidates
@@ -64,6 +99,7 @@ class StageReply:
     price_revision: int | None = None
     item_revision: int = 0
     in_full: bool = True
+    model_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +160,8 @@ class Stages:
 
     Attributes:
         traffic_revision: Of the traffic document that names the versions; None where none does.
+        pins: By stage, who answers where no challenger does; empty where no document says.
+        trial: The challengers that this request is to try; None where there are none.
     """
 
     retrieval: RetrievalStage
@@ -131,3 +169,20 @@ class Stages:
     ranking: RankingStage
     reranking: RerankingStage
     traffic_revision: int | None = None
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    trial: Trial | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The challengers that one request is to try.
+
+    Attributes:
+        stages: Ask the challengers; a stage without one cannot be called.
+        answering: By stage, the challengers whose answers are shown.
+        shadowing: By stage, those that are asked beside, and whose answers nobody sees.
+    """
+
+    stages: Stages
+    answering: Mapping[str, Pin] = field(default_factory=dict)
+    shadowing: Mapping[str, Pin] = field(default_factory=dict)

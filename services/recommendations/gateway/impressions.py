@@ -11,6 +11,7 @@ from services.recommendations.contracts.stages import RERANKING, SLOTS, version_
 from services.recommendations.contracts.state_document import state_digest, state_document
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from services.recommendations.pipeline.pipeline import PipelineAnswer
+from services.recommendations.pipeline.trials import non_champions
 from streamrec.contracts.errors import OverloadedError
 from streamrec.contracts.events import UNKNOWN_PROPENSITY, Impression, Propensity, ScoredItems
 from streamrec.contracts.slots import ServingRole
@@ -86,7 +87,7 @@ def impression_of(
         client_request_id=client_request_id,
         unit=user.user_id,
         slot=SLOTS[RERANKING],
-        role=ServingRole.CHAMPION,
+        role=answer.roles.get(RERANKING, ServingRole.CHAMPION),
         version=versions.get(SLOTS[RERANKING]),
         predicted_at=predicted_at,
         item_ids=answer.item_ids,
@@ -112,6 +113,7 @@ def impression_of(
             answer.in_full,
             page,
             answer.effort,
+            non_champions(answer.roles),
         ).to_json(),
     )
 

@@ -279,10 +279,17 @@ class RecommendationMetrics:
         """Count one request that was refused before its body was looked into."""
         self._bodies_refused.labels(problem).inc()
 
-    def observe_model(self, stage: str, version: int | None, latency_ms: float, result: CallResult) -> None:
-        """Count one call of a model stage; ``version`` is None where nothing answered."""
+    def observe_model(
+        self,
+        stage: str,
+        version: int | None,
+        latency_ms: float,
+        result: CallResult,
+        role: ServingRole = ServingRole.CHAMPION,
+    ) -> None:
+        """Count one call of a model stage; ``version`` is None where it is not known."""
         named = None if version is None else version_name(stage, version)
-        self._models.observe(SLOTS[stage], ServingRole.CHAMPION, named, latency_ms=latency_ms, result=result)
+        self._models.observe(SLOTS[stage], role, named, latency_ms=latency_ms, result=result)
 
     def count_event(self, kind: InteractionKind) -> None:
         """Count one acknowledged event."""
@@ -337,12 +344,19 @@ class RecommendationMetrics:
         """Say which item revision a stage answered with last."""
         self._item_revision.labels(stage).set(revision)
 
-    def set_model_versions(self, versions: Mapping[str, int]) -> None:
+    def set_model_versions(
+        self, versions: Mapping[str, int], role: ServingRole = ServingRole.CHAMPION
+    ) -> None:
         """Say which version of each stage answers now; a stage that is not named has none."""
         for stage in MODEL_STAGES:
             version = versions.get(stage)
             named = None if version is None else version_name(stage, version)
-            self._models.set_serving(SLOTS[stage], ServingRole.CHAMPION, named)
+            self._models.set_serving(SLOTS[stage], role, named)
+
+    def set_versions_by_role(self, versions: Mapping[ServingRole, Mapping[str, int]]) -> None:
+        """Say the same of several roles."""
+        for role, by_stage in versions.items():
+            self.set_model_versions(by_stage, role)
 
     def render(self) -> tuple[bytes, str]:
         """Return the exposition and its content type."""

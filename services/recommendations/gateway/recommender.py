@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -16,6 +15,7 @@ from services.recommendations.contracts.candidates import Segment, UserState
 from services.recommendations.contracts.effort import Effort
 from services.recommendations.contracts.pages import read_page
 from services.recommendations.contracts.stages import FEATURES
+from services.recommendations.gateway.asked_counts import AskedCounts
 from services.recommendations.gateway.faults import Faults
 from services.recommendations.gateway.impressions import impression_of
 from services.recommendations.gateway.metrics import RecommendationMetrics
@@ -23,8 +23,8 @@ from services.recommendations.gateway.schemas import RecommendationRequest
 from services.recommendations.gateway.user_states import UserStates
 from services.recommendations.pipeline.pipeline import PipelineAnswer, RecommendationPipeline
 from streamrec.contracts.events import Impression
-from streamrec.monitoring.model_metrics import CallResult
 from streamrec.serving.deadline import Deadline
+from streamrec.serving.turns import Turn
 
 _FEATURE_STORE: Final = "feature_store"
 _PIPELINE: Final = "pipeline"
@@ -79,7 +79,8 @@ class Recommender:
         impressions: ImpressionLog,
         metrics: RecommendationMetrics,
         effort: Callable[[], Effort] = lambda: Effort.FULL,
-        turn: AbstractAsyncContextManager[object] | None = None,
+        turn: asyncio.Lock | None = None,
+        asked: AskedCounts | None = None,
     ) -> None:
         """Compose one.
 
@@ -91,13 +92,15 @@ class Recommender:
             effort: How much is to be done for a request that comes now.
             turn: Held by a request while the pipeline works on it, where models compute on this event loop:
                 one after the other is sooner done than all by turns. None: nobody waits for anybody.
+            asked: Where the versions that were asked are counted; into the metrics alone where None.
         """
         self._users = users
         self._pipeline = pipeline
         self._impressions = impressions
         self._metrics = metrics
         self._effort = effort
-        self._turn = nullcontext() if turn is None else turn
+        self._turn = turn
+        self._asked = asked or AskedCounts(None, metrics)
         self._faults = Faults(metrics)
 
     async def recommend(self, request: RecommendationRequest, deadline: Deadline) -> ServedAnswer:
@@ -176,22 +179,22 @@ class Recommender:
         return served
 
     async def _in_turn(self, user: UserState, k: int, request_id: str, deadline: Deadline) -> PipelineAnswer:
-        async with AsyncExitStack() as held:
-            try:
-                async with asyncio.timeout(deadline.share_ms(math.inf, reserve_ms=_LADDER_MS) / 1000.0):
-                    await held.enter_async_context(self._turn)
-            except TimeoutError:
-                # Popular items in time are better than ranked ones too late.
-                return self._pipeline.popular(user, k)
-            return await self._pipeline.recommend(user, k, request_id, deadline, effort=self._effort())
+        turn = Turn(self._turn)
+        try:
+            await turn.take(deadline.share_ms(math.inf, reserve_ms=_LADDER_MS) / 1000.0)
+        except TimeoutError:
+            # Popular items in time are better than ranked ones too late.
+            return self._pipeline.popular(user, k)
+        try:
+            return await self._pipeline.recommend(
+                user, k, request_id, deadline, effort=self._effort(), turn=turn
+            )
+        finally:
+            turn.leave()
 
     def _count(self, answer: PipelineAnswer, latency_ms: float, deadline: Deadline) -> None:
-        for stage, spent_ms in answer.stages_ms.items():
-            if stage == FEATURES:
-                self._metrics.observe_features(spent_ms, failed=FEATURES in answer.skipped)
-            else:
-                version = answer.model_versions.get(stage)
-                self._metrics.observe_model(stage, version, spent_ms, _result(stage, answer))
+        self._metrics.observe_features(answer.stages_ms[FEATURES], failed=FEATURES in answer.skipped)
+        self._asked.answer(answer)
         for stage, revision in answer.stage_item_revisions.items():
             self._metrics.set_item_revision(stage, revision)
         self._metrics.observe_request(
@@ -205,8 +208,3 @@ class Recommender:
             late=latency_ms > deadline.budget_ms,
         )
 
-
-def _result(stage: str, answer: PipelineAnswer) -> CallResult:
-    if stage in answer.failed:
-        return CallResult.FAILED
-    return CallResult.SKIPPED if stage in answer.skipped else CallResult.ANSWERED

@@ -155,7 +155,7 @@ def serve_monolith(workspace: Workspace, port: int) -> None:
     stages = models.as_stages()
     store = open_feature_store(workspace)
     items = ServedItems.from_counts(store.item_counts())
-    pipeline = RecommendationPipeline(lambda: stages, lambda: items, PlainCalls())
+    pipeline = RecommendationPipeline(lambda _user_id: stages, lambda: items, PlainCalls())
     app = create_app(
         Monolith(pipeline, store, workspace.root / "events.jsonl"), models.versions, len(items.known)
     )

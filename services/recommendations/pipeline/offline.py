@@ -53,7 +53,7 @@ class OfflinePipeline:
         served = ServedItems.from_item_table(items).as_of(item_state or ItemState())
         stages = models.as_stages() if isinstance(models, LocalModels) else models
         self._pipeline = RecommendationPipeline(
-            stages=lambda: stages,
+            stages=lambda _user_id: stages,
             items=lambda: served,
             calls=PlainCalls(),
             settings=settings,

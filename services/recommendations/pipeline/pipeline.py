@@ -12,7 +12,7 @@ so what is served and what is evaluated cannot drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -38,15 +38,19 @@ from services.recommendations.pipeline.hand_over import HandOver, merge, pooled_
 from services.recommendations.pipeline.local_stages import draw_seed
 from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.skips import SkipDiscount
+from services.recommendations.pipeline.stage_asking import StageAsking
 from services.recommendations.pipeline.stage_calls import (
     StageCalls,
-    StageRequest,
     StageSkippedError,
     check_found,
     check_reordered,
 )
+from services.recommendations.pipeline.trace import AskedVersion, StageCall, Trace
+from services.recommendations.pipeline.trials import Shadows, Trials
 from streamrec.contracts.conventions import HISTORY_LIMIT, UNKNOWN
+from streamrec.contracts.slots import ServingRole
 from streamrec.serving.deadline import Deadline
+from streamrec.serving.turns import Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class PipelineAnswer:
         empty_reason: Why there is no item; None where there is one.
         in_vain_ms: Time waited for stages that were asked and did not answer in time.
         effort: How much was done. What is left out on purpose is not among ``skipped``.
+        roles: By stage that took part, in which role its version answered.
+        asked: Every version that was asked, challengers that gave no answer included, and what came of it.
     """
 
     item_ids: tuple[str, ...]
@@ -113,6 +119,8 @@ class PipelineAnswer:
     empty_reason: EmptyReason | None = None
     in_vain_ms: float = 0.0
     effort: Effort = Effort.FULL
+    roles: Mapping[str, ServingRole] = field(default_factory=dict)
+    asked: tuple[AskedVersion, ...] = ()
 
     @property
     def degraded(self) -> bool:
@@ -120,19 +128,14 @@ class PipelineAnswer:
         return self.rung is not Rung.RANKED or bool(self.skipped) or self.effort is not Effort.FULL
 
 
-@dataclass(slots=True)
-class _Trace:
-    """What is noted down while a request passes through."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one request asks for; see `RecommendationPipeline.recommend`."""
 
-    stages: Stages
-    versions: dict[str, int] = field(default_factory=dict)
-    stages_ms: dict[str, float] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    in_vain_ms: float = 0.0
-    price_revision: int | None = None
-    item_revisions: dict[str, int] = field(default_factory=dict)
-    in_full: bool = True
+    k: int
+    request_id: str
+    slate_length: int
+    effort: Effort
 
 
 class RecommendationPipeline:
@@ -140,24 +143,30 @@ class RecommendationPipeline:
 
     def __init__(
         self,
-        stages: Callable[[], Stages],
+        stages: Callable[[str], Stages],
         items: Callable[[], ServedItems],
         calls: StageCalls,
         settings: PipelineSettings | None = None,
+        *,
+        trials: Trials | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         """Compose a pipeline.
 
         Args:
-            stages: Returns the four stages as the next request is to see them. It is asked once a request, so
-                that no request is answered by versions that do not belong together.
+            stages: Returns the four stages as the next request of a user is to see them. It is asked once a
+                request, so that no request is answered by versions that do not belong together.
             items: The catalogue as it is now; asked once a request.
             calls: How stages are called.
             settings: Who passes through which stage.
+            trials: How challengers are called; None: they are not.
+            shadows: How shadows are asked; None: they are not.
         """
         self._stages = stages
         self._items = items
         self._calls = calls
         self._settings = settings or PipelineSettings()
+        self._asking, self._shadows = StageAsking(calls, trials), shadows
 
     def cold_start_weight(self, user: UserState) -> float:
         """The weight of cold start for this user, 0 to 1, by the distinct known items consumed."""
@@ -178,6 +187,7 @@ class RecommendationPipeline:
         *,
         slate_length: int | None = None,
         effort: Effort = Effort.FULL,
+        turn: Turn | None = None,
     ) -> PipelineAnswer:
         """Return a slate of ``k``; with `GuardedCalls` it always returns one, whatever the stages do.
 
@@ -189,18 +199,34 @@ class RecommendationPipeline:
             slate_length: Items that the re-ranker is to choose as the slate; ``k`` where None. An evaluation
                 asks for more items than are shown.
             effort: How much is to be done.
+            turn: What the request holds while it computes, where others wait for it.
         """
         if len(user.history) > HISTORY_LIMIT:
             user = replace(user, history=user.history[-HISTORY_LIMIT:])
-        seen = frozenset(user.not_shown)
-        trace = _Trace(self._stages())
         items = self._items()
+        trace = Trace(self._stages(user.user_id), turn or Turn())
+        wanted = Wanted(k, request_id, slate_length or k, effort)
+        answer = await self._through(user, wanted, items, trace, deadline)
+        while trace.begins_again:
+            # At most once for each bundle: what was given up is asked no more.
+            trace = trace.again()
+            answer = await self._through(user, wanted, items, trace, deadline)
+        if trace.shadows and self._shadows is not None:
+            self._shadows.begin(trace.shadows, request_id, user.user_id, deadline)
+        return answer
+
+    async def _through(
+        self, user: UserState, wanted: Wanted, items: ServedItems, trace: Trace, deadline: Deadline
+    ) -> PipelineAnswer:
+        """One passage; of no use where the trace says that the request begins again."""
+        seen = frozenset(user.not_shown)
+        k, request_id, effort = wanted.k, wanted.request_id, wanted.effort
         if _has_seen_everything(seen, items):
             return self._popular(user, k, seen, items, trace)
         weight = self._cold_start_weight(user, items)
         count = max(k, self._candidate_count(effort))
         cold, found = await self._find(user, count, request_id, weight, items, trace, deadline)
-        if cold is None and found is None:
+        if trace.begins_again or (cold is None and found is None):
             return self._popular(user, k, seen, items, trace)
         # Where cold start failed, only the candidates of retrieval are left.
         weight = weight if cold is not None else 0.0
@@ -213,9 +239,9 @@ class RecommendationPipeline:
             except StageSkippedError:
                 rung = Rung.RETRIEVAL_ORDER
         candidates = ordered = self._settings.skips.lowered(ordered, user)
-        if effort is not Effort.NO_RERANKING:
+        if effort is not Effort.NO_RERANKING and not trace.begins_again:
             with suppress(StageSkippedError):  # noted in the trace; the order of the stage before stands
-                ordered = await self._rerank(user, ordered, slate_length or k, trace, deadline)
+                ordered = await self._rerank(user, ordered, wanted.slate_length, trace, deadline)
         return PipelineAnswer(
             item_ids=ordered.item_ids[:k],
             scores=_as_floats(ordered.scores[:k]),
@@ -234,6 +260,8 @@ class RecommendationPipeline:
             in_full=trace.in_full,
             in_vain_ms=trace.in_vain_ms,
             effort=effort,
+            roles=trace.roles,
+            asked=tuple(trace.asked),
         )
 
     def _candidate_count(self, effort: Effort) -> int:
@@ -242,11 +270,11 @@ class RecommendationPipeline:
 
     def popular(self, user: UserState, k: int) -> PipelineAnswer:
         """Return what is popular, without asking a stage: the answer when nothing else has worked."""
-        trace = _Trace(self._stages(), skipped=[RETRIEVAL])
+        trace = Trace(self._stages(user.user_id), Turn(), skipped=[RETRIEVAL])
         return self._popular(user, k, frozenset(user.not_shown), self._items(), trace)
 
     def _popular(
-        self, user: UserState, k: int, seen: frozenset[str], items: ServedItems, trace: _Trace
+        self, user: UserState, k: int, seen: frozenset[str], items: ServedItems, trace: Trace
     ) -> PipelineAnswer:
         language = user.segment.language if user.segment.language != UNKNOWN else None
         # As many more as can be lowered out of the first k.
@@ -272,6 +300,8 @@ class RecommendationPipeline:
             item_revision=items.revision,
             stage_item_revisions=trace.item_revisions,
             empty_reason=None if item_ids else _why_empty(items),
+            roles=trace.roles,
+            asked=tuple(trace.asked),
         )
 
     async def _find(
@@ -281,72 +311,44 @@ class RecommendationPipeline:
         request_id: str,
         weight: float,
         items: ServedItems,
-        trace: _Trace,
+        trace: Trace,
         deadline: Deadline,
     ) -> tuple[Candidates | None, Candidates | None]:
         """What cold start and retrieval found; None for one that has no weight or is skipped."""
         check = partial(check_found, count=count, known=items.known, seen=frozenset(user.not_shown))
 
-        async def drawn() -> StageReply:
-            return items.admitted(await trace.stages.cold_start.retrieve(user, count, request_id))
+        async def drawn(stages: Stages) -> StageReply:
+            return items.admitted(await stages.cold_start.retrieve(user, count, request_id))
 
-        async def searched() -> StageReply:
-            return items.admitted(await trace.stages.retrieval.retrieve(user, count))
+        async def searched(stages: Stages) -> StageReply:
+            return items.admitted(await stages.retrieval.retrieve(user, count))
 
-        draw, search = StageRequest(COLD_START, drawn, check), StageRequest(RETRIEVAL, searched, check)
+        draw, search = StageCall(COLD_START, drawn, check), StageCall(RETRIEVAL, searched, check)
         if weight == 0.0:
-            return None, await self._call_or_none(search, trace, deadline)
+            return None, await self._asking.ask_or_none(search, trace, deadline)
         if weight == 1.0:
-            return await self._call_or_none(draw, trace, deadline), None
+            return await self._asking.ask_or_none(draw, trace, deadline), None
         return await self._calls.together(
-            self._call_or_none(draw, trace, deadline), self._call_or_none(search, trace, deadline)
+            self._asking.ask_or_none(draw, trace, deadline), self._asking.ask_or_none(search, trace, deadline)
         )
 
-    async def _rank(
-        self, user: UserState, found: Candidates, trace: _Trace, deadline: Deadline
-    ) -> Candidates:
-        call = partial(trace.stages.ranking.rank, user, found)
+    async def _rank(self, user: UserState, found: Candidates, trace: Trace, deadline: Deadline) -> Candidates:
+        def call(stages: Stages) -> Awaitable[StageReply]:
+            return stages.ranking.rank(user, found)
+
         check = partial(check_reordered, before=found, descending=True)
-        return await self._call(StageRequest(RANKING, call, check), trace, deadline)
+        return await self._asking.ask(StageCall(RANKING, call, check), trace, deadline)
 
     async def _rerank(
-        self, user: UserState, ordered: Candidates, slate_length: int, trace: _Trace, deadline: Deadline
+        self, user: UserState, ordered: Candidates, slate_length: int, trace: Trace, deadline: Deadline
     ) -> Candidates:
-        async def call() -> StageReply:
+        def call(stages: Stages) -> Awaitable[StageReply]:
             # The re-ranker judges by the time spent of `TIMED_FOR_MS`; what counts is the time that is left.
             spent_ms = deadline.spent_of_ms(TIMED_FOR_MS)
-            return await trace.stages.reranking.rerank(ordered, user, spent_ms, slate_length)
+            return stages.reranking.rerank(ordered, user, spent_ms, slate_length)
 
         check = partial(check_reordered, before=ordered, descending=False)
-        return await self._call(StageRequest(RERANKING, call, check), trace, deadline)
-
-    async def _call(self, request: StageRequest, trace: _Trace, deadline: Deadline) -> Candidates:
-        started_ms = deadline.elapsed_ms()
-        try:
-            reply = await self._calls(request, deadline)
-        except StageSkippedError as error:
-            trace.skipped.append(request.stage)
-            if error.failed:
-                trace.failed.append(request.stage)
-            if error.late:
-                trace.in_vain_ms += deadline.elapsed_ms() - started_ms
-            raise
-        finally:
-            trace.stages_ms[request.stage] = deadline.elapsed_ms() - started_ms
-        trace.versions[request.stage] = reply.version
-        trace.item_revisions[request.stage] = reply.item_revision
-        trace.in_full = trace.in_full and reply.in_full
-        if reply.price_revision:  # 0 are the model's own prices, which its version says
-            trace.price_revision = reply.price_revision
-        return reply.candidates
-
-    async def _call_or_none(
-        self, request: StageRequest, trace: _Trace, deadline: Deadline
-    ) -> Candidates | None:
-        try:
-            return await self._call(request, trace, deadline)
-        except StageSkippedError:
-            return None
+        return await self._asking.ask(StageCall(RERANKING, call, check), trace, deadline)
 
 
 def _why_empty(items: ServedItems) -> EmptyReason:
@@ -358,7 +360,7 @@ def _has_seen_everything(seen: frozenset[str], items: ServedItems) -> bool:
     return len(seen) >= len(known) and all(item_id in seen for item_id in known)
 
 
-def _draw_seed(user: UserState, request_id: str, trace: _Trace) -> str | None:
+def _draw_seed(user: UserState, request_id: str, trace: Trace) -> str | None:
     version = trace.versions.get(COLD_START)
     return None if version is None else f"{draw_seed(user.user_id, request_id, version):016x}"
 

@@ -22,6 +22,7 @@ from streamrec.contracts.errors import (
 from streamrec.serving.circuit_breaker import CircuitBreaker, CircuitState
 from streamrec.serving.deadline import Deadline, call_within
 from streamrec.serving.retry_budget import RetryBudget
+from streamrec.serving.served_counts import AskedOutcome
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,12 +42,25 @@ class StageSkippedError(TemporaryError):
         failed: Whether it failed, answered something unusable, or is left alone because it keeps failing;
             else it was late, or there was no time left to ask it.
         late: Whether it was asked and waited for, and did not answer in time.
+        malformed: Whether it failed by answering something unusable.
     """
 
-    def __init__(self, message: str, *, failed: bool = False, late: bool = False) -> None:
+    def __init__(
+        self, message: str, *, failed: bool = False, late: bool = False, malformed: bool = False
+    ) -> None:
         super().__init__(message)
         self.failed = failed
         self.late = late
+        self.malformed = malformed
+
+    @property
+    def outcome(self) -> AskedOutcome:
+        """What came of asking the stage."""
+        if self.malformed:
+            return AskedOutcome.MALFORMED
+        if self.failed:
+            return AskedOutcome.FAILED
+        return AskedOutcome.LATE if self.late else AskedOutcome.NOT_ASKED
 
 
 class UnusableAnswerError(PermanentError):
@@ -115,6 +129,10 @@ class CallSettings:
         budget_ms: Of the requests that ``timeout_ms`` is meant for: one that has more or less time waits for
             its stages in proportion. None: every request waits as long.
         reserve_ms: Left over for writing the answer.
+        reserve_share: Part of a request's time that is left over, if that is more: where somebody else can
+            be asked if this stage fails.
+        least_share: Part of a request's time without which no call is begun, if that is more than what any
+            call takes: who is given too little is late through no fault of its own.
         failure_threshold: Failures after which a stage is left alone, if nine in ten calls fail.
         judged_calls: Calls that this is judged by. The breaker is one for all replicas of a stage: a caller
             of Ray Serve does not choose the replica, and Ray itself passes over those that died or hang.
@@ -125,6 +143,8 @@ class CallSettings:
     timeout_ms: Mapping[str, float]
     budget_ms: float | None = None
     reserve_ms: float = 3.0
+    reserve_share: float = 0.0
+    least_share: float = 0.0
     failure_threshold: int = 5
     judged_calls: int = 20
     open_for_ms: float = 500.0
@@ -133,6 +153,12 @@ class CallSettings:
         """How long a request may wait for a stage, as long as it has that much time left."""
         of_budget = 1.0 if self.budget_ms is None else deadline.budget_ms / self.budget_ms
         return self.timeout_ms[stage] * of_budget
+
+    def share_ms(self, stage: str, deadline: Deadline) -> float | None:
+        """What a call may take that is begun now; None where too little time is left to begin one."""
+        reserve_ms = max(self.reserve_ms, self.reserve_share * deadline.budget_ms)
+        share_ms = deadline.share_ms(self.wait_ms(stage, deadline), reserve_ms=reserve_ms)
+        return None if share_ms < max(_SHORTEST_CALL_MS, self.least_share * deadline.budget_ms) else share_ms
 
 
 _SKIPPED: Final = "the stage is skipped"
@@ -185,20 +211,18 @@ class GuardedCalls:
             first = error
         except Exception as error:
             self._on_fault(request.stage, error, _SKIPPED)
-            raise StageSkippedError(f"{request.stage} failed: {error}", failed=True) from error
+            raise _failed(f"{request.stage} failed: {error}", error) from error
         stopped = self._breakers[request.stage].state is not CircuitState.CLOSED
         if isinstance(first, StageSkippedError) or stopped or not self._retries[request.stage].try_spend():
             if not isinstance(first, StageSkippedError):
                 self._on_fault(request.stage, first, _SKIPPED)
-            raise StageSkippedError(f"{request.stage} failed: {first}", failed=_is_failure(first)) from first
+            raise _failed(f"{request.stage} failed: {first}", first) from first
         try:
             return await self._attempt(request, deadline)
         except Exception as error:
             if _is_failure(error):
                 self._on_fault(request.stage, error, _SKIPPED)
-            raise StageSkippedError(
-                f"{request.stage} failed twice: {error}", failed=_is_failure(error)
-            ) from error
+            raise _failed(f"{request.stage} failed twice: {error}", error) from error
 
     async def together(
         self, first: Coroutine[Any, Any, _T], second: Coroutine[Any, Any, _T]
@@ -209,9 +233,8 @@ class GuardedCalls:
     async def _attempt(self, request: StageRequest, deadline: Deadline) -> StageReply:
         # Models may run on this very loop: between two of them it looks for what came in.
         await asyncio.sleep(0)
-        wait_ms = self._settings.wait_ms(request.stage, deadline)
-        share_ms = deadline.share_ms(wait_ms, reserve_ms=self._settings.reserve_ms)
-        if share_ms < _SHORTEST_CALL_MS:
+        share_ms = self._settings.share_ms(request.stage, deadline)
+        if share_ms is None:
             raise StageSkippedError(f"{request.stage}: no time left after {deadline.elapsed_ms():.0f} ms")
         # Nor is a full queue of ours, which turns a call down at once, a failure of the stage.
         excused: tuple[type[BaseException], ...] = (OverloadedError,)
@@ -230,6 +253,13 @@ class GuardedCalls:
                 raise TimeoutError(str(error)) from error
             request.check(reply.candidates)
         return reply
+
+
+def _failed(message: str, error: Exception) -> StageSkippedError:
+    late = isinstance(error, TimeoutError) or (isinstance(error, StageSkippedError) and error.late)
+    return StageSkippedError(
+        message, failed=_is_failure(error), late=late, malformed=isinstance(error, UnusableAnswerError)
+    )
 
 
 def _is_failure(error: Exception) -> bool:

@@ -23,10 +23,15 @@ from services.recommendations.serving.model_source import ModelSource
 if TYPE_CHECKING:
     from ray.serve import Application
 
+    from services.recommendations.serving.ray_stages import RayStages
     from services.recommendations.serving.versioned_stages import OpensStages
 
 APPLICATION_NAME: Final = "recommendations"
 GATEWAY: Final = "gateway"
+CHALLENGER_PREFIX: Final = "challenger_"
+"""Before a stage's name, the name of the deployment of its challengers."""
+
+_FOR_EVER: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,49 @@ class ReplicaSettings:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ChallengerSettings:
+    """The replicas of each stage's challengers: none while the traffic document names no challenger.
+
+    Attributes:
+        num_cpus: What the scheduler sets aside for a replica.
+        memory_bytes: What a replica may allocate beyond what it has when it starts; then it fails, alone.
+        max_replicas: Replicas under load.
+        target_ongoing_requests: As of the champions; each gateway holds one call besides.
+        gone_after_s: How long a replica stays that no gateway holds: requests that began under a document
+            that named it are done by then.
+    """
+
+    num_cpus: float = 0.1
+    memory_bytes: int = 4 * 1024**3
+    max_replicas: int = 2
+    target_ongoing_requests: float = 6.0
+    gone_after_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.max_replicas < 1 or self.memory_bytes < 1:
+            raise ValueError("challengers need max_replicas and memory_bytes of 1 or more")
+
+    def as_options(self, champions: ReplicaSettings) -> dict[str, Any]:
+        """Return what `serve.deployment` takes, with queues and checks as the champions have them."""
+        options = champions.as_options()
+        scaling = {
+            **options["autoscaling_config"],
+            "min_replicas": 0,
+            "initial_replicas": 0,
+            "max_replicas": self.max_replicas,
+            "target_ongoing_requests": self.target_ongoing_requests,
+            "downscale_delay_s": self.gone_after_s,
+            "downscale_to_zero_delay_s": self.gone_after_s,
+        }
+        return options | {
+            "ray_actor_options": {"num_cpus": self.num_cpus},
+            "autoscaling_config": scaling,
+            # A challenger that dies again and again must not end the deployment: the next one is another.
+            "max_constructor_retry_count": _FOR_EVER,
+        }
+
+
 def _default_replicas() -> dict[str, ReplicaSettings]:
     return {stage: ReplicaSettings() for stage in MODEL_STAGES} | {
         # A request whose body is still under way counts as ongoing here; how many are worked on at once the
@@ -105,6 +153,8 @@ class GraphSettings:
         gateway: How the gateway answers.
         placement: Where the stages run.
         replicas: By stage name, and `GATEWAY`; those of the stages count where they are apart.
+        challengers: The replicas of challengers, which are always processes of their own; None: none is ever
+            tried.
         exposure_prices: Where a controller publishes exposure prices, the bonus that an item's score gets for
             its creator's language; re-ranking serves under the model's own prices while there are none, and
             always where None.
@@ -117,6 +167,7 @@ class GraphSettings:
     replicas: Mapping[str, ReplicaSettings] = field(default_factory=_default_replicas)
     exposure_prices: PriceFiles | None = None
     item_log: Path | None = None
+    challengers: ChallengerSettings | None = field(default_factory=ChallengerSettings)
 
     def with_gateways(self, count: int) -> Self:
         """The same with so many gateway replicas, neither more nor fewer."""
@@ -146,7 +197,11 @@ def build_application(settings: GraphSettings, models: ModelSource, parts: Gatew
         serve.ingress()(GatewayDeployment), name=GATEWAY, **settings.replicas[GATEWAY].as_options()
     )
     application: Application = gateway.bind(
-        settings.gateway, parts, models.traffic, _where_stages_run(settings, models)
+        settings.gateway,
+        parts,
+        models.traffic,
+        _where_stages_run(settings, models),
+        None if settings.challengers is None else _deployed(settings, models, settings.challengers),
     )
     return application
 
@@ -156,6 +211,13 @@ def _where_stages_run(settings: GraphSettings, models: ModelSource) -> OpensStag
         from services.recommendations.serving.stages_in_process import StagesInProcess
 
         return StagesInProcess(models, settings.item_log, settings.exposure_prices)
+    return _deployed(settings, models, None)
+
+
+def _deployed(
+    settings: GraphSettings, models: ModelSource, challengers: ChallengerSettings | None
+) -> RayStages:
+    """The four deployments of champions, or of challengers."""
     from ray import serve
 
     from services.recommendations.serving.ray_stages import RayStages
@@ -167,9 +229,13 @@ def _where_stages_run(settings: GraphSettings, models: ModelSource) -> OpensStag
     )
 
     def bound(stage: str, deployment: Callable[..., object], *more: object) -> Application:
-        options = settings.replicas[stage].as_options()
-        served = serve.deployment(deployment, name=stage, **options)
-        return served.bind(models, settings.item_log, *more)
+        champions = settings.replicas[stage]
+        if challengers is None:
+            served = serve.deployment(deployment, name=stage, **champions.as_options())
+            return served.bind(models, settings.item_log, None, *more)
+        name = CHALLENGER_PREFIX + stage
+        served = serve.deployment(deployment, name=name, **challengers.as_options(champions))
+        return served.bind(models, settings.item_log, challengers.memory_bytes, *more)
 
     return RayStages(
         bound(RETRIEVAL, RetrievalDeployment),

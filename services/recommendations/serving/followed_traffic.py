@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.recommendations.contracts.stages import SLOTS, Stages
-from services.recommendations.serving.model_source import stage_versions
+from services.recommendations.serving.assigned_stages import AssignedStages
 from services.recommendations.serving.versioned_stages import VersionedStages
 from streamrec.contracts.errors import StreamRecError
+from streamrec.contracts.slots import ServingRole
 from streamrec.contracts.traffic import Traffic
 from streamrec.documents.document_kind import VerifiedDocument
 from streamrec.documents.polling import Poller
@@ -27,18 +28,23 @@ class FollowedTraffic:
     """Looks at the document beside the requests, never during one. Safe to use from several threads."""
 
     def __init__(
-        self, files: TrafficFiles, stages: VersionedStages, on_change: Callable[[Mapping[str, int]], None]
+        self,
+        files: TrafficFiles,
+        stages: VersionedStages,
+        on_change: Callable[[Mapping[ServingRole, Mapping[str, int]]], None],
+        challengers: VersionedStages | None = None,
     ) -> None:
         """Read the document once; `start` follows it.
 
         Args:
             files: Where it lies.
             stages: The stages that requests are pinned to versions of.
-            on_change: Called with the version by stage whenever another document is in force.
+            on_change: Called with the version by stage, by role, whenever another document is in force.
+            challengers: The stages of challengers; None: none is tried.
         """
         self._follower, self._heartbeats = files.open_follower(), FileHeartbeats(files.heartbeats)
-        self._versioned_stages, self._on_change = stages, on_change
-        self._pinned: tuple[VerifiedDocument[Traffic] | None, dict[str, int], Stages] | None = None
+        self._versioned_stages, self._challengers, self._on_change = stages, challengers, on_change
+        self._assigned: tuple[VerifiedDocument[Traffic] | None, AssignedStages] | None = None
         self._problems: tuple[str, ...] = ()
         self._pollers = (
             Poller(self._refresh, interval_s=_POLL_INTERVAL_S, name="follow-traffic"),
@@ -47,14 +53,19 @@ class FollowedTraffic:
         )
         self._refresh()
 
-    def stages(self) -> Stages:
-        """The stages as the next request is to see them."""
-        return self._current()[2]
+    def stages(self, unit: str) -> Stages:
+        """The stages as the next request of a unit is to see them."""
+        return self._current()[1].stages(unit)
 
     @property
     def versions(self) -> dict[str, int]:
-        """Version by stage that the next request is answered by."""
-        return dict(self._current()[1])
+        """Version of the champion by stage."""
+        return self._current()[1].versions[ServingRole.CHAMPION]
+
+    @property
+    def challenged(self) -> tuple[str, ...]:
+        """The stages for which a challenger is named, with whatever share."""
+        return tuple(self._current()[1].versions[ServingRole.CHALLENGER])
 
     @property
     def revision(self) -> int | None:
@@ -80,18 +91,18 @@ class FollowedTraffic:
     def _refresh(self) -> None:
         self._follower.refresh()
         document = self._follower.current
-        if self._pinned is None or self._pinned[0] is not document:
-            versions = stage_versions(None if document is None else document.value)
-            revision = None if document is None else document.revision
-            self._pinned = (document, versions, self._versioned_stages.pinned(versions, revision))
-            self._on_change(versions)
+        if self._assigned is None or self._assigned[0] is not document:
+            traffic = None if document is None else document.value
+            stages = AssignedStages(traffic, self._versioned_stages, self._challengers)
+            self._assigned = (document, stages)
+            self._on_change(stages.versions)
 
     def _listen(self) -> None:
         self._problems = self._said_by_replicas()
 
-    def _current(self) -> tuple[VerifiedDocument[Traffic] | None, dict[str, int], Stages]:
-        assert self._pinned is not None  # noqa: S101 - the constructor has read it
-        return self._pinned
+    def _current(self) -> tuple[VerifiedDocument[Traffic] | None, AssignedStages]:
+        assert self._assigned is not None  # noqa: S101 - the constructor has read it
+        return self._assigned
 
     def _said_by_replicas(self) -> tuple[str, ...]:
         try:

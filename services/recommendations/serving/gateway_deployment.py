@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from functools import partial
 from typing import Final
 
@@ -12,6 +13,7 @@ from ray import serve
 from services.recommendations.contracts.effort import EFFORTS, Effort
 from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.app import create_app
+from services.recommendations.gateway.asked_counts import AskedCounts
 from services.recommendations.gateway.edge.deadlines import DeadlineLimits
 from services.recommendations.gateway.edge.front_door import stand_before_ray
 from services.recommendations.gateway.event_housekeeping import EventHousekeeping
@@ -24,19 +26,26 @@ from services.recommendations.gateway.readiness import Gateway, Startup, open_fe
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
+from services.recommendations.gateway.shadow_log import ShadowLog
 from services.recommendations.gateway.user_states import UserStates
 from services.recommendations.pipeline.pipeline import RecommendationPipeline
 from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
+from services.recommendations.pipeline.trials import Shadows, Trials
 from services.recommendations.serving.followed_traffic import FollowedTraffic
+from services.recommendations.serving.held_challengers import HeldChallengers
+from services.recommendations.serving.ray_stages import ChallengerStages, RayStages
 from services.recommendations.serving.versioned_stages import OpensStages, VersionedStages
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.erasure.erased_persons import must_not_be_kept
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemCounts
+from streamrec.rollout.tallies import FileTallies
 from streamrec.rollout.traffic_files import TrafficFiles
 from streamrec.serving.load_control import LoadControl
 from streamrec.serving.retry_budget import RetryBudget
+from streamrec.serving.served_counts import ServedCounts
+from streamrec.serving.tally_writer import TallyWriter
 
 _STATUS_TIMEOUT_S: Final = 30.0
 
@@ -45,7 +54,12 @@ class GatewayDeployment:
     """The ingress. Becomes ready when catalogue, features and all four models are there."""
 
     def __init__(
-        self, settings: GatewaySettings, parts: GatewayParts, traffic: TrafficFiles, stages: OpensStages
+        self,
+        settings: GatewaySettings,
+        parts: GatewayParts,
+        traffic: TrafficFiles,
+        stages: OpensStages,
+        challengers: RayStages | None = None,
     ) -> None:
         """Describe a gateway; what it needs is opened when its replica starts.
 
@@ -54,11 +68,13 @@ class GatewayDeployment:
             parts: Where it finds features and the event log.
             traffic: Where the traffic document lies.
             stages: Where the stages run.
+            challengers: The deployments of challengers; None: none is tried.
         """
         self._settings = settings
         self._parts = parts
         self._traffic_files = traffic
         self._where_stages_run = stages
+        self._where_challengers_run = challengers
         self._load = LoadControl(settings.deadline_ms, settings.limit, settings.brown_out)
         self._stages: VersionedStages | None = None
         self._features: tuple[FeatureStore, ItemCounts] | None = None
@@ -103,16 +119,33 @@ class GatewayDeployment:
         housekeeping.start()
         recovery = ActivityRecovery(store, users, self._parts.acknowledged_since)
         recovery.start()
-        calls = GuardedCalls(
-            CallSettings(timeout_ms=settings.stage_timeout_ms, budget_ms=settings.deadline_ms),
-            RetryBudget(ratio=settings.retry_ratio),
-            Faults(metrics).note,
-        )
+        how = CallSettings(timeout_ms=settings.stage_timeout_ms, budget_ms=settings.deadline_ms)
+        retries, faults = RetryBudget(ratio=settings.retry_ratio), Faults(metrics)
+        challengers = self._open_challengers()
         traffic = await asyncio.to_thread(
-            FollowedTraffic, self._traffic_files, stages, metrics.set_model_versions
+            FollowedTraffic,
+            self._traffic_files,
+            stages,
+            metrics.set_versions_by_role,
+            None if challengers is None else challengers.stages,
         )
         traffic.start()
-        pipeline = RecommendationPipeline(traffic.stages, items.current, calls, settings.pipeline)
+        held = None if challengers is None else HeldChallengers(lambda: traffic.challenged, challengers.hold)
+        if held is not None:
+            held.start()
+        counts = ServedCounts(f"gateway-{uuid.uuid4().hex}")
+        tally = TallyWriter(counts, FileTallies(self._traffic_files.tallies))
+        tally.start()
+        asked = AskedCounts(counts, metrics)
+        shadows = Shadows(how, lambda: self._load.is_calm, ShadowLog(asked, log, is_erased).note)
+        pipeline = RecommendationPipeline(
+            traffic.stages,
+            items.current,
+            GuardedCalls(how, retries, faults.note),
+            settings.pipeline,
+            trials=Trials(how, retries, faults.note),
+            shadows=shadows,
+        )
         items.start()
         refresh = ItemRefresh(store, items, settings.items)
         refresh.start()
@@ -125,6 +158,10 @@ class GatewayDeployment:
 
         async def close() -> None:
             await recovery.stop()
+            if held is not None:
+                await held.stop()
+            await shadows.close()
+            await asyncio.to_thread(tally.stop)
             await asyncio.to_thread(traffic.stop)
             await asyncio.to_thread(stages.close)
             await housekeeping.stop()
@@ -144,11 +181,16 @@ class GatewayDeployment:
                 metrics,
                 self._effort,
                 asyncio.Lock() if stages.on_this_loop else None,
+                asked,
             ),
             intake=intake,
             readiness=lambda: _readiness(traffic, items),
             close=close,
         )
+
+    def _open_challengers(self) -> ChallengerStages | None:
+        running = self._where_challengers_run
+        return None if running is None else running.open_challengers()
 
     def _effort(self) -> Effort:
         return EFFORTS[self._load.brown_out.level]

@@ -9,21 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from services.recommendations.contracts.stages import MODEL_NAMES, MODEL_STAGES, SLOTS
 from streamrec.contracts.errors import NotReadyError
 from streamrec.contracts.models import ModelRef
+from streamrec.contracts.slots import ServingRole
 from streamrec.contracts.traffic import Traffic
 from streamrec.registry.mlflow_registry import MlflowModelRegistry, RegistrySettings
 from streamrec.registry.model_registry import ModelVersion
 from streamrec.registry.signed_versions import SignedVersions
 from streamrec.rollout.heartbeats import FileHeartbeats
 from streamrec.rollout.traffic_files import TrafficFiles
+from streamrec.serving.load_attempts import FileLoadAttempts
 from streamrec.serving.loaded_versions import FetchedModel, LoadedVersions, fetch_with_dependencies
 from streamrec.serving.replica import ModelReplica
 
 T = TypeVar("T")
+
+_WHY_IT_DIED: Final = (
+    ": it may take more memory than a challenger is given (`ChallengerSettings.memory_bytes`), or crash a "
+    "library; see the log of the replica"
+)
 
 
 @dataclass(frozen=True)
@@ -39,15 +46,23 @@ class ModelSource:
     traffic: TrafficFiles
 
     def open_replica(
-        self, stage: str, load: Callable[[FetchedModel], T], warm_up: Callable[[T], None]
+        self,
+        stage: str,
+        load: Callable[[FetchedModel], T],
+        warm_up: Callable[[T], None],
+        role: ServingRole = ServingRole.CHAMPION,
     ) -> ModelReplica[T]:
         """Return a replica of a stage's slot; it has loaded nothing yet."""
+        attempts = None
+        if role is ServingRole.CHALLENGER:
+            attempts = FileLoadAttempts(self.traffic.folder / "load_attempts", remedy=_WHY_IT_DIED)
         return ModelReplica(
             SLOTS[stage],
             MODEL_NAMES[stage],
-            LoadedVersions(self._artifacts(), load, warm_up=warm_up),
+            LoadedVersions(self._artifacts(), load, warm_up=warm_up, attempts=attempts),
             self.traffic.open_follower(),
             FileHeartbeats(self.traffic.heartbeats),
+            role=role,
         )
 
     def check(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +48,7 @@ class _RayStage:
             handle: Of its deployment, a `DeploymentHandle`.
         """
         self._name = name
+        self._handle = handle
         # Each look at a method of a handle makes another handle.
         self._answer, self._status = handle.answer, handle.status
 
@@ -59,6 +60,11 @@ class _RayStage:
         if reply == stage_messages.OUT_OF_TIME:
             raise DeadlineExceededError(f"{self._name}: the call's time was over before its turn came")
         return reply
+
+    async def hold(self, for_s: float) -> None:
+        """Have a replica for so long: one is started where there is none."""
+        with _translated(self._name):
+            await self._handle.hold.remote(for_s)
 
     async def status(self) -> StageStatus:
         """Ask a replica whether its model is loaded."""
@@ -111,6 +117,19 @@ class RayReranking(_RayStage):
 
 
 @dataclass(frozen=True)
+class ChallengerStages:
+    """The stages of the challengers, and what keeps their replicas.
+
+    Attributes:
+        stages: Ask them.
+        hold: Has a replica of a stage for so many seconds.
+    """
+
+    stages: VersionedStages
+    hold: Callable[[str, float], Awaitable[None]]
+
+
+@dataclass(frozen=True)
 class RayStages:
     """Implements `OpensStages`: the handles of the four deployments.
 
@@ -130,3 +149,21 @@ class RayStages:
             RayRanking(RANKING, self.ranking),
             RayReranking(RERANKING, self.reranking),
         )
+
+    def open_challengers(self) -> ChallengerStages:
+        """Return the stages of challengers, where these are the handles of theirs."""
+        retrieval = RayRetrieval(RETRIEVAL, self.retrieval)
+        cold_start = RayColdStart(COLD_START, self.cold_start)
+        ranking = RayRanking(RANKING, self.ranking)
+        reranking = RayReranking(RERANKING, self.reranking)
+        served: Mapping[str, _RayStage] = {
+            RETRIEVAL: retrieval,
+            COLD_START: cold_start,
+            RANKING: ranking,
+            RERANKING: reranking,
+        }
+
+        async def hold(stage: str, for_s: float) -> None:
+            await served[stage].hold(for_s)
+
+        return ChallengerStages(VersionedStages(retrieval, cold_start, ranking, reranking), hold)

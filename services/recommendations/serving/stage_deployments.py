@@ -1,10 +1,15 @@
-"""The four stages as deployments of their own: each takes messages for what serves it."""
+"""The four stages as deployments of their own: each takes messages for what serves it.
+
+Each stage is two deployments: one of champions, one of challengers. The latter has no replica while the
+traffic document names no challenger; the first call wakes one.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.serving import stage_messages
@@ -16,9 +21,22 @@ from services.recommendations.serving.stage_replicas import (
     RerankingReplica,
     RetrievalReplica,
 )
+from streamrec.contracts.slots import ServingRole
 from streamrec.serving.loop_lag import LoopLag
+from streamrec.serving.process_limits import limit_memory
 
 R = TypeVar("R", bound=StageReplica[Any])
+
+LONGEST_HOLD_S: Final = 30.0
+"""For how long one call may keep a replica from being stopped."""
+
+
+def role_within(challenger_memory_bytes: int | None) -> ServingRole:
+    """The role of a replica; one of challengers is given so much memory from now on, and no more."""
+    if challenger_memory_bytes is None:
+        return ServingRole.CHAMPION
+    limit_memory(challenger_memory_bytes)
+    return ServingRole.CHALLENGER
 
 
 class _StageDeployment(ABC, Generic[R]):
@@ -45,60 +63,85 @@ class _StageDeployment(ABC, Generic[R]):
         if self._lag is None:
             self._lag = LoopLag()
             self._lag.start()
-        if self._lag.current_ms() >= remaining_ms:
+        waited_ms = self._lag.current_ms()
+        if waited_ms >= remaining_ms:
             return stage_messages.OUT_OF_TIME
-        return await self._answered(message)
+        return await self._answered(message, waited_ms)
 
     @abstractmethod
-    async def _answered(self, message: bytes) -> bytes:
-        """Unpack, answer, pack."""
+    async def _answered(self, message: bytes, waited_ms: float) -> bytes:
+        """Unpack, answer, pack; the answer says that the call waited so long before."""
 
     async def status(self) -> bytes:
         """Say whether the champion is loaded."""
         return stage_messages.pack_status(await self._replica.status())
 
+    async def hold(self, for_s: float) -> bytes:
+        """Return after a while: a deployment with a call under way has a replica.
+
+        Args:
+            for_s: At most `LONGEST_HOLD_S`.
+        """
+        await asyncio.sleep(min(for_s, LONGEST_HOLD_S))
+        return b""
+
 
 class RetrievalDeployment(_StageDeployment[RetrievalReplica]):
     """Answers `RayRetrieval`."""
 
-    def __init__(self, source: ModelSource, item_log: Path | None) -> None:
-        super().__init__(RetrievalReplica(source, item_log))
+    def __init__(
+        self, source: ModelSource, item_log: Path | None, challenger_memory_bytes: int | None = None
+    ) -> None:
+        super().__init__(RetrievalReplica(source, item_log, role_within(challenger_memory_bytes)))
 
-    async def _answered(self, message: bytes) -> bytes:
+    async def _answered(self, message: bytes, waited_ms: float) -> bytes:
         user, count, _, version = stage_messages.unpack_find(message)
-        return stage_messages.pack_found(await self._replica.retrieve(user, count, version))
+        return stage_messages.pack_found(await self._replica.retrieve(user, count, version), waited_ms)
 
 
 class ColdStartDeployment(_StageDeployment[ColdStartReplica]):
     """Answers `RayColdStart`."""
 
-    def __init__(self, source: ModelSource, item_log: Path | None) -> None:
-        super().__init__(ColdStartReplica(source, item_log))
+    def __init__(
+        self, source: ModelSource, item_log: Path | None, challenger_memory_bytes: int | None = None
+    ) -> None:
+        super().__init__(ColdStartReplica(source, item_log, role_within(challenger_memory_bytes)))
 
-    async def _answered(self, message: bytes) -> bytes:
+    async def _answered(self, message: bytes, waited_ms: float) -> bytes:
         user, count, request_id, version = stage_messages.unpack_find(message)
-        return stage_messages.pack_found(await self._replica.retrieve(user, count, request_id, version))
+        reply = await self._replica.retrieve(user, count, request_id, version)
+        return stage_messages.pack_found(reply, waited_ms)
 
 
 class RankingDeployment(_StageDeployment[RankingReplica]):
     """Answers `RayRanking`."""
 
-    def __init__(self, source: ModelSource, item_log: Path | None) -> None:
-        super().__init__(RankingReplica(source, item_log))
+    def __init__(
+        self, source: ModelSource, item_log: Path | None, challenger_memory_bytes: int | None = None
+    ) -> None:
+        super().__init__(RankingReplica(source, item_log, role_within(challenger_memory_bytes)))
 
-    async def _answered(self, message: bytes) -> bytes:
+    async def _answered(self, message: bytes, waited_ms: float) -> bytes:
         user, candidates, version = stage_messages.unpack_rank(message)
         reply = await self._replica.rank(user, candidates, version)
-        return stage_messages.pack_reordered(reply, candidates)
+        return stage_messages.pack_reordered(reply, candidates, waited_ms)
 
 
 class RerankingDeployment(_StageDeployment[RerankingReplica]):
     """Answers `RayReranking`."""
 
-    def __init__(self, source: ModelSource, item_log: Path | None, price_files: PriceFiles | None) -> None:
-        super().__init__(RerankingReplica(source, item_log, price_files))
+    def __init__(
+        self,
+        source: ModelSource,
+        item_log: Path | None,
+        challenger_memory_bytes: int | None = None,
+        price_files: PriceFiles | None = None,
+    ) -> None:
+        super().__init__(
+            RerankingReplica(source, item_log, price_files, role_within(challenger_memory_bytes))
+        )
 
-    async def _answered(self, message: bytes) -> bytes:
+    async def _answered(self, message: bytes, waited_ms: float) -> bytes:
         candidates, user, spent_ms, slate_length, version = stage_messages.unpack_rerank(message)
         reply = await self._replica.rerank(candidates, user, spent_ms, slate_length, version)
-        return stage_messages.pack_reordered(reply, candidates)
+        return stage_messages.pack_reordered(reply, candidates, waited_ms)

@@ -6,6 +6,7 @@ puts candidates into another order answers with their positions instead of namin
 
 from __future__ import annotations
 
+import math
 from dataclasses import astuple
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from services.recommendations.contracts.candidates import Candidates, Segment, UserState
 from services.recommendations.contracts.stages import StageReply, StageStatus
-from streamrec.contracts.errors import PermanentError
+from services.recommendations.pipeline.stage_calls import UnusableAnswerError
 
 OUT_OF_TIME: Final = b""
 """The answer to a call that nobody waits for any more. No error: it would be written down for each."""
@@ -24,7 +25,7 @@ _POSITION: Final = np.dtype("<u2")
 _SCORE: Final = np.dtype("<f4")
 
 
-class UnreadableMessageError(PermanentError):
+class UnreadableMessageError(UnusableAnswerError):
     """The other side sent what is no message of this kind: it runs other code, or is not what it seems."""
 
 
@@ -84,9 +85,9 @@ def unpack_rerank(message: bytes) -> tuple[Candidates, UserState, float, int, in
     )
 
 
-def pack_found(reply: StageReply) -> bytes:
-    """The answer of a stage that finds candidates."""
-    return _pack(*_candidate_fields(reply.candidates), *_about(reply))
+def pack_found(reply: StageReply, waited_ms: float = 0.0) -> bytes:
+    """The answer of a stage that finds candidates; ``waited_ms`` is what the call waited for its turn."""
+    return _pack(*_candidate_fields(reply.candidates), *_about(reply, waited_ms))
 
 
 def unpack_found(message: bytes) -> StageReply:
@@ -95,19 +96,19 @@ def unpack_found(message: bytes) -> StageReply:
     Raises:
         UnreadableMessageError: It is none.
     """
-    item_ids, scores, *about = _unpack(message, 6)
+    item_ids, scores, *about = _unpack(message, 7)
     return _reply(_candidates_of(item_ids, scores), about)
 
 
-def pack_reordered(reply: StageReply, asked: Candidates) -> bytes:
-    """The answer of a stage that was asked for another order of candidates.
+def pack_reordered(reply: StageReply, asked: Candidates, waited_ms: float = 0.0) -> bytes:
+    """The answer of a stage that was asked for another order of candidates; see `pack_found`.
 
     Raises:
         KeyError: It holds an item that it was not asked about.
     """
     position_of = {item_id: position for position, item_id in enumerate(asked.item_ids)}
     positions = np.array(list(map(position_of.__getitem__, reply.candidates.item_ids)), dtype=_POSITION)
-    return _pack(positions.tobytes(), _bytes_of(reply.candidates.scores), *_about(reply))
+    return _pack(positions.tobytes(), _bytes_of(reply.candidates.scores), *_about(reply, waited_ms))
 
 
 def unpack_reordered(message: bytes, asked: Candidates) -> StageReply:
@@ -116,7 +117,7 @@ def unpack_reordered(message: bytes, asked: Candidates) -> StageReply:
     Raises:
         UnreadableMessageError: It is none, or names a position that there is not.
     """
-    packed, scores, *about = _unpack(message, 6)
+    packed, scores, *about = _unpack(message, 7)
     try:
         positions = np.frombuffer(packed, dtype=_POSITION).tolist()
         item_ids = tuple(map(asked.item_ids.__getitem__, positions))
@@ -187,10 +188,13 @@ def _candidates_of(item_ids: Any, scores: Any) -> Candidates:
         raise UnreadableMessageError(f"no candidates ({error})") from error
 
 
-def _about(reply: StageReply) -> tuple[int, int | None, int, bool]:
-    return reply.version, reply.price_revision, reply.item_revision, reply.in_full
+def _about(reply: StageReply, waited_ms: float) -> tuple[int, int | None, int, bool, float]:
+    model_ms = reply.model_ms + waited_ms
+    return reply.version, reply.price_revision, reply.item_revision, reply.in_full, model_ms
 
 
 def _reply(candidates: Candidates, about: list[Any]) -> StageReply:
-    version, price_revision, item_revision, in_full = about
-    return StageReply(candidates, version, price_revision, item_revision, in_full)
+    version, price_revision, item_revision, in_full, model_ms = about
+    if not (isinstance(model_ms, float) and 0.0 <= model_ms < math.inf):
+        raise UnreadableMessageError(f"a model's time of {model_ms!r} ms")
+    return StageReply(candidates, version, price_revision, item_revision, in_full, model_ms)

@@ -17,6 +17,7 @@ from services.recommendations.contracts.stages import MODEL_NAMES, StageStatus
 from services.recommendations.serving.model_source import ModelSource
 from streamrec.contracts.errors import NotReadyError
 from streamrec.contracts.models import ModelRef
+from streamrec.contracts.slots import ServingRole
 from streamrec.items.follower import ItemFollower
 from streamrec.items.memory_item_log import MemoryItemLog
 from streamrec.items.state import ItemState
@@ -26,6 +27,7 @@ from streamrec.serving.replica import ModelReplica
 
 _WAIT_S: Final = 0.2
 _REFUSAL_DELAY_S: Final = 0.05
+_CHALLENGER_PATIENCE_S: Final = 60.0
 
 T = TypeVar("T")
 
@@ -59,6 +61,7 @@ class StageReplica(Generic[T]):
         load: Callable[[FetchedModel], Callable[[ItemState], T]],
         warm_up: Callable[[T], None],
         item_log: Path | None,
+        role: ServingRole = ServingRole.CHAMPION,
     ) -> None:
         """Load the champion, and follow traffic and items.
 
@@ -68,25 +71,35 @@ class StageReplica(Generic[T]):
             load: Loads an artifact; returns what makes the model as of an item state.
             warm_up: Runs one representative request; raises if the model cannot answer it.
             item_log: Where items are put and removed; None: the model keeps to those it was trained on.
+            role: Whose requests it takes. One of challengers loads in another thread: what it loads may hang,
+                and it is to say so.
         """
-        self._stage = stage
+        self._stage, self._role = stage, role
         self._items = FollowedItems(MemoryItemLog() if item_log is None else ItemFollower(item_log))
 
         def load_live(fetched: FetchedModel) -> LiveModel[T]:
             return self._items.live(load(fetched), warm_up)
 
-        self._replica: ModelReplica[LiveModel[T]] = source.open_replica(stage, load_live, _is_warm)
+        self._replica: ModelReplica[LiveModel[T]] = source.open_replica(stage, load_live, _is_warm, role)
         if item_log is not None:
             self._items.start()
-        self._replica.follow()
+        if role is ServingRole.CHAMPION:
+            self._replica.follow()
         self._replica.start()
 
     def wait_until_loaded(self) -> None:
         """Return when the champion is loaded, or where there is none.
 
-        For a replica that others send requests to: one that fails fast would attract them all.
+        For a replica that others send requests to: one that fails fast would attract them all. One of
+        challengers is waited for a minute at most, or until it says what is wrong: it fails its own requests
+        alone, and who starts it again and again would not mend it.
         """
-        while self._replica.champion is not None and not self._is_loaded():
+        if self._role is ServingRole.CHAMPION:
+            while self._replica.champion is not None and not self._is_loaded():
+                time.sleep(_WAIT_S)
+            return
+        until_s = time.monotonic() + _CHALLENGER_PATIENCE_S
+        while time.monotonic() < until_s and not (self._replica.is_complete or self._replica.problem):
             time.sleep(_WAIT_S)
 
     def close(self) -> None:

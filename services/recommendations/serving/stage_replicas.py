@@ -10,9 +10,11 @@ live in the gateway's process (`stages_in_process`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -37,8 +39,9 @@ from services.recommendations.pipeline.local_stages import draw_from_posterior
 from services.recommendations.reranking.live_prices import LivePrices
 from services.recommendations.reranking.model import DiversityReranker
 from services.recommendations.serving.model_source import ModelSource
-from services.recommendations.serving.stage_replica import StageReplica
+from services.recommendations.serving.stage_replica import Answering, StageReplica
 from streamrec.contracts.errors import ArtifactError
+from streamrec.contracts.slots import ServingRole
 from streamrec.items.state import ItemState
 from streamrec.serving.loaded_versions import FetchedModel
 from streamrec.stats.random_state import generator_for
@@ -47,17 +50,28 @@ _WARM_UP_CANDIDATES: Final = Candidates(("warm-up-1", "warm-up-2"), np.array([1.
 """Items that no catalogue has: ranking and re-ranking must answer for them too."""
 
 
+def _reply(found: Candidates, answering: Answering[Any], started_s: float) -> StageReply:
+    spent_ms = (time.perf_counter() - started_s) * 1000.0
+    return StageReply(found, answering.version, item_revision=answering.item_revision, model_ms=spent_ms)
+
+
 class RetrievalReplica(StageReplica[Retriever]):
     """Implements `VersionedRetrieval`. The search takes a millisecond, so it runs on the event loop."""
 
-    def __init__(self, source: ModelSource, item_log: Path | None = None) -> None:
-        super().__init__(source, RETRIEVAL, load_retriever, _warm_up_retrieval, item_log)
+    def __init__(
+        self,
+        source: ModelSource,
+        item_log: Path | None = None,
+        role: ServingRole = ServingRole.CHAMPION,
+    ) -> None:
+        super().__init__(source, RETRIEVAL, load_retriever, _warm_up_retrieval, item_log, role)
 
     async def retrieve(self, user: UserState, count: int, version: int) -> StageReply:
         """See `RetrievalStage.retrieve`."""
+        started_s = time.perf_counter()
         answering = await self.current(version)
         found = answering.model.retrieve(user, count)
-        return StageReply(found, answering.version, item_revision=answering.item_revision)
+        return _reply(found, answering, started_s)
 
 
 def load_retriever(fetched: FetchedModel) -> Callable[[ItemState], Retriever]:
@@ -74,14 +88,20 @@ def _warm_up_retrieval(model: Retriever) -> None:
 class ColdStartReplica(StageReplica[ColdStarter]):
     """Implements `VersionedColdStart`. Update, draw and search take a millisecond: no thread."""
 
-    def __init__(self, source: ModelSource, item_log: Path | None = None) -> None:
-        super().__init__(source, COLD_START, load_cold_starter, _warm_up_cold_start, item_log)
+    def __init__(
+        self,
+        source: ModelSource,
+        item_log: Path | None = None,
+        role: ServingRole = ServingRole.CHAMPION,
+    ) -> None:
+        super().__init__(source, COLD_START, load_cold_starter, _warm_up_cold_start, item_log, role)
 
     async def retrieve(self, user: UserState, count: int, request_id: str, version: int) -> StageReply:
         """See `ColdStartStage.retrieve`."""
+        started_s = time.perf_counter()
         answering = await self.current(version)
         found = draw_from_posterior(answering.model, answering.version, user, count, request_id)
-        return StageReply(found, answering.version, item_revision=answering.item_revision)
+        return _reply(found, answering, started_s)
 
 
 def load_cold_starter(fetched: FetchedModel) -> Callable[[ItemState], ColdStarter]:
@@ -112,14 +132,20 @@ def _warm_up_cold_start(model: ColdStarter) -> None:
 class RankingReplica(StageReplica[Ranker]):
     """Implements `VersionedRanking`. A replica has one core, so a thread would only add a hand-over."""
 
-    def __init__(self, source: ModelSource, item_log: Path | None = None) -> None:
-        super().__init__(source, RANKING, load_ranker, _warm_up_ranking, item_log)
+    def __init__(
+        self,
+        source: ModelSource,
+        item_log: Path | None = None,
+        role: ServingRole = ServingRole.CHAMPION,
+    ) -> None:
+        super().__init__(source, RANKING, load_ranker, _warm_up_ranking, item_log, role)
 
     async def rank(self, user: UserState, candidates: Candidates, version: int) -> StageReply:
         """See `RankingStage.rank`."""
+        started_s = time.perf_counter()
         answering = await self.current(version)
         ranked = answering.model.rank(user, candidates)
-        return StageReply(ranked, answering.version, item_revision=answering.item_revision)
+        return _reply(ranked, answering, started_s)
 
 
 def load_ranker(fetched: FetchedModel) -> Callable[[ItemState], Ranker]:
@@ -141,6 +167,7 @@ class RerankingReplica(StageReplica[DiversityReranker]):
         source: ModelSource,
         item_log: Path | None = None,
         price_files: PriceFiles | None = None,
+        role: ServingRole = ServingRole.CHAMPION,
     ) -> None:
         """Follow the traffic document and the items.
 
@@ -149,9 +176,10 @@ class RerankingReplica(StageReplica[DiversityReranker]):
             item_log: Where items are put and removed; None: the model keeps to those it was trained on.
             price_files: Where a controller publishes exposure prices; the model's own serve while there are
                 none.
+            role: Whose requests it takes.
         """
         self._live_prices = None if price_files is None else LivePrices(price_files.open_follower())
-        super().__init__(source, RERANKING, load_reranker, _warm_up_reranking, item_log)
+        super().__init__(source, RERANKING, load_reranker, _warm_up_reranking, item_log, role)
         if self._live_prices is not None:
             self._live_prices.start()
 
@@ -164,14 +192,14 @@ class RerankingReplica(StageReplica[DiversityReranker]):
         version: int,
     ) -> StageReply:
         """See `RerankingStage.rerank`."""
+        started_s = time.perf_counter()
         answering = await self.current(version)
         model = answering.model if self._live_prices is None else self._live_prices.applied(answering.model)
         ordered, complete = model.rerank_in_time(
             candidates, user, current_latency_ms, slate_length=slate_length
         )
-        return StageReply(
-            ordered, answering.version, model.price_revision, answering.item_revision, in_full=complete
-        )
+        reply = _reply(ordered, answering, started_s)
+        return replace(reply, price_revision=model.price_revision, in_full=complete)
 
 
 def load_reranker(fetched: FetchedModel) -> Callable[[ItemState], DiversityReranker]:

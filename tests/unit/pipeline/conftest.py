@@ -91,7 +91,7 @@ class ScriptedStages:
     ranking: ScriptedStage
     reranking: ScriptedStage
 
-    def as_stages(self) -> Stages:
+    def as_stages(self, _user_id: str = "") -> Stages:
         return Stages(self.retrieval, self.cold_start, self.ranking, self.reranking)
 
 

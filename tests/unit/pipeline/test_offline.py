@@ -60,7 +60,7 @@ def offline(models, item_table):
 
 def served(models, item_table, user, k, request_id):
     pipeline = RecommendationPipeline(
-        models.as_stages,
+        lambda _user_id: models.as_stages(),
         lambda: ServedItems.from_item_table(item_table),
         GuardedCalls(CallSettings(timeout_ms=TIMEOUTS_MS), RetryBudget()),
     )
