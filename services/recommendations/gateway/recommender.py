@@ -207,4 +207,3 @@ class Recommender:
             effort=answer.effort,
             late=latency_ms > deadline.budget_ms,
         )
-

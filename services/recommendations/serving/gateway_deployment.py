@@ -133,10 +133,10 @@ class GatewayDeployment:
         held = None if challengers is None else HeldChallengers(lambda: traffic.challenged, challengers.hold)
         if held is not None:
             held.start()
-        counts = ServedCounts(f"gateway-{uuid.uuid4().hex}")
-        tally = TallyWriter(counts, FileTallies(self._traffic_files.tallies))
+        served = ServedCounts(f"gateway-{uuid.uuid4().hex}")
+        tally = TallyWriter(served, FileTallies(self._traffic_files.tallies))
         tally.start()
-        asked = AskedCounts(counts, metrics)
+        asked = AskedCounts(served, metrics)
         shadows = Shadows(how, lambda: self._load.is_calm, ShadowLog(asked, log, is_erased).note)
         pipeline = RecommendationPipeline(
             traffic.stages,

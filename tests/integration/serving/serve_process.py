@@ -2,7 +2,8 @@
 
 Usage: serve_process.py FOLDER PORT [--wait-for-models] [--together] [--online URL]
                         [--replicas DEPLOYMENT=N]... [--scaling-delays-s UP DOWN] [--slow-ranking]
-                        [--registry URL] [--callers FILE]
+                        [--registry URL] [--callers FILE] [--broken-ranking]
+                        [--challenger-memory-bytes N] [--challengers-stay-s S]
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from services.recommendations.contracts.placement import Placement
 from services.recommendations.exposure_control.price_files import PriceFiles
 from services.recommendations.gateway.settings import GatewayParts
-from services.recommendations.serving.application import GraphSettings
+from services.recommendations.serving.application import ChallengerSettings, GraphSettings
 from services.recommendations.serving.local_cluster import LocalServeSettings, serve_forever
 from services.recommendations.serving.model_source import ModelSource
 from streamrec.callers.settings import CallerSettings
@@ -32,7 +33,7 @@ from streamrec.features.settings import SQLITE, FeatureSettings
 from streamrec.items.follower import ItemFollower
 from streamrec.registry.mlflow_registry import RegistrySettings
 from streamrec.rollout.traffic_files import TrafficFiles
-from tests.failures import slow_ranking
+from tests.failures import broken_ranking, slow_ranking
 
 
 def waiting_events(folder: Path) -> Sequence[QuarantinedEvent]:
@@ -45,6 +46,7 @@ def graph(
     replicas: Mapping[str, int],
     scaling_delays_s: tuple[float, float] | None = None,
     callers: Path | None = None,
+    challengers: ChallengerSettings | None = None,
 ) -> GraphSettings:
     """The graph, with so many replicas of the deployments that are named, neither more nor fewer.
 
@@ -67,7 +69,7 @@ def graph(
     for deployment, count in replicas.items():
         changed[deployment] = replace(changed[deployment], min_replicas=count, max_replicas=count)
     gateway = replace(usual.gateway, callers=CallerSettings(callers))
-    return replace(usual, replicas=changed, gateway=gateway)
+    return replace(usual, replicas=changed, gateway=gateway, challengers=challengers or ChallengerSettings())
 
 
 def main(
@@ -116,7 +118,13 @@ if __name__ == "__main__":
     parser.add_argument("--scaling-delays-s", type=float, nargs=2, metavar=("UP", "DOWN"))
     parser.add_argument("--slow-ranking", action="store_true")
     parser.add_argument("--callers", type=Path, metavar="FILE", help="of who may ask; else everybody")
+    parser.add_argument("--broken-ranking", action="store_true", help="challengers break as a file says")
+    usual = ChallengerSettings()
+    parser.add_argument("--challenger-memory-bytes", type=int, default=usual.memory_bytes)
+    parser.add_argument("--challengers-stay-s", type=float, default=usual.gone_after_s)
     asked = parser.parse_args()
+    if asked.broken_ranking:
+        broken_ranking.install()
     if asked.slow_ranking:
         slow_ranking.install()
     main(
@@ -128,6 +136,11 @@ if __name__ == "__main__":
             dict(asked.replicas),
             asked.scaling_delays_s,
             asked.callers,
+            replace(
+                usual,
+                memory_bytes=asked.challenger_memory_bytes,
+                gone_after_s=asked.challengers_stay_s,
+            ),
         ),
         wait_for_models=asked.wait_for_models,
         online=asked.online,

@@ -5,7 +5,12 @@ import pytest
 from services.recommendations.contracts.placement import Placement
 from services.recommendations.contracts.stages import MODEL_STAGES
 from services.recommendations.gateway.settings import GatewaySettings
-from services.recommendations.serving.application import GATEWAY, GraphSettings, ReplicaSettings
+from services.recommendations.serving.application import (
+    GATEWAY,
+    ChallengerSettings,
+    GraphSettings,
+    ReplicaSettings,
+)
 from services.recommendations.serving.workspace_service import workspace_graph
 from streamrec.command_line.workspace import Workspace
 
@@ -20,6 +25,27 @@ def test_every_queue_is_bounded_and_every_stage_scales_by_itself():
         assert options["autoscaling_config"]["upscale_delay_s"] > 0
         assert options["autoscaling_config"]["downscale_delay_s"] > 0
     assert sum(replicas.num_cpus * replicas.max_replicas for replicas in settings.replicas.values()) <= 2.0
+
+
+def test_challengers_have_no_replica_until_somebody_calls():
+    settings = GraphSettings()
+    assert settings.challengers is not None
+    for stage in MODEL_STAGES:
+        options = settings.challengers.as_options(settings.replicas[stage])
+        scaling = options["autoscaling_config"]
+        assert (scaling["min_replicas"], scaling["initial_replicas"]) == (0, 0)
+        assert scaling["max_replicas"] >= 1
+        # Whoever is named in the document in force a moment ago may still be asked.
+        assert scaling["downscale_to_zero_delay_s"] >= 2.0
+        assert 0 <= options["max_queued_requests"] <= 1000
+        # Ray gives a deployment up after 20 constructors that failed, by default.
+        assert options["max_constructor_retry_count"] > 1_000_000
+
+
+@pytest.mark.parametrize("wrong", [{"max_replicas": 0}, {"memory_bytes": 0}], ids=str)
+def test_challengers_without_replicas_or_memory_are_refused(wrong):
+    with pytest.raises(ValueError, match="challengers"):
+        ChallengerSettings(**wrong)
 
 
 def test_the_default_deadline_is_a_hundred_milliseconds():

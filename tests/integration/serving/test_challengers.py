@@ -1,0 +1,201 @@
+"""Challengers of one running service: brought up, broken in every way, and made champion.
+
+`tests/scenarios/test_broken_challengers.py` holds the long form, under load and with the stages apart too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from services.recommendations.contracts.stages import MODEL_NAMES, RANKING, SLOTS
+from streamrec.contracts.models import ModelRef
+from streamrec.contracts.slots import ServingRole
+from streamrec.events.reader import FileEventReader
+from tests.failures.broken_ranking import WAYS, break_as
+from tests.failures.challengers import Trials, wait_for
+from tests.failures.parts import replicas
+from tests.integration.serving.asking import ids, recommend
+from tests.integration.serving.conftest import USER_COUNT, Workspace
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # MLflow's own tables use what SQLAlchemy will drop.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
+
+SERVICE_ARGUMENTS = (
+    "--together",
+    "--replicas",
+    "gateway=1",
+    "--broken-ranking",
+    "--challenger-memory-bytes",
+    str(256 * 1024 * 1024),
+    "--challengers-stay-s",
+    "1",
+)
+LOOK_S = 0.6
+"""A gateway looks at the document every half second."""
+USERS = [f"user-{row:02d}" for row in range(USER_COUNT)]
+CHAMPION = ModelRef(MODEL_NAMES[RANKING], 1)
+
+
+@pytest.fixture(scope="module")
+def workspace(trained, tmp_path_factory) -> Workspace:
+    """With a registry of its own: versions are registered in it."""
+    folder = tmp_path_factory.mktemp("challenged")
+    for name in ("features", "traffic", "keys", "registry"):
+        shutil.copytree(trained.folder / name, folder / name)
+    return Workspace(folder, trained.dataset)
+
+
+@pytest.fixture(scope="module")
+def trials(service, workspace) -> Trials:
+    assert service.url
+    return Trials(workspace)
+
+
+@pytest.fixture(scope="module")
+def challenger(trials) -> ModelRef:
+    return trials.register(RANKING)
+
+
+@pytest.fixture
+def on_trial(trials, challenger) -> list[str]:
+    """Users of the challenger, which is up and answers well."""
+    break_as(trials.files.folder)
+    trials.name(RANKING, challenger)
+    trials.wait_until_loaded(RANKING, challenger)
+    in_force(trials, trials.name(RANKING, challenger, 5_000))
+    return trials.users(RANKING, ServingRole.CHALLENGER, USERS)
+
+
+def in_force(trials, revision) -> None:
+    """Wait until the gateway follows a revision; the replicas in its process look as often as it does."""
+    wait_for(
+        lambda: all(
+            (beat.revision or 0) >= revision for beat in trials.heartbeats(RANKING, ServingRole.CHAMPION)
+        ),
+        f"revision {revision} is followed",
+    )
+    time.sleep(LOOK_S)
+
+
+def ranked_by(client, user) -> int | None:
+    """The version that ranked for a user, whose answer is whole."""
+    answer = recommend(client, user)
+    assert len(set(ids(answer))) == 10
+    assert answer["rung"] == "ranked", answer
+    return answer["model_versions"].get(RANKING)
+
+
+def counted(trials, ref, role=ServingRole.CHALLENGER):
+    return trials.answers(RANKING, ref, role)
+
+
+def wait_for_count(trials, ref, name, count, role=ServingRole.CHALLENGER) -> None:
+    wait_for(lambda: getattr(counted(trials, ref, role), name) >= count, f"{count} {name} are in the tally")
+
+
+def test_it_is_started_when_it_is_named_and_answers_its_units(client, service, trials, challenger):
+    assert replicas(service, "challenger_ranking") == set()
+    trials.name(RANKING, challenger)
+    print(f"\n  up and loaded after {trials.wait_until_loaded(RANKING, challenger):.1f} s")
+    assert trials.heartbeats(RANKING, ServingRole.CHAMPION)[0].loaded == (CHAMPION,)
+    in_force(trials, trials.name(RANKING, challenger, 5_000))
+    theirs = trials.users(RANKING, ServingRole.CHALLENGER, USERS)
+    assert 0 < len(theirs) < len(USERS)
+    by = {user: ranked_by(client, user) for user in USERS}
+    assert {user for user in USERS if by[user] == challenger.version} == set(theirs)
+    wait_for_count(trials, challenger, "asked", len(theirs))
+    assert counted(trials, challenger).wrong == 0
+    assert sum(counted(trials, challenger).latency.values()) == len(theirs)
+    assert counted(trials, CHAMPION, ServingRole.CHAMPION).asked >= len(USERS) - len(theirs)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_must_not_be_shown_is_not_shown_and_counts(client, trials, challenger, on_trial, way):
+    before = counted(trials, challenger)
+    break_as(trials.files.folder, answers=way)
+    assert [ranked_by(client, user) for user in on_trial[:2]] == [CHAMPION.version] * 2
+    wait_for_count(trials, challenger, "malformed", before.malformed + 2)
+    break_as(trials.files.folder)
+    assert ranked_by(client, on_trial[0]) == challenger.version
+
+
+def test_errors_and_slowness_cost_a_wait_and_nothing_else(client, trials, challenger, on_trial):
+    before = counted(trials, challenger)
+    break_as(trials.files.folder, errors=0.5)
+    assert {ranked_by(client, user) for user in on_trial[:4]} == {CHAMPION.version, challenger.version}
+    wait_for_count(trials, challenger, "failed", before.failed + 2)
+    break_as(trials.files.folder, slow_s=0.2)
+    answers = [recommend(client, user) for user in on_trial[:3]]
+    assert {answer["model_versions"].get(RANKING) for answer in answers} == {CHAMPION.version}
+    assert min(answer["stages_ms"][RANKING] for answer in answers) > 20.0
+    wait_for_count(trials, challenger, "late", before.late + 3)
+
+
+def test_the_death_of_its_process_is_its_own(client, trials, service, challenger, on_trial):
+    champions, before = replicas(service, "gateway"), counted(trials, challenger)
+    break_as(trials.files.folder, dies=True)
+    assert ranked_by(client, on_trial[0]) == CHAMPION.version
+    break_as(trials.files.folder)
+    wait_for_count(trials, challenger, "asked", before.asked + 1)
+    assert counted(trials, challenger).wrong == before.wrong + 1
+    assert replicas(service, "gateway") == champions
+    wait_for(lambda: ranked_by(client, on_trial[0]) == challenger.version, "another one has come up")
+
+
+def test_a_shadow_is_asked_and_not_shown(client, trials, workspace, challenger, on_trial):
+    assert on_trial
+    in_force(trials, trials.name(RANKING, challenger, 0, 10_000))
+    assert {ranked_by(client, user) for user in USERS[:10]} == {CHAMPION.version}
+    wait_for_count(trials, challenger, "asked", 5, ServingRole.SHADOW)
+    assert counted(trials, challenger, ServingRole.SHADOW).disagreed == 0
+
+    def logged() -> bool:
+        predictions = FileEventReader(workspace.folder / "events").snapshot().predictions
+        return any(told.role is ServingRole.SHADOW and told.slot == SLOTS[RANKING] for told in predictions)
+
+    wait_for(logged, "what the shadow answered is written down")
+
+
+@pytest.mark.parametrize(
+    ("loads", "said"), [("raises", "raises"), ("eats memory", "allocate"), ("dies", "died")]
+)
+def test_one_that_cannot_be_loaded_says_so_and_harms_nobody(client, trials, service, on_trial, loads, said):
+    assert on_trial
+    champions = replicas(service, "gateway")
+    broken = trials.register(RANKING)
+    break_as(trials.files.folder, loads=loads)
+    revision = trials.name(RANKING, broken)
+
+    def has_said() -> bool:
+        beat = trials.challenger(RANKING, revision)
+        return beat is not None and said in beat.problem.lower()
+
+    wait_for(has_said, f"its replica says why it cannot load it: {said}")
+    assert {ranked_by(client, user) for user in USERS[:5]} == {CHAMPION.version}
+    assert replicas(service, "gateway") == champions
+
+
+def test_it_becomes_champion_without_a_failed_request(client, trials, service, challenger, on_trial):
+    assert on_trial
+    in_force(trials, trials.publish({RANKING: {"weight_bp": 10_000}}, prepare=(challenger,)))
+    trials.wait_until_loaded(RANKING, challenger, ServingRole.CHAMPION)
+    end = {"champion": challenger, "challenger": None, "weight_bp": 0, "holder": None}
+    trials.publish({RANKING: end})
+    wait_for(
+        lambda: (
+            ranked_by(client, USERS[0]) == challenger.version
+            and replicas(service, "challenger_ranking") == set()
+        ),
+        "the challengers' replica is gone",
+    )
+    assert {ranked_by(client, user) for user in USERS} == {challenger.version}
+    assert CHAMPION in trials.heartbeats(RANKING, ServingRole.CHAMPION)[0].loaded
+    wait_for_count(trials, challenger, "asked", len(USERS), ServingRole.CHAMPION)
