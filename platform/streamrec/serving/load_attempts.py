@@ -81,7 +81,7 @@ class FileLoadAttempts:
             deaths = self._deaths(descriptor)
             if deaths >= self._maximum_deaths:
                 raise ArtifactError(
-                    f"{ref}: {deaths} processes that loaded it have died, so it is not tried again for "
+                    f"{deaths} processes that loaded it have died, so it is not tried again for "
                     f"{_FORGOTTEN_AFTER_S / 60.0:.0f} minutes{self._remedy}"
                 )
             os.ftruncate(descriptor, 0)

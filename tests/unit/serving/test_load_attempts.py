@@ -32,7 +32,7 @@ def test_what_processes_died_of_is_refused_with_a_remedy(attempts):
     with attempts.loading(OTHER):
         pass
     die_while_loading(attempts)
-    said = r"ranking@2: 2 processes .* have died.*; give it more memory"
+    said = r"2 processes .* have died.*; give it more memory"
     with pytest.raises(ArtifactError, match=said), attempts.loading(REF):
         pytest.fail("it is loaded")
     with attempts.loading(OTHER):
