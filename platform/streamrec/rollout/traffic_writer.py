@@ -27,6 +27,7 @@ from streamrec.contracts.errors import (
 )
 from streamrec.contracts.ledger_entry import ActorRole
 from streamrec.contracts.models import CHAMPION, ModelRef
+from streamrec.contracts.slots import ServingRole
 from streamrec.contracts.traffic import ReplicaHeartbeat, Traffic
 from streamrec.documents.document_kind import VerifiedDocument
 from streamrec.governance.desk import Desk
@@ -306,7 +307,10 @@ class TrafficWriter:
             age_s = (now - beat.at).total_seconds()
             if age_s > _FORGET_REPLICA_AFTER_S:
                 self._heartbeats.remove(beat.replica)
-            elif age_s <= HEARTBEAT_SILENCE_S and beat.slot in slots:
+            # Replicas of challengers load what is on trial alone.
+            elif beat.role is ServingRole.CHALLENGER or beat.slot not in slots:
+                continue
+            elif age_s <= HEARTBEAT_SILENCE_S:
                 heard.append(beat)
         return heard
 
