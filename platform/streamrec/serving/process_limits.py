@@ -11,6 +11,8 @@ _LOG = logging.getLogger(__name__)
 
 _STATUS: Final = Path("/proc/self/status")
 _FIELD: Final = "VmData:"
+_OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
+_ENDED_FIRST: Final = "1000"
 _BYTES_PER_KILOBYTE: Final = 1024
 
 
@@ -39,6 +41,20 @@ def limit_memory(more_bytes: int) -> bool:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
     except (OSError, ValueError) as error:
         _LOG.warning("memory is not limited: %s", error)
+        return False
+    return True
+
+
+def be_ended_first() -> bool:
+    """Have the system end this process before others where the machine runs out of memory.
+
+    Returns:
+        Whether the system takes note of it.
+    """
+    try:
+        _OOM_SCORE.write_text(_ENDED_FIRST)
+    except OSError as error:
+        _LOG.warning("this process is not the first to be ended for want of memory: %s", error)
         return False
     return True
 

@@ -32,6 +32,9 @@ CHALLENGER_PREFIX: Final = "challenger_"
 """Before a stage's name, the name of the deployment of its challengers."""
 
 _FOR_EVER: Final = 2**31 - 1
+_CHALLENGER_METRICS_S: Final = 1.0
+_CHALLENGER_LOOK_BACK_S: Final = 5.0
+"""By Ray's default of half a minute, a replica would be held for so long by calls that are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ class ChallengerSettings:
             "initial_replicas": 0,
             "max_replicas": self.max_replicas,
             "target_ongoing_requests": self.target_ongoing_requests,
+            "metrics_interval_s": _CHALLENGER_METRICS_S,
+            "look_back_period_s": _CHALLENGER_LOOK_BACK_S,
             "downscale_delay_s": self.gone_after_s,
             "downscale_to_zero_delay_s": self.gone_after_s,
         }

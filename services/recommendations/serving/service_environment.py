@@ -17,6 +17,9 @@ from services.recommendations.gateway.edge.bodies import BODY_TIMEOUT_S
 FOLDER_VARIABLE: Final = "STREAMREC_SERVICE_FOLDER"
 """Names the folder of the start that a process belongs to."""
 
+CHAMPION_OOM_SCORE: Final = 500
+"""What replicas that serve add to their chance to be ended for want of memory, of 1,000."""
+
 _TOKEN: Final = secrets.token_hex(32)
 """One a process: Ray reads it once, so a second start must use the same."""
 
@@ -70,6 +73,8 @@ def _values(folder: Path, *, haproxy: bool) -> dict[str, str]:
         "RAY_RAYLET_PID": str(os.getpid()),
         # Ray's default, 15, lets replicas starve beside any other process.
         "RAY_worker_niceness": "0",
+        # Where the machine runs out of memory, the system ends challengers first (`process_limits`).
+        "RAY_worker_oom_score_adjustment": str(CHAMPION_OOM_SCORE),
         # One thread a replica: five of them share the cores.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -23,7 +23,7 @@ from services.recommendations.serving.stage_replicas import (
 )
 from streamrec.contracts.slots import ServingRole
 from streamrec.serving.loop_lag import LoopLag
-from streamrec.serving.process_limits import limit_memory
+from streamrec.serving.process_limits import be_ended_first, limit_memory
 
 R = TypeVar("R", bound=StageReplica[Any])
 
@@ -36,6 +36,7 @@ def role_within(challenger_memory_bytes: int | None) -> ServingRole:
     if challenger_memory_bytes is None:
         return ServingRole.CHAMPION
     limit_memory(challenger_memory_bytes)
+    be_ended_first()
     return ServingRole.CHALLENGER
 
 
