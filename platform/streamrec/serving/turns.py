@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
@@ -43,12 +43,12 @@ class Turn:
             self._lock.release()
 
     @asynccontextmanager
-    async def away(self, back_within_s: float) -> AsyncIterator[None]:
+    async def away(self, back_within_s: Callable[[], float]) -> AsyncIterator[None]:
         """Let others go on during the body, which waits for another process.
 
         Args:
-            back_within_s: How long to wait for the turn afterwards. Without it the request goes on all the
-                same: it has waited long enough.
+            back_within_s: Returns how long to wait for the turn afterwards. Without it the request goes on
+                all the same: it has waited long enough.
         """
         self._wants_back = self._wants_back or self._held
         self._away += 1
@@ -59,7 +59,7 @@ class Turn:
             self._away -= 1
             if self._wants_back and self._away == 0:
                 self._wants_back = False
-                await self._take_again(back_within_s)
+                await self._take_again(back_within_s())
 
     async def _take_again(self, within_s: float) -> None:
         try:

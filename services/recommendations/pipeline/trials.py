@@ -35,6 +35,9 @@ _LEFT_FOR_THE_CHAMPION: Final = 0.5
 _LEAST_FOR_A_CHALLENGER: Final = 0.2
 """Part of a request's time. With less it is not asked: a healthy one takes a twentieth."""
 
+_BACK_WITHIN: Final = 0.5
+"""Part of the time that is left then, for which a request waits for its turn after it was away."""
+
 _MAXIMUM_SHADOWS: Final = 8
 _COMPARED_ITEMS: Final = 10
 """First places that a shadow is compared in: those that a user sees."""
@@ -81,7 +84,7 @@ class Trials:
         request = StageRequest(asked.stage, lambda: asked.call(trial.stages), asked.check)
         started_ms = deadline.elapsed_ms()
         try:
-            async with trace.turn.away(deadline.share_ms(deadline.budget_ms) / 1000.0):
+            async with trace.turn.away(lambda: _BACK_WITHIN * deadline.remaining_ms() / 1000.0):
                 reply = await self._calls(request, deadline)
         except StageSkippedError as error:
             waited_ms = deadline.elapsed_ms() - started_ms

@@ -15,7 +15,7 @@ def test_one_holds_it_at_a_time_and_lets_go_while_it_is_away():
             turn = Turn(lock)
             await turn.take(1.0)
             order.append("first")
-            async with turn.away(1.0):
+            async with turn.away(lambda: 1.0):
                 await asyncio.sleep(0.01)
                 order.append("first is back")
             assert lock.locked()
@@ -41,7 +41,7 @@ def test_who_is_away_twice_at_once_comes_back_once():
         await turn.take(1.0)
 
         async def away(seconds):
-            async with turn.away(1.0):
+            async with turn.away(lambda: 1.0):
                 await asyncio.sleep(seconds)
 
         await asyncio.gather(away(0.0), away(0.005))
@@ -58,7 +58,7 @@ def test_who_does_not_get_it_back_in_time_goes_on_without():
         lock = asyncio.Lock()
         turn = Turn(lock)
         await turn.take(1.0)
-        async with turn.away(0.01):
+        async with turn.away(lambda: 0.01):
             await lock.acquire()
         turn.leave()
         assert lock.locked()  # it is the other one's
@@ -74,7 +74,7 @@ def test_it_is_waited_for_only_so_long_and_nobody_waits_where_there_is_none():
             await Turn(lock).take(0.001)
         nobody = Turn()
         await nobody.take(0.0)
-        async with nobody.away(0.0):
+        async with nobody.away(lambda: 0.0):
             pass
         nobody.leave()
 
@@ -87,7 +87,7 @@ def test_an_error_while_it_is_away_leaves_the_turn_with_its_holder():
         turn = Turn(lock)
         await turn.take(1.0)
         with pytest.raises(RuntimeError):
-            async with turn.away(1.0):
+            async with turn.away(lambda: 1.0):
                 raise RuntimeError("gone")
         assert lock.locked()
         turn.leave()
