@@ -27,6 +27,7 @@ from services.recommendations.pipeline.local_stages import draw_seed
 from services.recommendations.pipeline.pipeline import PipelineAnswer
 from streamrec.contracts.errors import InvalidInputError
 from streamrec.contracts.events import UNKNOWN_PROPENSITY, Propensity, ScoredItems
+from streamrec.contracts.slots import ServingRole
 from streamrec.contracts.units import keeps_candidates
 from streamrec.events.records import from_json, to_json
 from tests.unit.gateway.service import Service
@@ -53,6 +54,19 @@ def test_a_deterministic_answer_is_certain():
     assert impression.seed is None
     assert impression.slot == "recommendations.reranking"
     assert impression.predicted_at == NOW
+    assert from_json(to_json(impression)) == impression
+
+
+def test_it_says_who_was_not_a_champion():
+    roles = {
+        "retrieval": ServingRole.CHAMPION,
+        "ranking": ServingRole.CHALLENGER,
+        "reranking": ServingRole.HOLDBACK,
+    }
+    impression = impression_of("r", USER, replace(ANSWER, roles=roles), NOW, 12.5)
+    assert impression.role is ServingRole.HOLDBACK
+    extension = ImpressionExtension.from_json(impression.extension)
+    assert extension.roles == {"ranking": ServingRole.CHALLENGER, "reranking": ServingRole.HOLDBACK}
     assert from_json(to_json(impression)) == impression
 
 

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.gateway.metrics import RecommendationMetrics
 from streamrec.contracts.events import InteractionKind
+from streamrec.contracts.slots import ServingRole
 from streamrec.events.records import QuarantineReason
 from streamrec.monitoring.model_metrics import CallResult
 
@@ -90,6 +91,20 @@ def test_events_and_gauges(metrics):
     assert found["streamrec_catalogue_items",] == 9742
     serving = [labels for name, *labels in found if name == "streamrec_model_serving"]
     assert serving == [["champion", "recommendations-ranking@4", "recommendations.ranking"]]
+
+
+def test_who_serves_and_who_was_asked_is_told_by_role(metrics):
+    metrics.set_versions_by_role(
+        {ServingRole.CHAMPION: {"ranking": 3}, ServingRole.CHALLENGER: {"ranking": 4}}
+    )
+    metrics.observe_model("ranking", 4, 2.0, CallResult.FAILED, ServingRole.CHALLENGER)
+    found = samples(metrics)
+    of_challenger = ("challenger", "recommendations-ranking@4", "recommendations.ranking")
+    assert found["streamrec_model_serving", *of_challenger] == 1
+    assert found["streamrec_model_failures_total", *of_challenger] == 1
+    metrics.set_versions_by_role({ServingRole.CHALLENGER: {}})
+    serving = [labels for name, *labels in samples(metrics) if name == "streamrec_model_serving"]
+    assert [role for role, *_ in serving] == ["champion"]
 
 
 def test_two_services_in_one_process_do_not_share_counters(metrics):

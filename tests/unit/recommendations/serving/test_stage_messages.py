@@ -73,6 +73,14 @@ def test_answers_arrive_as_they_were_sent(asked, about, random):
     assert (reply.version, reply.price_revision, reply.item_revision, reply.in_full) == about
 
 
+def test_the_models_own_time_arrives_with_what_it_waited_for_its_turn():
+    asked = Candidates(("a", "b"), np.zeros(2, dtype=np.float32))
+    reply = StageReply(asked, 1, model_ms=2.5)
+    assert stage_messages.unpack_found(stage_messages.pack_found(reply, 1.5)).model_ms == 4.0
+    message = stage_messages.pack_reordered(reply, asked, 1.5)
+    assert stage_messages.unpack_reordered(message, asked).model_ms == 4.0
+
+
 def test_an_order_names_no_item_again_and_is_a_third_of_the_ids():
     asked = Candidates(
         tuple(f"item-{row:08d}" for row in range(500)), np.arange(500, 0, -1, dtype=np.float32)
@@ -95,10 +103,14 @@ def test_an_order_of_other_items_than_asked_for_is_not_sent():
         b"\xc1",
         msgpack.packb("text"),
         msgpack.packb((1, 2)),
-        msgpack.packb((b"\x07\x00", b"\x00\x00\x00\x00", 1, None, 0, True)),
-        msgpack.packb((b"\x00", b"\x00\x00\x00\x00", 1, None, 0, True)),
-        msgpack.packb((b"\x00\x00", b"\x00\x00", 1, None, 0, True)),
-        msgpack.packb((5, 5, 1, None, 0, True)),
+        msgpack.packb((b"\x07\x00", b"\x00\x00\x00\x00", 1, None, 0, True, 0.0)),
+        msgpack.packb((b"\x00", b"\x00\x00\x00\x00", 1, None, 0, True, 0.0)),
+        msgpack.packb((b"\x00\x00", b"\x00\x00", 1, None, 0, True, 0.0)),
+        msgpack.packb((5, 5, 1, None, 0, True, 0.0)),
+        msgpack.packb((b"\x00\x00", b"\x00\x00\x00\x00", 1, None, 0, True)),
+        msgpack.packb((b"\x00\x00", b"\x00\x00\x00\x00", 1, None, 0, True, -1.0)),
+        msgpack.packb((b"\x00\x00", b"\x00\x00\x00\x00", 1, None, 0, True, float("nan"))),
+        msgpack.packb((b"\x00\x00", b"\x00\x00\x00\x00", 1, None, 0, True, "soon")),
     ],
 )
 def test_what_is_no_answer_is_refused(message):
