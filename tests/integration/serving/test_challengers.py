@@ -8,9 +8,11 @@ from __future__ import annotations
 import shutil
 import time
 
+import httpx
 import pytest
 
 from services.recommendations.contracts.stages import MODEL_NAMES, RANKING, SLOTS
+from services.recommendations.gateway.edge.deadlines import TIMEOUT_HEADER
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.slots import ServingRole
 from streamrec.events.reader import FileEventReader
@@ -86,6 +88,13 @@ def in_force(trials, revision) -> None:
     time.sleep(LOOK_S)
 
 
+@pytest.fixture
+def patient(client) -> httpx.Client:
+    """Waits for a second: a machine that is busy is no reason to leave a challenger out."""
+    client.headers[TIMEOUT_HEADER] = "1000"
+    return client
+
+
 def ranked_by(client, user) -> int | None:
     """The version that ranked for a user, whose answer is whole."""
     answer = recommend(client, user)
@@ -102,7 +111,7 @@ def wait_for_count(trials, ref, name, count, role=ServingRole.CHALLENGER) -> Non
     wait_for(lambda: getattr(counted(trials, ref, role), name) >= count, f"{count} {name} are in the tally")
 
 
-def test_it_is_started_when_it_is_named_and_answers_its_units(client, service, trials, challenger):
+def test_it_is_started_when_it_is_named_and_answers_its_units(patient, service, trials, challenger):
     assert replicas(service, "challenger_ranking") == set()
     trials.name(RANKING, challenger)
     print(f"\n  up and loaded after {trials.wait_until_loaded(RANKING, challenger):.1f} s")
@@ -110,7 +119,7 @@ def test_it_is_started_when_it_is_named_and_answers_its_units(client, service, t
     in_force(trials, trials.name(RANKING, challenger, 5_000))
     theirs = trials.users(RANKING, ServingRole.CHALLENGER, USERS)
     assert 0 < len(theirs) < len(USERS)
-    by = {user: ranked_by(client, user) for user in USERS}
+    by = {user: ranked_by(patient, user) for user in USERS}
     assert {user for user in USERS if by[user] == challenger.version} == set(theirs)
     wait_for_count(trials, challenger, "asked", len(theirs))
     assert counted(trials, challenger).wrong == 0
@@ -119,42 +128,43 @@ def test_it_is_started_when_it_is_named_and_answers_its_units(client, service, t
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_must_not_be_shown_is_not_shown_and_counts(client, trials, challenger, on_trial, way):
+def test_what_must_not_be_shown_is_not_shown_and_counts(patient, trials, challenger, on_trial, way):
     before = counted(trials, challenger)
     break_as(trials.files.folder, answers=way)
-    assert [ranked_by(client, user) for user in on_trial[:2]] == [CHAMPION.version] * 2
+    assert [ranked_by(patient, user) for user in on_trial[:2]] == [CHAMPION.version] * 2
     wait_for_count(trials, challenger, "malformed", before.malformed + 2)
     break_as(trials.files.folder)
-    assert ranked_by(client, on_trial[0]) == challenger.version
+    assert ranked_by(patient, on_trial[0]) == challenger.version
 
 
-def test_errors_and_slowness_cost_a_wait_and_nothing_else(client, trials, challenger, on_trial):
+def test_errors_and_slowness_cost_a_wait_and_nothing_else(patient, trials, challenger, on_trial):
     before = counted(trials, challenger)
     break_as(trials.files.folder, errors=0.5)
-    assert {ranked_by(client, user) for user in on_trial[:4]} == {CHAMPION.version, challenger.version}
+    assert {ranked_by(patient, user) for user in on_trial[:4]} == {CHAMPION.version, challenger.version}
     wait_for_count(trials, challenger, "failed", before.failed + 2)
-    break_as(trials.files.folder, slow_s=0.2)
-    answers = [recommend(client, user) for user in on_trial[:3]]
+    break_as(trials.files.folder, slow_s=1.0)
+    answers = [recommend(patient, user) for user in on_trial[:2]]
     assert {answer["model_versions"].get(RANKING) for answer in answers} == {CHAMPION.version}
-    assert min(answer["stages_ms"][RANKING] for answer in answers) > 20.0
-    wait_for_count(trials, challenger, "late", before.late + 3)
+    # Half of the time is the champion's.
+    assert all(200.0 < answer["stages_ms"][RANKING] < 900.0 for answer in answers)
+    wait_for_count(trials, challenger, "late", before.late + 2)
 
 
-def test_the_death_of_its_process_is_its_own(client, trials, service, challenger, on_trial):
+def test_the_death_of_its_process_is_its_own(patient, trials, service, challenger, on_trial):
     champions, before = replicas(service, "gateway"), counted(trials, challenger)
     break_as(trials.files.folder, dies=True)
-    assert ranked_by(client, on_trial[0]) == CHAMPION.version
+    assert ranked_by(patient, on_trial[0]) == CHAMPION.version
     break_as(trials.files.folder)
     wait_for_count(trials, challenger, "asked", before.asked + 1)
     assert counted(trials, challenger).wrong == before.wrong + 1
     assert replicas(service, "gateway") == champions
-    wait_for(lambda: ranked_by(client, on_trial[0]) == challenger.version, "another one has come up")
+    wait_for(lambda: ranked_by(patient, on_trial[0]) == challenger.version, "another one has come up")
 
 
-def test_a_shadow_is_asked_and_not_shown(client, trials, workspace, challenger, on_trial):
+def test_a_shadow_is_asked_and_not_shown(patient, trials, workspace, challenger, on_trial):
     assert on_trial
     in_force(trials, trials.name(RANKING, challenger, 0, 10_000))
-    assert {ranked_by(client, user) for user in USERS[:10]} == {CHAMPION.version}
+    assert {ranked_by(patient, user) for user in USERS[:10]} == {CHAMPION.version}
     wait_for_count(trials, challenger, "asked", 5, ServingRole.SHADOW)
     assert counted(trials, challenger, ServingRole.SHADOW).disagreed == 0
 
@@ -166,7 +176,7 @@ def test_a_shadow_is_asked_and_not_shown(client, trials, workspace, challenger, 
 
 
 @pytest.mark.parametrize("loads", sorted(SAID))
-def test_one_that_cannot_be_loaded_says_so_and_harms_nobody(client, trials, service, on_trial, loads):
+def test_one_that_cannot_be_loaded_says_so_and_harms_nobody(patient, trials, service, on_trial, loads):
     assert on_trial
     champions = replicas(service, "gateway")
     broken = trials.register(RANKING)
@@ -178,11 +188,11 @@ def test_one_that_cannot_be_loaded_says_so_and_harms_nobody(client, trials, serv
         return beat is not None and any(word in beat.problem.lower() for word in SAID[loads])
 
     wait_for(has_said, f"its replica says why it cannot load it: {SAID[loads]}")
-    assert {ranked_by(client, user) for user in USERS[:5]} == {CHAMPION.version}
+    assert {ranked_by(patient, user) for user in USERS[:5]} == {CHAMPION.version}
     assert replicas(service, "gateway") == champions
 
 
-def test_it_becomes_champion_without_a_failed_request(client, trials, service, challenger, on_trial):
+def test_it_becomes_champion_without_a_failed_request(patient, trials, service, challenger, on_trial):
     assert on_trial
     in_force(trials, trials.publish({RANKING: {"weight_bp": 10_000}}, prepare=(challenger,)))
     trials.wait_until_loaded(RANKING, challenger, ServingRole.CHAMPION)
@@ -190,11 +200,11 @@ def test_it_becomes_champion_without_a_failed_request(client, trials, service, c
     trials.publish({RANKING: end})
     wait_for(
         lambda: (
-            ranked_by(client, USERS[0]) == challenger.version
+            ranked_by(patient, USERS[0]) == challenger.version
             and replicas(service, "challenger_ranking") == set()
         ),
         "the challengers' replica is gone",
     )
-    assert {ranked_by(client, user) for user in USERS} == {challenger.version}
+    assert {ranked_by(patient, user) for user in USERS} == {challenger.version}
     assert CHAMPION in trials.heartbeats(RANKING, ServingRole.CHAMPION)[0].loaded
     wait_for_count(trials, challenger, "asked", len(USERS), ServingRole.CHAMPION)
