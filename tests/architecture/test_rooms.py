@@ -40,7 +40,6 @@ ROOMS = {
         "ray_stages",
         "stage_replica",
         "model_source",
-        "followed_traffic",
         "local_cluster",
     },
     "evaluation": {

@@ -8,7 +8,6 @@ replica lives to say so.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import time
@@ -20,6 +19,7 @@ from typing import Final, Protocol
 from streamrec.contracts.errors import ArtifactError
 from streamrec.contracts.models import ModelRef
 from streamrec.files.durable_files import make_folder
+from streamrec.files.locks import try_lock
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,9 +103,7 @@ class FileLoadAttempts:
         except OSError as error:
             _LOG.warning("attempts to load %s are not counted: %s", ref, error)
             return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(descriptor):
             os.close(descriptor)
             return None
         return descriptor

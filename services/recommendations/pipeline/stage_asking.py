@@ -8,8 +8,8 @@ from services.recommendations.pipeline.stage_calls import StageCalls, StageReque
 from services.recommendations.pipeline.trace import AskedVersion, StageCall, ToShadow, Trace
 from services.recommendations.pipeline.trials import Trials
 from streamrec.contracts.slots import ServingRole
+from streamrec.serving.counting.served_counts import AskedOutcome
 from streamrec.serving.deadline import Deadline
-from streamrec.serving.served_counts import AskedOutcome
 
 
 class StageAsking:

@@ -20,9 +20,9 @@ from streamrec.contracts.errors import (
     TemporaryError,
 )
 from streamrec.serving.circuit_breaker import CircuitBreaker, CircuitState
+from streamrec.serving.counting.served_counts import AskedOutcome
 from streamrec.serving.deadline import Deadline, call_within
 from streamrec.serving.retry_budget import RetryBudget
-from streamrec.serving.served_counts import AskedOutcome
 
 _LOG = logging.getLogger(__name__)
 

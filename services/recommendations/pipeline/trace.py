@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from services.recommendations.contracts.candidates import Candidates
 from services.recommendations.contracts.stages import Pin, StageReply, Stages
 from streamrec.contracts.slots import ServingRole
-from streamrec.serving.served_counts import AskedOutcome
+from streamrec.serving.counting.served_counts import AskedOutcome
 from streamrec.serving.turns import Turn
 
 

@@ -23,9 +23,9 @@ from services.recommendations.pipeline.stage_calls import (
 )
 from services.recommendations.pipeline.trace import AskedVersion, StageCall, ToShadow, Trace
 from streamrec.contracts.slots import ServingRole
+from streamrec.serving.counting.served_counts import AskedOutcome
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.retry_budget import RetryBudget
-from streamrec.serving.served_counts import AskedOutcome
 
 _LOG = logging.getLogger(__name__)
 

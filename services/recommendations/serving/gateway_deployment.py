@@ -13,7 +13,7 @@ from ray import serve
 from services.recommendations.contracts.effort import EFFORTS, Effort
 from services.recommendations.gateway.activity_recovery import ActivityRecovery
 from services.recommendations.gateway.app import create_app
-from services.recommendations.gateway.asked_counts import AskedCounts
+from services.recommendations.gateway.asked_counts import AskedCounts, ShadowLog
 from services.recommendations.gateway.edge.deadlines import DeadlineLimits
 from services.recommendations.gateway.edge.front_door import stand_before_ray
 from services.recommendations.gateway.event_housekeeping import EventHousekeeping
@@ -26,15 +26,14 @@ from services.recommendations.gateway.readiness import Gateway, Startup, open_fe
 from services.recommendations.gateway.recommender import Recommender
 from services.recommendations.gateway.schemas import Readiness
 from services.recommendations.gateway.settings import GatewayParts, GatewaySettings
-from services.recommendations.gateway.shadow_log import ShadowLog
 from services.recommendations.gateway.user_states import UserStates
 from services.recommendations.pipeline.pipeline import RecommendationPipeline
 from services.recommendations.pipeline.served_items import ServedItems
 from services.recommendations.pipeline.stage_calls import CallSettings, GuardedCalls
 from services.recommendations.pipeline.trials import Shadows, Trials
-from services.recommendations.serving.followed_traffic import FollowedTraffic
-from services.recommendations.serving.held_challengers import HeldChallengers
 from services.recommendations.serving.ray_stages import ChallengerStages, RayStages
+from services.recommendations.serving.traffic.followed_traffic import FollowedTraffic
+from services.recommendations.serving.traffic.held_challengers import HeldChallengers
 from services.recommendations.serving.versioned_stages import OpensStages, VersionedStages
 from streamrec.contracts.errors import DependencyError, NotReadyError
 from streamrec.erasure.erased_persons import must_not_be_kept
@@ -42,10 +41,10 @@ from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.features.store import FeatureStore, ItemCounts
 from streamrec.rollout.tallies import FileTallies
 from streamrec.rollout.traffic_files import TrafficFiles
+from streamrec.serving.counting.served_counts import ServedCounts
+from streamrec.serving.counting.tally_writer import TallyWriter
 from streamrec.serving.load_control import LoadControl
 from streamrec.serving.retry_budget import RetryBudget
-from streamrec.serving.served_counts import ServedCounts
-from streamrec.serving.tally_writer import TallyWriter
 
 _STATUS_TIMEOUT_S: Final = 30.0
 

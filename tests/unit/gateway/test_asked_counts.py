@@ -7,16 +7,15 @@ import pytest
 
 from services.recommendations.contracts.rungs import Rung
 from services.recommendations.contracts.stages import RANKING, SLOTS, Pin
-from services.recommendations.gateway.asked_counts import AskedCounts
+from services.recommendations.gateway.asked_counts import AskedCounts, ShadowLog
 from services.recommendations.gateway.metrics import RecommendationMetrics
-from services.recommendations.gateway.shadow_log import ShadowLog
 from services.recommendations.pipeline.pipeline import PipelineAnswer
 from services.recommendations.pipeline.trace import AskedVersion
 from services.recommendations.pipeline.trials import ShadowAnswer
 from streamrec.contracts.slots import ServingRole
 from streamrec.events.async_event_log import AsyncEventLog
 from streamrec.events.memory_event_log import MemoryEventLog
-from streamrec.serving.served_counts import AskedOutcome, ServedCounts
+from streamrec.serving.counting.served_counts import AskedOutcome, ServedCounts
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHAMPION = Pin(RANKING, 1, ServingRole.CHAMPION, "trial", 1_000)

@@ -18,9 +18,9 @@ from services.recommendations.pipeline.stage_calls import CallSettings, GuardedC
 from services.recommendations.pipeline.trials import Shadows, Trials
 from streamrec.contracts.errors import DependencyError
 from streamrec.contracts.slots import ServingRole
+from streamrec.serving.counting.served_counts import AskedOutcome
 from streamrec.serving.deadline import Deadline
 from streamrec.serving.retry_budget import RetryBudget
-from streamrec.serving.served_counts import AskedOutcome
 from streamrec.serving.turns import Turn
 from tests.unit.pipeline.conftest import ScriptedStage, ScriptedStages
 

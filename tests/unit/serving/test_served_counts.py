@@ -7,8 +7,8 @@ import pytest
 from streamrec.contracts.errors import DependencyError
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.slots import ServingRole
-from streamrec.serving.served_counts import AskedOutcome, CountedUnder, ServedCounts
-from streamrec.serving.tally_writer import TallyWriter
+from streamrec.serving.counting.served_counts import AskedOutcome, CountedUnder, ServedCounts
+from streamrec.serving.counting.tally_writer import TallyWriter
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHAMPION = CountedUnder("shop.ranking", ServingRole.CHAMPION, ModelRef("ranking", 1), "trial", 1_000)

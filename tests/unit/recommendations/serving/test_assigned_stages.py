@@ -13,8 +13,8 @@ from services.recommendations.contracts.stages import (
     RETRIEVAL,
     SLOTS,
 )
-from services.recommendations.serving.assigned_stages import AssignedStages
-from services.recommendations.serving.held_challengers import HeldChallengers
+from services.recommendations.serving.traffic.assigned_stages import AssignedStages
+from services.recommendations.serving.traffic.held_challengers import HeldChallengers
 from services.recommendations.serving.versioned_stages import VersionedStages
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.slots import ServingRole

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.recommendations.contracts.stages import SLOTS, Stages
-from services.recommendations.serving.assigned_stages import AssignedStages
+from services.recommendations.serving.traffic.assigned_stages import AssignedStages
 from services.recommendations.serving.versioned_stages import VersionedStages
 from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.slots import ServingRole

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from streamrec.contracts.errors import StreamRecError
 from streamrec.contracts.rollouts.tallies import ServedTally
 from streamrec.documents.polling import Poller
-from streamrec.serving.served_counts import ServedCounts
+from streamrec.serving.counting.served_counts import ServedCounts
 
 _LOG = logging.getLogger(__name__)
 
