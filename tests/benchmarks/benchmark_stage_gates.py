@@ -19,7 +19,6 @@ from streamrec.command_line.training_data import training_data_folder
 from streamrec.command_line.workspace import Workspace
 from streamrec.gates.gate_results import gate_of
 
-
 DEMO = Path("var/demo")
 
 
