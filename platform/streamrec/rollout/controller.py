@@ -54,6 +54,7 @@ from streamrec.rollout.tallies import FileTallies, Tallies
 from streamrec.rollout.told_changes import By
 from streamrec.rollout.traffic_changes import champions
 from streamrec.rollout.traffic_files import TrafficFiles
+from streamrec.rollout.traffic_needs import PlanNeeds, check_can_decide, needs
 
 _LOG = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class RolloutController:
         counts = FileTallies(files.tallies) if tallies is None else tallies
         self.book = RolloutBook(ledger)
         self._ledger, self._analyse, self._clock = ledger, analyse, clock
+        self._outcomes = outcomes
         self._leadership = FileLeadership(files.controller_lock) if leadership is None else leadership
         self._document = TrafficDocument(files, keys)
         self._versions = SignedVersions(files.versions, files.public_keys)
@@ -212,6 +214,15 @@ class RolloutController:
                 f"{serving[slot]} serves in {slot}, and no rollout made it so: promote what is to serve"
             )
         return self.request(last.rollout, Ask.ROLLBACK, by)
+
+    def needs(self, slot: str, plan: RolloutPlan, outcome_metric: str | None) -> PlanNeeds:
+        """Say what a plan takes of a slot's traffic, as the log knows it. Changes nothing.
+
+        Raises:
+            StreamRecError: The log cannot be read, or there is no such metric.
+        """
+        metric = outcome_metric if plan.outcome is not None else None
+        return needs(plan, slot, self._outcomes.seen(slot, metric, self._clock()))
 
     def look(self, name: str) -> Look:
         """See where a rollout stands and what the evidence says now. Changes nothing.
@@ -365,6 +376,10 @@ class RolloutController:
         found = self._submissions.submit(refs, traffic, plan=plan, slot=slot, glass_broken=glass_broken)
         depends_on = self._reconciler.dependencies(needed_versions(traffic, found.moves))
         check_start(traffic, found.moves, found.plan.holdback_bp, depends_on)
+        if found.plan.outcome is not None and not without_canary:
+            for move in found.moves:
+                if move.champion is not None:
+                    check_can_decide(self.needs(move.slot, found.plan, move.outcome_metric))
         start = Start(
             name=name or new_name(refs),
             salt=new_salt(),

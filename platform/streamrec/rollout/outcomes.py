@@ -24,6 +24,8 @@ from streamrec.contracts.slots import ServingRole
 from streamrec.contracts.units import bucket
 from streamrec.metrics.catalogue import MetricCatalogue
 from streamrec.metrics.computation import MetricSources, compute
+from streamrec.rollout.driving.traffic_seen import seen_in_log
+from streamrec.rollout.traffic_needs import SeenTraffic
 
 LOOK_EVERY: Final = timedelta(minutes=1)
 """Between two looks at the log for a step in force: reading a day of it takes seconds."""
@@ -115,6 +117,14 @@ class Outcomes(Protocol):
         """
         ...
 
+    def seen(self, slot: str, metric: str | None, now: datetime) -> SeenTraffic:
+        """What a slot got in the last finished days, and what the metric was then.
+
+        Raises:
+            StreamRecError: The log cannot be read, or the metric cannot be computed.
+        """
+        ...
+
 
 class EventOutcomes:
     """Implements `Outcomes` by `streamrec.metrics`."""
@@ -161,6 +171,10 @@ class EventOutcomes:
                 while len(self._known) > MAXIMUM_KEPT:
                     del self._known[min(self._known, key=lambda one: self._known[one].asked_at)]
         return known.answer()
+
+    def seen(self, slot: str, metric: str | None, now: datetime) -> SeenTraffic:
+        """See `Outcomes.seen`."""
+        return seen_in_log(self._catalogue, self._sources, slot, metric, now)
 
     def _ask(self, question: OutcomeQuestion, now: datetime, last: ByArm | None) -> _Known:
         if self._executor is not None:
@@ -227,9 +241,13 @@ def _every(question: OutcomeQuestion) -> timedelta:
 class MemoryOutcomes:
     """Implements `Outcomes` by what it was given."""
 
-    def __init__(self, known: Mapping[str, Mapping[int, ByArm]] | None = None) -> None:
-        """Answer by metric, then by the share of the challenger in basis points."""
-        self.known = dict(known or {})
+    def __init__(
+        self,
+        known: Mapping[str, Mapping[int, ByArm]] | None = None,
+        traffic: Mapping[str, SeenTraffic] | None = None,
+    ) -> None:
+        """Answer by metric, then by the share of the challenger in basis points; and of traffic by slot."""
+        self.known, self.traffic = dict(known or {}), dict(traffic or {})
 
     def check(self, metric: str) -> None:
         """See `Outcomes.check`."""
@@ -240,3 +258,8 @@ class MemoryOutcomes:
         """See `Outcomes.by_arm`."""
         del now
         return self.known.get(question.metric, {}).get(question.arms.weight_bp)
+
+    def seen(self, slot: str, metric: str | None, now: datetime) -> SeenTraffic:
+        """See `Outcomes.seen`."""
+        del now
+        return self.traffic.get(slot, SeenTraffic(0.0, 0.0, None, metric))

@@ -73,8 +73,16 @@ def started(start: Start, by: By, now: datetime) -> Decision:
     """The decision by which a rollout starts.
 
     Raises:
-        InvalidInputError: The moves do not fit together; ``field`` is the dotted path.
+        InvalidInputError: The moves do not fit together, or the plan asks for an outcome that none of them
+            names; ``field`` is the dotted path.
     """
+    tried = not start.without_canary and any(move.champion is not None for move in start.moves)
+    if tried and start.plan.outcome is not None and all(m.outcome_metric is None for m in start.moves):
+        raise InvalidInputError(
+            "plan.outcome",
+            "can never be decided: no version names an outcome_metric in its model.yaml; name one and "
+            "register the version again, or drop the outcome from the plan",
+        )
     state = RolloutState(
         rollout=start.name,
         moves=tuple(start.moves),

@@ -7,6 +7,7 @@ import pytest
 from streamrec.contracts.errors import ConflictError, InvalidInputError
 from streamrec.contracts.ledger_entry import EntryKind
 from streamrec.contracts.rollouts.state import RolloutPhase
+from streamrec.contracts.specification.rollout_plan import OutcomeCriterion
 from streamrec.rollout.requests import Ask, Start, asked, retry_of, started
 from tests.made_rollouts import BEGAN, BY, PLAN, a_move, a_rollout, after
 
@@ -32,6 +33,17 @@ def test_moves_that_do_not_fit_together_are_refused() -> None:
         assert refused.value.field == path
     with pytest.raises(InvalidInputError, match="serves already"):
         a_move(challenger="ranker@1")
+
+
+def test_an_outcome_that_no_version_names_is_refused_where_it_would_be_compared() -> None:
+    plan = replace(PLAN, outcome=OutcomeCriterion())
+    start = Start(name="a-1", salt="s", moves=[a_move()], plan=plan)
+    with pytest.raises(InvalidInputError, match="no version names an outcome_metric") as refused:
+        started(start, BY, BEGAN)
+    assert refused.value.field == "plan.outcome"
+    named = replace(start, moves=[replace(a_move(), outcome_metric="click_rate")])
+    for fine in (named, replace(start, without_canary=True), replace(start, moves=[a_move(champion=None)])):
+        assert started(fine, BY, BEGAN).state.plan.outcome is not None
 
 
 @pytest.mark.parametrize(
