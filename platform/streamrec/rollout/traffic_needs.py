@@ -21,7 +21,6 @@ from streamrec.contracts.json_documents import STRICT, document_json
 from streamrec.contracts.results import Reason, Verdict
 from streamrec.contracts.slots import SlotName
 from streamrec.contracts.specification.rollout_plan import OutcomeCriterion, RolloutPlan, RolloutStep
-from streamrec.contracts.units import BASIS_POINTS
 from streamrec.stats.clustered_ratios import RatioMoments
 from streamrec.stats.sample_sizes import samples_per_arm, smaller_arm
 
@@ -226,13 +225,8 @@ def _needs(
     )
 
 
-def _share(plan: RolloutPlan, step: RolloutStep) -> float:
-    """Of the challenger: what is held back comes off it, evenly over buckets."""
-    return step.weight_bp / BASIS_POINTS * (1.0 - plan.holdback_bp / BASIS_POINTS)
-
-
 def _step_needs(plan: RolloutPlan, step: RolloutStep, requests_per_day: float) -> StepNeeds:
-    per_day = requests_per_day * _share(plan, step)
+    per_day = requests_per_day * plan.challenger_share(step)
     return StepNeeds(
         weight_bp=step.weight_bp,
         samples=step.minimum_samples,
@@ -279,9 +273,9 @@ def _outcome_needs(
         )
         return None, (unknown,)
     deciding = plan.steps[-2]
-    share, per_day = _share(plan, deciding), moments.y / seen.days
+    share, per_day = plan.challenger_share(deciding), moments.y / seen.days
     earlier = sum(
-        (step.days or 0.0) * per_day * _information(_share(plan, planned))
+        (step.days or 0.0) * per_day * _information(plan.challenger_share(planned))
         for step, planned in zip(steps[:-2], plan.steps[:-2], strict=True)
     )
     per_day_here = per_day * _information(share)

@@ -136,8 +136,11 @@ class RolloutPlan:
         least = self.minimum_step_minutes / _MINUTES_PER_HOUR
         if self.requests_per_hour is None:
             return least
-        share = min(step.weight_bp, BASIS_POINTS - self.holdback_bp) / BASIS_POINTS
-        return max(least, step.minimum_samples / (self.requests_per_hour * share))
+        return max(least, step.minimum_samples / (self.requests_per_hour * self.challenger_share(step)))
+
+    def challenger_share(self, step: RolloutStep) -> float:
+        """Share of units that the challenger gets: what is held back comes off it, evenly over buckets."""
+        return step.weight_bp / BASIS_POINTS * (1.0 - self.holdback_bp / BASIS_POINTS)
 
     def _check_time(self, number: int, step: RolloutStep) -> None:
         least = self.least_hours(step)
