@@ -180,10 +180,10 @@ def test_a_promotion_that_was_asked_for_skips_times_and_samples_and_nothing_else
 
 
 verdicts = st.sampled_from(Verdict)
-looks = st.lists(st.tuples(verdicts, st.integers(-30, 300), st.booleans(), st.booleans()), max_size=30)
+looks = st.lists(st.tuples(verdicts, st.integers(-30, 300), st.booleans(), st.booleans()), max_size=20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(looks)
 def test_whatever_is_seen_weights_grow_and_nothing_unproven_becomes_champion(looks) -> None:
     state, now = a_rollout(plan=SHADOWED), after(0)
