@@ -35,10 +35,10 @@ class _Document:
     shown: tuple[str, ...] = ()
 
 
-def state_document(user: UserState) -> dict[str, Any] | None:
+def state_document(user: UserState, maximum_bytes: int = MAXIMUM_STATE_BYTES) -> dict[str, Any] | None:
     """Plain JSON values of the state, without the user's id, which the event has as its unit.
 
-    None where they would take more than `MAXIMUM_STATE_BYTES`.
+    None where they would take more than ``maximum_bytes``.
     """
     document = document_json(
         _Document(
@@ -50,7 +50,7 @@ def state_document(user: UserState) -> dict[str, Any] | None:
             shown=user.shown,
         )
     )
-    return document if len(canonical_json(document)) <= MAXIMUM_STATE_BYTES else None
+    return document if len(canonical_json(document)) <= maximum_bytes else None
 
 
 def state_of(user_id: str, document: Mapping[str, Any]) -> UserState:

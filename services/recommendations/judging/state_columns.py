@@ -29,6 +29,9 @@ STATE_COLUMNS: Final = (
     "shown",
 )
 
+MAXIMUM_STATE_BYTES: Final = 1_048_576
+"""Of one row. An evaluation hides all that a user has seen, which for a collector of films are thousands."""
+
 _NOT_ALWAYS_KEPT: Final = ("skip_ages_hours", "shown")
 """States that were logged before these counted do not have them."""
 
@@ -37,13 +40,15 @@ def state_table(states: Iterable[UserState]) -> pd.DataFrame:
     """`STATE_COLUMNS`, one row for each state, in their order.
 
     Raises:
-        InvalidInputError: A state takes more room than an impression keeps.
+        InvalidInputError: A state takes more than `MAXIMUM_STATE_BYTES`.
     """
     rows = []
     for state in states:
-        document = state_document(state)
+        document = state_document(state, MAXIMUM_STATE_BYTES)
         if document is None:
-            raise InvalidInputError(f"unit.{state.user_id}", "knows more than a request may hold")
+            raise InvalidInputError(
+                f"unit.{state.user_id}", f"what is known of it takes more than {MAXIMUM_STATE_BYTES:,} bytes"
+            )
         rows.append({name: document[name] for name in STATE_COLUMNS})
     return pd.DataFrame(rows, columns=list(STATE_COLUMNS))
 

@@ -81,3 +81,10 @@ def test_a_request_that_lacks_a_column_or_holds_what_is_none_is_named():
     with pytest.raises(InvalidInputError, match=r"features\.country"):
         list(states_of(table.assign(country=3)))
     assert set(STATE_COLUMNS) < set(table.columns)
+
+
+def test_a_collector_who_has_seen_thousands_of_films_is_a_request_too() -> None:
+    seen = tuple(f"movielens-{number:06d}" for number in range(3_000))
+    table = state_table([UserState("a", history=seen[:200], shown=seen[200:])]).assign(unit="a")
+    [state] = states_of(table)
+    assert len(state.shown) == 2_800
