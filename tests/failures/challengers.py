@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from streamrec.contracts.traffic import ReplicaHeartbeat, SlotTraffic, Traffic, 
 from streamrec.ledger.memory_ledger import MemoryLedger
 from streamrec.registry.mlflow_registry import MlflowModelRegistry
 from streamrec.registry.signed_versions import publish_versions
-from streamrec.rollout.heartbeats import FileHeartbeats
+from streamrec.rollout.heartbeats import HEARTBEAT_SILENCE_S, FileHeartbeats
 from streamrec.rollout.tallies import FileTallies
 from tests.integration.serving.conftest import Workspace
 from tests.promoted import deploy, desk_of, traffic_files
@@ -96,11 +97,14 @@ class Trials:
         return self.publish({stage: slot})
 
     def heartbeats(self, stage: str, role: ServingRole) -> list[ReplicaHeartbeat]:
-        """What the replicas of a stage and role said last."""
+        """What the replicas of a stage and role said last, of those that are not silent."""
         return [
             beat
             for beat in FileHeartbeats(self.files.heartbeats).read()
-            if beat.slot == SLOTS[stage] and beat.role is role
+            if beat.slot == SLOTS[stage]
+            and beat.role is role
+            # One that was killed leaves its last one behind.
+            and (datetime.now(UTC) - beat.at).total_seconds() <= HEARTBEAT_SILENCE_S
         ]
 
     def challenger(self, stage: str, revision: int) -> ReplicaHeartbeat | None:
