@@ -41,9 +41,13 @@ class Base:
     rollout: str
 
 
+def _ledger(folder: Path) -> SqlLedger:
+    return SqlLedger.in_file(folder / "ledger.sqlite", clock=lambda: NOON)
+
+
 def base(folder: Path, plan: RolloutPlan) -> Base:
     """Make one."""
-    platform = Platform(folder, ledger=SqlLedger.in_file(folder / "ledger.sqlite"), in_files=True)
+    platform = Platform(folder, ledger=_ledger(folder), in_files=True)
     platform.writer.promote([platform.register("ranking")], actor="ana")
     state = platform.controller.start([platform.register("ranking")], plan, ANA)
     platform.ledger.close()
@@ -103,7 +107,7 @@ def drive(
         status = 1
         try:
             places = Places(kill_at)
-            ledger = SqlLedger.in_file(made.folder / "ledger.sqlite")
+            ledger = _ledger(made.folder)
             ledger.append_all = places.around(ledger.append_all)
             DocumentPublisher.publish = places.around(DocumentPublisher.publish)
             traffic_document.append_change = places.around(traffic_document.append_change)
@@ -151,7 +155,7 @@ def killed_and_driven_on(
     made = copied(made, folder)
     passed, minutes = drive(made, 1, 1.0, wrong, place)
     assert passed == -1, f"place {place} was not reached"
-    ledger = SqlLedger.in_file(made.folder / "ledger.sqlite")
+    ledger = _ledger(made.folder)
     if between is not None:
         between(opened(made, ledger, 2, minutes + 0.5))
     drive(made, 3, minutes + 1.0, wrong, None)

@@ -17,10 +17,10 @@ SHORT = replace(
 )
 
 
-def test_killed_at_every_third_place(tmp_path):
+def test_killed_at_every_fifth_place(tmp_path):
     made = base(tmp_path / "base", SHORT)
     places = places_of(made, tmp_path / "whole", ())
     assert places > 15
-    for place in range(0, places, 3):
+    for place in range(0, places, 5):
         state, serving = killed_and_driven_on(made, tmp_path / f"at-{place}", place)
         assert (state.phase, serving) == (RolloutPhase.COMPLETED, {RANKING: SECOND}), place

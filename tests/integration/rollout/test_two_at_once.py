@@ -13,20 +13,19 @@ from streamrec.contracts.rollouts.state import RolloutPhase
 from streamrec.ledger.sql_ledger import SqlLedger
 from streamrec.ledger.verification import verify
 from streamrec.rollout.requests import Ask
-from tests.rolled_out import OPS, RANKING, Platform
+from tests.rolled_out import NOON, OPS, RANKING, Platform
 
 
 def race(tmp_path, times):
     """Two processes' controllers promote at once, ``times`` times; after each the winner is taken back."""
-    ledger = SqlLedger.in_file(tmp_path / "ledger.sqlite")
+    ledger = SqlLedger.in_file(tmp_path / "ledger.sqlite", clock=lambda: NOON)
     platform = Platform(tmp_path, ledger=ledger)
     first = platform.register("ranking")
     platform.writer.promote([first], actor="ana")
     contenders = [platform.register("ranking") for _ in range(2)]
     # Each with a ledger and a controller of its own, as two processes have them.
-    desks = [
-        platform.new_controller(ledger=SqlLedger.in_file(tmp_path / "ledger.sqlite")) for _ in contenders
-    ]
+    ledgers = [SqlLedger.in_file(tmp_path / "ledger.sqlite", clock=lambda: NOON) for _ in contenders]
+    desks = [platform.new_controller(ledger=own) for own in ledgers]
     wins = [0, 0]
     with ThreadPoolExecutor(2) as threads:
         for _ in range(times):
