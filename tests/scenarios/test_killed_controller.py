@@ -25,7 +25,7 @@ def test_at_every_place(tmp_path, fate):
     made = base(tmp_path / "base", WHOLE)
     wrong = [SECOND] if fate == "unhealthy" else []
     places = places_of(made, tmp_path / "whole", wrong)
-    assert places > (15 if fate == "unhealthy" else 30)
+    assert places > (10 if fate == "unhealthy" else 25)
     refused = []
 
     def abort(platform):

@@ -273,10 +273,7 @@ class RolloutController:
             reverted: tuple[AliasReverted, ...] = ()
             if done is not None:
                 problems += done.waits_for
-                try:
-                    reverted = self._aliases.mirror(done.traffic)
-                except StreamRecError as error:
-                    problems.append(f"the aliases of the registry: {error}")
+                reverted = self._mirror(done.traffic, bool(active), problems)
             revision = 0 if done is None else done.revision
             return TickReport(True, tuple(transitions), waiting, tuple(problems), revision, reverted)
 
@@ -324,6 +321,17 @@ class RolloutController:
         except StreamRecError as error:
             problems.append(f"the traffic document: {error}")
             return None
+
+    def _mirror(
+        self, traffic: Traffic | None, registry_was_asked: bool, problems: list[str]
+    ) -> tuple[AliasReverted, ...]:
+        if registry_was_asked and self._observer.registry_problem:
+            return ()  # it is known to be gone, and asking it again would keep the next look from coming
+        try:
+            return self._aliases.mirror(traffic)
+        except StreamRecError as error:
+            problems.append(f"the aliases of the registry: {error}")
+            return ()
 
     def _end_holdbacks(self, traffic: Traffic | None) -> None:
         """Tell the ledger of each holdback whose time is over; the document follows."""

@@ -38,7 +38,10 @@ TALLY_SILENCE: Final = timedelta(seconds=30)
 """Services write every second: where replicas live and no tally is newer, what is counted is stale."""
 
 ASK_REGISTRY_EVERY: Final = timedelta(seconds=5)
-"""Between two looks whether the registry answers; one that does not answers after some seconds only."""
+"""Between two looks whether the registry answers."""
+
+ASK_AGAIN_EVERY: Final = timedelta(seconds=10)
+"""After one that found that it does not, which takes some seconds each time."""
 
 _MAXIMUM_TEXT: Final = 1_000
 _MAXIMUM_MISSING: Final = 64
@@ -205,9 +208,15 @@ class Observer:
         """Forget what was remembered of all other rollouts."""
         self._moments.keep_only(rollouts)
 
+    @property
+    def registry_problem(self) -> str:
+        """Why the registry did not answer when it was asked last; empty where it did."""
+        return self._registry_problem
+
     def _registry_missing(self, state: RolloutState, now: datetime) -> Iterable[str]:
         asked = self._asked_registry
-        if asked is None or abs(now - asked) >= ASK_REGISTRY_EVERY:
+        every = ASK_AGAIN_EVERY if self._registry_problem else ASK_REGISTRY_EVERY
+        if asked is None or abs(now - asked) >= every:
             self._asked_registry, self._registry_problem = now, ""
             try:
                 for ref in state.challengers:
