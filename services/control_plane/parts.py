@@ -14,6 +14,7 @@ from streamrec.command_line.decisions.deploying import Deployed, deploy_version,
 from streamrec.command_line.decisions.desk import open_desk
 from streamrec.command_line.ledger_parts import open_ledger
 from streamrec.command_line.metric_parts import metric_catalogue, metric_sources
+from streamrec.command_line.rollout_parts import open_rollout_controller
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.progress import Progress
@@ -26,7 +27,6 @@ from streamrec.metrics.catalogue import MetricCatalogue
 from streamrec.metrics.computation import MetricSources
 from streamrec.registry.model_registry import ModelRegistry
 from streamrec.rollout.controller import RolloutController
-from streamrec.rollout.outcomes import EventOutcomes
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,8 @@ def open_parts(workspace: Workspace, *, in_process: bool = False) -> ControlPlan
     """
     registry, ledger = composition.open_registry(workspace), open_ledger(workspace)
     files, desk = composition.traffic_files(workspace), open_desk(workspace, registry)
-    controller = RolloutController(
-        files,
-        workspace.keys,
-        registry,
-        ledger,
-        EventOutcomes(metric_catalogue(workspace), metric_sources(workspace)),
+    controller = open_rollout_controller(
+        workspace, registry=registry, ledger=ledger, reads_log_aside=not in_process
     )
 
     def judge(by: Actor, refs: Sequence[ModelRef], progress: Progress) -> Sequence[Deployed]:
