@@ -31,6 +31,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def platform(tmp_path, server):
+    (tmp_path / "workspace").mkdir()
     made = Platform(tmp_path / "workspace")
     made.registry = MlflowModelRegistry(RegistrySettings(server.url, None, tmp_path / "cache"))
     server.wait(made.registry)
