@@ -16,7 +16,7 @@ from streamrec.registry.mlflow_registry import MlflowModelRegistry, RegistrySett
 from streamrec.rollout.requests import Ask
 from tests.failures.registry_cases import MlflowServer
 from tests.promoted import desk_of
-from tests.rolled_out import OPS, RANKING, Platform
+from tests.rolled_out import OPS, PLAN, RANKING, Platform
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
@@ -42,10 +42,10 @@ def platform(tmp_path, server):
 
 def test_it_holds_and_says_so_and_goes_on_afterwards(platform, server):
     first, second, third = (platform.register("ranking") for _ in range(3))
-    filled = platform.controller.promote([first], OPS)
+    filled = platform.controller.start([first], PLAN, OPS)
     platform.until(filled.rollout, RolloutPhase.COMPLETED)
     platform.replicas_of("ranking")
-    promoted = platform.controller.promote([second], OPS)
+    promoted = platform.controller.start([second], PLAN, OPS)
     platform.until(promoted.rollout, RolloutPhase.COMPLETED)
     state = platform.controller.promote([third], OPS)
     server.send(signal.SIGSTOP)
@@ -60,7 +60,6 @@ def test_it_holds_and_says_so_and_goes_on_afterwards(platform, server):
             platform.pass_time(6.0)
         assert platform.serving() == {RANKING: second}
         platform.controller.request(state.rollout, Ask.ABORT, OPS)
-        began = time.monotonic()
         platform.pass_time(1.0)
         platform.controller.roll_back(RANKING, OPS)
         platform.pass_time(1.0)
@@ -69,7 +68,8 @@ def test_it_holds_and_says_so_and_goes_on_afterwards(platform, server):
         server.send(signal.SIGCONT)
     server.wait(platform.registry)
     again = platform.controller.promote([third], OPS)
-    platform.until(again.rollout, RolloutPhase.COMPLETED)
+    platform.until(again.rollout, RolloutPhase.WATCH)
+    platform.pass_time(20.0)
     assert platform.serving() == {RANKING: third}
     assert platform.registry.resolve("ranking").ref == third
     print(f"said after {said_after_s:.1f} s")
