@@ -1,6 +1,7 @@
 """What a ledger of a million entries costs: python tests/benchmarks/benchmark_ledger.py [ENTRIES [FOLDER]]
 
-A folder that is named is kept: a second run goes on with the entries that are there.
+In SQLite; with --postgres in a PostgreSQL server from its wheel, which is made for it and removed.
+A folder that is named is kept: a second run goes on with the entries that are there (in SQLite).
 The entries are made as a platform would make them over years: for each of 2,000 versions of 50 slots its
 gates, verdict, review and traffic, with evidence; the rest are steps of rollouts. Writing them is timed too,
 a thousand in one transaction. Then the commands are timed as a person runs them, with the start of Python.
@@ -8,16 +9,24 @@ a thousand in one transaction. Then the commands are timed as a person runs them
 
 from __future__ import annotations
 
+import argparse
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
 
-from streamrec.command_line.ledger_parts import anchor_publisher, anchor_store, open_ledger
+from streamrec.command_line.ledger_parts import (
+    LEDGER_VARIABLE,
+    anchor_publisher,
+    anchor_store,
+    open_ledger,
+)
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.ledger_entry import ActorRole, EntryKind
 from streamrec.contracts.models import ModelRef
@@ -25,6 +34,9 @@ from streamrec.ledger.anchors import write_anchor
 from streamrec.ledger.ledger import MAXIMUM_DECISIONS, Decision, Ledger
 from streamrec.ledger.served import TrafficEvidence, traffic_decisions
 from streamrec.ledger.sql_ledger import SqlLedger
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.postgres_server import PostgresServer, start_postgres
 
 ENTRIES = 1_000_000
 SLOTS = 50
@@ -53,10 +65,17 @@ def decisions() -> Iterator[Decision]:
         yield from traffic_decisions(change, actor="omar", role=ActorRole.PLATFORM, reason="it is better")
 
 
-def fill(path: Path, entries: int) -> None:
+def opened(place: Workspace, clock: Callable[[], datetime] | None = None) -> SqlLedger:
+    """The ledger without its anchor: what `LEDGER_VARIABLE` names, or the workspace's file."""
+    given = {} if clock is None else {"clock": clock}
+    url = os.environ.get(LEDGER_VARIABLE)
+    return SqlLedger(url, **given) if url else SqlLedger.in_file(place.ledger, **given)
+
+
+def fill(place: Workspace, entries: int) -> None:
     """Write what is missing of so many entries."""
     times = (START + timedelta(seconds=SECONDS_APART * number) for number in count())
-    ledger = SqlLedger.in_file(path, clock=times.__next__)
+    ledger = opened(place, times.__next__)
     last = ledger.last()
     present = 0 if last is None else last.seq
     source = islice(decisions(), present, None)
@@ -91,16 +110,24 @@ def timed(*arguments: str) -> tuple[float, str]:
     return took, done.stdout.strip().splitlines()[-1]
 
 
-def main(entries: int, folder: Path) -> None:
+def size_mib(place: Workspace, server: PostgresServer | None) -> float:
+    """What the ledger takes on the disk."""
+    if server is None:
+        return place.ledger.stat().st_size / 2**20
+    base = server.folder / "data" / "base"
+    return sum(path.stat().st_size for path in base.rglob("*") if path.is_file()) / 2**20
+
+
+def main(entries: int, folder: Path, server: PostgresServer | None) -> None:
     """Fill a ledger, and print what each command takes."""
     place = Workspace(folder)
-    fill(place.ledger, entries)
-    ledger = SqlLedger.in_file(place.ledger)
+    fill(place, entries)
+    ledger = opened(place)
     write_anchor(ledger, anchor_publisher(place, anchor_store(place.ledger_anchor)))
     for name, appended_to in (("alone", ledger), ("with its anchor", open_ledger(place))):
         print(f"one entry {name}: {seconds_of_an_append(appended_to) * 1e3:.1f} ms")
+    print(f"{ledger.last().seq:,} entries, {size_mib(place, server):,.0f} MiB")
     ledger.close()
-    print(f"{ledger.last().seq:,} entries, {place.ledger.stat().st_size / 2**20:,.0f} MiB")
     middle = START + timedelta(seconds=SECONDS_APART * entries / MAXIMUM_DECISIONS / 2)
     export = folder / "export.jsonl"
     export.unlink(missing_ok=True)
@@ -118,9 +145,18 @@ def main(entries: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES
-    if len(sys.argv) > 2:
-        main(wanted, Path(sys.argv[2]))
-    else:
-        with tempfile.TemporaryDirectory(prefix="streamrec-ledger-") as temporary:
-            main(wanted, Path(temporary))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("entries", nargs="?", type=int, default=ENTRIES)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--postgres", action="store_true", help="In PostgreSQL instead of SQLite.")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        workspace = options.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="streamrec-ledger-"))
+        )
+        running = None
+        if options.postgres:
+            running = start_postgres()
+            stack.callback(running.remove)
+            os.environ[LEDGER_VARIABLE] = running.url
+        main(options.entries, workspace, running)

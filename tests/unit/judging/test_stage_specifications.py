@@ -34,4 +34,7 @@ def test_people_are_told_apart_where_the_data_set_knows_them(stage):
 
 
 def test_a_specification_is_short():
-    assert len((specification_folder("retrieval") / "model.yaml").read_text().splitlines()) <= 17
+    text = (specification_folder("retrieval") / "model.yaml").read_text()
+    judged, _, rolled_out = text.partition("# Interest is what all stages")
+    assert len(judged.splitlines()) <= 17
+    assert len(rolled_out.splitlines()) <= 13
