@@ -72,6 +72,12 @@ class TimedItems:
         newest = both[-limit:]
         return TimedItems(tuple(item for _, item in newest), tuple(time for time, _ in newest))
 
+    @classmethod
+    def in_order(cls, items: Iterable[tuple[int, str]], limit: int) -> TimedItems:
+        """The newest ``limit`` of these, each once; those of one time stay in the order in which they come."""
+        ordered = sorted(dict.fromkeys(items), key=itemgetter(0))[-limit:]
+        return cls(tuple(item for _, item in ordered), tuple(time for time, _ in ordered))
+
     @property
     def newest_at(self) -> datetime | None:
         """Time of the newest one, UTC."""
@@ -94,18 +100,37 @@ class UserActivity:
 
     def with_actions(self, actions: Iterable[UserAction]) -> UserActivity:
         """Return the activity with ``actions`` added, each in its place by time."""
-        positive: list[tuple[int, str]] = []
-        disliked: list[tuple[int, str]] = []
-        skipped: list[tuple[int, str]] = []
-        places = {InteractionKind.DISLIKE: disliked, InteractionKind.SKIP: skipped}
-        for action in actions:
-            place = places.get(InteractionKind(action.kind), positive)
-            place.append((microseconds(action.occurred_at), action.item_id))
+        positive, disliked, skipped = _by_place(actions)
         return UserActivity(
             self.history.with_items(positive, HISTORY_LIMIT),
             self.disliked.with_items(disliked, HISTORY_LIMIT),
             self.skipped.with_items(skipped, SKIPS_LIMIT),
         )
+
+    @classmethod
+    def in_order(cls, actions: Iterable[UserAction]) -> UserActivity:
+        """The activity of ``actions`` out of a data folder, whose order counts where times are equal."""
+        positive, disliked, skipped = _by_place(actions)
+        return cls(
+            TimedItems.in_order(positive, HISTORY_LIMIT),
+            TimedItems.in_order(disliked, HISTORY_LIMIT),
+            TimedItems.in_order(skipped, SKIPS_LIMIT),
+        )
+
+
+_Timed = list[tuple[int, str]]
+
+
+def _by_place(actions: Iterable[UserAction]) -> tuple[_Timed, _Timed, _Timed]:
+    """Positive actions, dislikes and skips, as pairs of a time and an item."""
+    positive: _Timed = []
+    disliked: _Timed = []
+    skipped: _Timed = []
+    places = {InteractionKind.DISLIKE: disliked, InteractionKind.SKIP: skipped}
+    for action in actions:
+        place = places.get(InteractionKind(action.kind), positive)
+        place.append((microseconds(action.occurred_at), action.item_id))
+    return positive, disliked, skipped
 
 
 def microseconds(at: datetime) -> int:

@@ -48,7 +48,7 @@ def states_of_dataset(dataset: Dataset, entities: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for unit, at in zip(units, moments, strict=True):
         before = [action for action in actions[unit] if action.occurred_at < at]
-        activity = UserActivity().with_actions(before)
+        activity = UserActivity.in_order(before)
         rows.append(known_user(unit, segments.get(unit, Segment()), activity, at))
     return state_table(rows)
 

@@ -39,3 +39,14 @@ def test_a_data_set_without_events_counts_everything_as_interest(data, tmp_path)
     plain.to_parquet(tmp_path / "interactions.parquet")
     moment = entities(("u02", datetime(2026, 2, 1, tzinfo=UTC)))
     assert len(states(tmp_path, moment)["history"].iloc[0]) == 9
+
+
+def test_items_of_one_moment_stay_in_the_order_of_the_data(data, tmp_path):
+    for name in ("items", "users"):
+        (tmp_path / f"{name}.parquet").write_bytes((data / f"{name}.parquet").read_bytes())
+    rows = pd.DataFrame({"user_id": "u00", "item_id": ["i09", "i10", "i02", "i03"], "timestamp": START})
+    rows.loc[3, "timestamp"] = START - pd.Timedelta(hours=1)
+    rows.to_parquet(tmp_path / "interactions.parquet")
+    moment = entities(("u00", datetime(2027, 2, 1, tzinfo=UTC)))
+    # As materialisation has them, and training: the order of the source counts where times are equal.
+    assert states(tmp_path, moment)["history"].tolist() == [["i03", "i09", "i10", "i02"]]
