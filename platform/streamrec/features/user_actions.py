@@ -74,7 +74,7 @@ class TimedItems:
 
     @classmethod
     def in_order(cls, items: Iterable[tuple[int, str]], limit: int) -> TimedItems:
-        """The newest ``limit`` of these, each once; those of one time stay in the order in which they come."""
+        """The newest ``limit`` of these, each once; those of one time stay in the order that they come in."""
         ordered = sorted(dict.fromkeys(items), key=itemgetter(0))[-limit:]
         return cls(tuple(item for _, item in ordered), tuple(time for time, _ in ordered))
 
