@@ -29,11 +29,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-ODDS: Final = (3.0, 10.0, 500.0)
+ODDS: Final = (3.0, 8.0, 500.0)
 """How many times as often the alternative expects events: somewhat, clearly, and nothing but."""
 
-ODDS_WEIGHTS: Final = (0.35, 0.55, 0.10)
-"""Of ``ODDS`` in the mixture; docs/decisions/0036 says why these."""
+ODDS_WEIGHTS: Final = (0.30, 0.60, 0.10)
+"""Of ``ODDS`` in the mixture; decision 36 says why these."""
 
 _LOG_ODDS: Final = np.log(np.array(ODDS))
 _LESS_ONE: Final = np.array(ODDS) - 1.0
@@ -69,9 +69,15 @@ def log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if values.shape[-1] == 0:
         return np.full(values.shape[:-1], -np.inf)
     largest = values.max(axis=-1)
-    base = np.where(np.isfinite(largest), largest, 0.0)
+    finite = np.isfinite(largest)
+    if finite.all():
+        return _log_sum(values, largest)
     with np.errstate(divide="ignore"):
-        summed: NDArray[np.float64] = base + np.log(np.exp(values - base[..., None]).sum(axis=-1))
+        return _log_sum(values, np.where(finite, largest, 0.0))
+
+
+def _log_sum(values: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
+    summed: NDArray[np.float64] = base + np.log(np.exp(values - base[..., None]).sum(axis=-1))
     return summed
 
 

@@ -37,13 +37,13 @@ class Part:
 
 
 PARTS: Final = {
-    (Criterion.WRONG, ComparedWith.CHAMPION): Part(0.90, 0.85 / 0.90),
-    (Criterion.SLOW, ComparedWith.CHAMPION): Part(0.02, 0.5),
-    (Criterion.DEGRADED, ComparedWith.CHAMPION): Part(0.02, 0.5),
-    (Criterion.OUTCOME, ComparedWith.CHAMPION): Part(0.03, 1.0),
-    (Criterion.WRONG, ComparedWith.LIMIT): Part(0.01, 0.5),
-    (Criterion.SLOW, ComparedWith.LIMIT): Part(0.01, 0.5),
-    (Criterion.DEGRADED, ComparedWith.LIMIT): Part(0.01, 0.5),
+    (Criterion.WRONG, ComparedWith.CHAMPION): Part(0.94, 0.92 / 0.94),
+    (Criterion.SLOW, ComparedWith.CHAMPION): Part(0.015, 0.5),
+    (Criterion.DEGRADED, ComparedWith.CHAMPION): Part(0.015, 0.5),
+    (Criterion.OUTCOME, ComparedWith.CHAMPION): Part(0.02, 1.0),
+    (Criterion.WRONG, ComparedWith.LIMIT): Part(0.004, 0.5),
+    (Criterion.SLOW, ComparedWith.LIMIT): Part(0.003, 0.5),
+    (Criterion.DEGRADED, ComparedWith.LIMIT): Part(0.003, 0.5),
 }
 """All shares together are 1."""
 

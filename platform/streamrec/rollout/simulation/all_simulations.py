@@ -51,7 +51,7 @@ def simulate(count: int, *, seed: int, processes: int, progress: Progress | None
     """Simulate rollouts through the real analysis.
 
     Args:
-        count: Whole rollouts of an equal challenger. Beside them a fifth as many of each fault, a quarter as
+        count: Whole rollouts of an equal challenger. Beside them half as many of each fault, a quarter as
             many of a loss of exactly the margin, and a twentieth as many of other losses.
         seed: Of all draws; the result depends on it and ``count`` alone.
         processes: How many work beside each other.
@@ -108,13 +108,13 @@ def _tasks(count: int, seed: int) -> list[_Task]:
         ("rollouts", index, count // len(worlds()) + (index < count % len(worlds())), _ROLLOUTS_A_TASK)
         for index in range(len(worlds()))
     ]
-    sizes += [("detection", index, max(count // 5, 20), 200) for index in range(len(FAULTS))]
+    sizes += [("detection", index, max(count // 2, 20), 250) for index in range(len(FAULTS))]
     sizes += [
-        ("outcomes", index, max(count // (4 if loss == OUTCOME.margin else 20), 20), _OUTCOMES_A_TASK)
+        ("outcomes", index, max(count // (4 if loss == OUTCOME.margin else 20), 10), _OUTCOMES_A_TASK)
         for index, loss in enumerate(LOSSES)
     ]
     sizes += [
-        ("clustered", index, max(count // 20, 20), _ROLLOUTS_A_TASK)
+        ("clustered", index, max(count // 20, 5), _ROLLOUTS_A_TASK)
         for index in range(len(clustered_worlds()))
     ]
     pieces = [

@@ -55,13 +55,13 @@ class Fault:
 
 FAULTS: Final = (
     Fault("errors", 1.0, Rates(wrong=1.0), 60, 3, 4),
-    Fault("errors", 0.2, Rates(wrong=0.2), 500, 17, 39),
-    Fault("errors", 0.05, Rates(wrong=0.05), 2_000, 88, 247),
-    Fault("errors", 0.02, Rates(wrong=0.02), 5_000, 532, 1_244),
+    Fault("errors", 0.2, Rates(wrong=0.2), 200, 17, 39),
+    Fault("errors", 0.05, Rates(wrong=0.05), 1_000, 88, 247),
+    Fault("errors", 0.02, Rates(wrong=0.02), 2_500, 532, 1_244),
     Fault("malformed", 1.0, Rates(wrong=1.0), 60, 20, 20),
-    Fault("slower_ms", 200.0, Rates(slow=1.0), 600, 500, 500),
-    Fault("slow_share", 0.1, Rates(slow=0.1), 3_000),
-    Fault("degraded", 0.2, Rates(degraded=0.2), 2_000),
+    Fault("slower_ms", 200.0, Rates(slow=1.0), 100, 500, 500),
+    Fault("slow_share", 0.1, Rates(slow=0.1), 600),
+    Fault("degraded", 0.2, Rates(degraded=0.2), 600),
 )
 
 

@@ -43,7 +43,7 @@ from streamrec.rollout.step import decide
 LOOKS: Final = 120
 """Looks in each phase at which all evidence is computed: half of them soon after it began."""
 
-_CHECKPOINTS: Final = (0.05, 0.5)
+_CHECKPOINTS: Final = (0.5,)
 """Where within a phase, as a share of its looks, the real analysis looks beside its end."""
 
 _PHASE_HOURS: Final = 2.0
