@@ -24,6 +24,7 @@ from services.cli import (
 )
 from services.cli.decisions import access, deployments, reviews
 from services.cli.demo import command as demo
+from services.cli.rollouts import commands as rollouts
 from services.cli.spokes import Spoke, SpokeLoadError, UnloadableSpoke, installed_spokes, mounted_command
 from services.cli.up import command as up
 from streamrec.command_line.library_folders import library_folders
@@ -147,6 +148,7 @@ app.add_typer(items.app, name="items")
 app.add_typer(features.app, name="features")
 models.app.command("deploy")(deployments.deploy)
 app.add_typer(models.app, name="models")
+app.add_typer(rollouts.app, name="rollouts")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(events.app, name="events")
 app.add_typer(metrics.app, name="metrics")

@@ -9,31 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli import audits, model_folders
+from services.cli.rollouts import promotions
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 from streamrec.contracts.errors import InvalidInputError, NotFoundError
 from streamrec.contracts.models import ModelRef, validate_model_name
 
 if TYPE_CHECKING:
     from streamrec.registry.model_registry import ModelRegistry, ModelVersion
-    from streamrec.rollout.traffic_writer import TrafficChanged
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at registered models, and say which serve.", rich_markup_mode=None
 )
 
 app.command("audit")(audits.audit)
-
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.")]
-TimeoutOption = Annotated[
-    float,
-    typer.Option(
-        "--timeout-s",
-        min=1.0,
-        max=3_600.0,
-        help="Longest wait for the running replicas to load the versions.",
-    ),
-]
-
 
 @app.command("list")
 def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
@@ -105,72 +93,8 @@ def card(
         typer.echo(text, nl=False)
 
 
-@app.command("promote")
-def promote(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME@VERSION...",
-            help="Versions of different slots; those that depend on each other go together.",
-        ),
-    ],
-    reason: ReasonOption = "",
-    slot: Annotated[
-        str | None,
-        typer.Option("--slot", help="Where a version goes that was registered without a slot."),
-    ] = None,
-    glass: Annotated[
-        bool,
-        typer.Option(
-            "--break-glass",
-            help="In an emergency: promote what is not eligible. Needs a reason, and shows.",
-        ),
-    ] = False,
-    timeout_s: TimeoutOption = 60.0,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-) -> None:
-    """Make eligible versions the champions of their slots, all at once; running replicas load them first."""
-    from streamrec.command_line.composition import open_traffic_writer
-    from streamrec.command_line.decisions.desk import actor_for, open_desk
-    from streamrec.governance.deployment import break_glass
-
-    place = Workspace(workspace)
-    by = actor_for(place, "models promote", reason)
-    refs = [ModelRef.parse(model) for model in models]
-    if glass:
-        desk = open_desk(place)
-        for ref in refs:
-            break_glass(desk, by, ref)
-    changed = open_traffic_writer(place).promote(
-        refs,
-        actor=by.identity.actor,
-        role=by.role,
-        reason=reason,
-        slot=slot,
-        timeout_s=timeout_s,
-        glass_broken=glass,
-    )
-    _say(changed)
-
-
-@app.command("rollback")
-def roll_back(
-    slot: Annotated[str, typer.Argument(metavar="SLOT", help="As 'streamrec models serving' shows it.")],
-    reason: ReasonOption = "",
-    timeout_s: TimeoutOption = 60.0,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-) -> None:
-    """Undo the newest promotion in SLOT, in every slot that it changed; again: the one before."""
-    from streamrec.command_line.composition import open_traffic_writer
-    from streamrec.command_line.decisions.desk import actor_for
-
-    place = Workspace(workspace)
-    by = actor_for(place, "models rollback", reason)
-    _say(
-        open_traffic_writer(place).roll_back(
-            slot, actor=by.identity.actor, role=by.role, reason=reason, timeout_s=timeout_s
-        )
-    )
+app.command("promote")(promotions.promote)
+app.command("rollback")(promotions.roll_back)
 
 
 @app.command("revoke")
@@ -229,19 +153,6 @@ def serving(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     problems = (problem.line for ref in champions.values() if (problem := standings.problem_of(ref)))
     for line in problems:
         typer.echo(line, err=True)
-
-
-def _say(changed: TrafficChanged) -> None:
-    if not changed.after:
-        typer.echo(f"all of it serves already: traffic revision {changed.revision}")
-        return
-    for slot, ref in sorted(changed.after.items()):
-        typer.echo(f"{slot}: {changed.before.get(slot, 'nothing')} -> {ref}")
-    count = len(changed.replicas)
-    loaded = f"; {count} running replicas had loaded it first" if count else "; no replica is running"
-    typer.echo(f"traffic revision {changed.revision} is in force{loaded}")
-    if not changed.mirrored:
-        typer.echo("the registry did not answer: its aliases say otherwise until the next change", err=True)
 
 
 def find_version(
