@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.command("audit")(audits.audit)
 
+
 @app.command("list")
 def list_versions(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """List every version, the newest of each first, where each stands, and what the registry says falsely."""

@@ -118,9 +118,15 @@ class ControlPlaneClient:
         """What the plan of a slot can decide with its traffic."""
         return self._get(f"/v1/slots/{_part(slot)}/needs", {} if model is None else {"model": model})
 
-    def deploy(self, models: Sequence[str], reason: str) -> Mapping[str, Any]:
-        """Ask for versions; the deployment, whose gates run from now on."""
-        return self._post("/v1/deployments", {"models": list(models), "reason": reason})
+    def deploy(self, models: Sequence[str], reason: str, *, rollout: bool = True) -> Mapping[str, Any]:
+        """Ask for versions; the deployment, whose gates run from now on.
+
+        Args:
+            models: Which.
+            reason: Why.
+            rollout: Whether to roll out what may serve then.
+        """
+        return self._post("/v1/deployments", {"models": list(models), "reason": reason, "rollout": rollout})
 
     def deployment(self, number: int) -> Mapping[str, Any]:
         """How a deployment goes."""

@@ -120,7 +120,7 @@ def start(
     with connected(api, workspace) as control:
         state = control.start(models, reason, plan=plan_of(plan_file))
         control.drive()
-        _say(control, str(state["rollout"]))
+        say_rollout(control, str(state["rollout"]))
 
 
 @app.command("pause")
@@ -217,14 +217,8 @@ def take_back(control: ControlPlaneClient, slot: str, reason: str) -> None:
     typer.echo(f"the rollout {state.rollout} is taken back; replicas follow within seconds")
 
 
-def _ask(api: str | None, workspace: Path, name: str, what: str, reason: str) -> None:
-    with connected(api, workspace) as control:
-        state = control.ask(name, what, reason)
-        control.drive()
-        _say(control, str(state["rollout"]))
-
-
-def _say(control: ControlPlaneClient, name: str) -> None:
+def say_rollout(control: ControlPlaneClient, name: str) -> None:
+    """Say how a rollout stands, and what to do next."""
     from services.cli.rollouts.seen import SeenRollout, SeenTransition
     from services.cli.rollouts.shown import head_lines
 
@@ -236,3 +230,10 @@ def _say(control: ControlPlaneClient, name: str) -> None:
         typer.echo(f"  why: {history[-1].reason}")
     else:
         typer.echo(f"next: streamrec rollouts watch {name}")
+
+
+def _ask(api: str | None, workspace: Path, name: str, what: str, reason: str) -> None:
+    with connected(api, workspace) as control:
+        state = control.ask(name, what, reason)
+        control.drive()
+        say_rollout(control, str(state["rollout"]))
