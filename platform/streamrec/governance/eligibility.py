@@ -158,7 +158,7 @@ class _State:
             roles = " or ".join(judgement.review.roles)
             why = f"{missing} more approval{'s' if missing > 1 else ''} by {roles}, not by its author"
             return Standing.AWAITING_REVIEW, (why,), f"streamrec reviews approve {self.ref} --reason ..."
-        return Standing.ELIGIBLE, (), f"streamrec models promote {self.ref} --reason ..."
+        return Standing.ELIGIBLE, (), f"streamrec rollouts start {self.ref} --reason ..."
 
     @property
     def approved_by(self) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def connected(api: str | None, workspace: Path) -> Iterator[ControlPlaneClient]:
     parts = open_parts(Workspace(workspace), in_process=True)
     try:
         transport = InProcessTransport(create_app(parts, drives=False))
-        with httpx.Client(transport=transport, base_url=ADDRESS, headers=headers, timeout=None) as http:
+        with httpx.Client(transport=transport, base_url=ADDRESS, headers=headers, timeout=_TIMEOUT_S) as http:
             yield ControlPlaneClient(http, partial(drive, parts.controller))
     finally:
         parts.close()
@@ -93,5 +93,5 @@ def _checked(api: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise InvalidInputError("--api", f"{api!r} is no address such as http://127.0.0.1:8080")
+        raise InvalidInputError("--api", f"{api!r} is no address such as http://127.0.0.1:8010")
     return api.rstrip("/")

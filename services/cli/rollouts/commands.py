@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from services.cli.control_plane.connection import ApiOption, connected
+from services.cli.rollouts.simulation import simulate
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, WorkspaceOption
 
 if TYPE_CHECKING:
     from services.cli.control_plane.client import ControlPlaneClient
     from services.cli.rollouts.seen import SeenTransition
+
+LOOKED_AT: Final = 1_000
+"""Rollouts among which the last one of a slot or version is looked for."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +26,11 @@ app = typer.Typer(
 )
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="Of the rollout, as 'streamrec rollouts list' shows it.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="As 'streamrec rollouts list' shows it; or a slot or NAME@VERSION: the last one of it.",
+    ),
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the ledger.")]
 JsonOption = Annotated[
@@ -73,6 +81,7 @@ def status(
     from streamrec.command_line.tables import stdout_console
 
     with connected(api, workspace) as control:
+        name = named(control, name)
         seen = SeenRollout.from_json(control.look(name))
         history = [SeenTransition.from_json(item) for item in control.history(name)]
     stdout_console().print(picture(seen))
@@ -101,7 +110,7 @@ def watch_rollout(
     from streamrec.command_line.tables import stdout_console
 
     with connected(api, workspace) as control, screen_for(stdout_console()) as screen:
-        seen, last = watch(control, name, screen, until_champion=until_champion)
+        seen, last = watch(control, named(control, name), screen, until_champion=until_champion)
     finish(status_result(seen, last, until_champion=until_champion), json_file)
 
 
@@ -190,6 +199,9 @@ def roll_back(
         take_back(control, slot, reason)
 
 
+app.command("simulate")(simulate)
+
+
 def plan_of(file: Path | None) -> Mapping[str, Any] | None:
     """The plan in a YAML file, checked; None where there is no file.
 
@@ -204,6 +216,25 @@ def plan_of(file: Path | None) -> Mapping[str, Any] | None:
 
     document = parse_yaml(file.read_bytes())
     return document_json(read_document(RolloutPlan, document, path=str(file)))
+
+
+def named(control: ControlPlaneClient, text: str) -> str:
+    """The name of a rollout that somebody means: by its name, or the last one of a slot or a version.
+
+    Raises:
+        NotFoundError: There is none among the last `LOOKED_AT`.
+    """
+    from streamrec.contracts.errors import NotFoundError
+    from streamrec.contracts.rollouts.state import RolloutState
+
+    if "." not in text and "@" not in text:
+        return text
+    for state in map(RolloutState.from_json, control.rollouts(LOOKED_AT)):
+        if text in (*state.slots, *map(str, state.challengers)):
+            return state.rollout
+    raise NotFoundError(
+        f"there is no rollout of {text} among the last {LOOKED_AT:,}: streamrec rollouts list"
+    )
 
 
 def take_back(control: ControlPlaneClient, slot: str, reason: str) -> None:
@@ -234,6 +265,6 @@ def say_rollout(control: ControlPlaneClient, name: str) -> None:
 
 def _ask(api: str | None, workspace: Path, name: str, what: str, reason: str) -> None:
     with connected(api, workspace) as control:
-        state = control.ask(name, what, reason)
+        state = control.ask(named(control, name), what, reason)
         control.drive()
         say_rollout(control, str(state["rollout"]))

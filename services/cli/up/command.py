@@ -35,12 +35,12 @@ def up(
     ] = 8000,
     api_port: Annotated[
         int, typer.Option("--api-port", min=1, max=65_535, help="Port of the control plane.")
-    ] = 8080,
+    ] = 8010,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Run the whole platform on this machine until Ctrl-C: what serves, and the control plane."""
     from services.cli.spokes import installed_spokes
-    from services.cli.up.parts import check_ports, control_plane_parts, serving_parts, serving_spokes
+    from services.cli.up.parts import check_ports, control_plane_part, serving_parts, serving_spokes
     from services.cli.up.supervisor import Supervisor
 
     hub: Any = None if context.parent is None else context.parent.command
@@ -48,7 +48,7 @@ def up(
     spokes, problems = serving_spokes(installed_spokes(() if hub is None else hub.commands))
     for problem in problems:
         typer.echo(f"left out: {problem}", err=True)
-    parts = (*serving_parts(spokes, place.root, host, port), *control_plane_parts(place.root, host, api_port))
+    parts = (*serving_parts(spokes, place.root, host, port), control_plane_part(place.root, host, api_port))
     with _alone_in(place):
         check_ports(parts)
         _say_first(place, parts)

@@ -6,7 +6,6 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,20 +91,12 @@ def serving_parts(spokes: Sequence[str], workspace: Path, host: str, port: int) 
     )  # fmt: skip
 
 
-def control_plane_parts(workspace: Path, host: str, port: int) -> tuple[Part, ...]:
-    """The control plane, where this installation has one."""
-    if find_spec("services.control_plane") is None:
-        return ()
-    return (control_plane_part(workspace, host, port),)
-
-
 def control_plane_part(workspace: Path, host: str, port: int) -> Part:
     """The control plane with the controller of rollouts in it."""
     return Part(
         name=CONTROL_PLANE,
         command=(
-            sys.executable, "-m", "services.control_plane",
-            "--workspace", str(workspace), "--host", host, "--port", str(port),
+            sys.executable, "-m", "services.cli.up.control_plane_process", str(workspace), host, str(port),
         ),
         host=host,
         port=port,

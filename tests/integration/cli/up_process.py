@@ -31,7 +31,7 @@ def small_part(name: str, port: int) -> Part:
 def run(workspace: Path, port: int) -> None:
     """Run the command."""
     parts.serving_parts = lambda *_arguments: (small_part("one", port),)  # type: ignore[assignment]
-    parts.control_plane_parts = lambda *_arguments: (small_part("two", port + 1),)  # type: ignore[assignment]
+    parts.control_plane_part = lambda *_arguments: small_part("two", port + 1)  # type: ignore[assignment]
     sys.argv = ["streamrec", "up", "--workspace", str(workspace)]
     main()
 

@@ -39,7 +39,7 @@ def test_the_way_leads_from_a_folder_to_a_version_that_serves(tmp_path, monkeypa
         if words[0] == "streamrec":
             done = CliRunner().invoke(app, words[1:], env={"COLUMNS": "300"})
             assert done.exit_code == 0, done.output
-            said[words[2] if words[1] == "models" else f"ledger {words[2]}"] = done.output
+            said[words[2] if words[1] == "models" else f"{words[1]} {words[2]}"] = done.output
         elif words[0] == "python":
             subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True)
         elif words[0] == "cat":
@@ -51,7 +51,10 @@ def test_the_way_leads_from_a_folder_to_a_version_that_serves(tmp_path, monkeypa
         assert f"  {gate}: passed" in said["deploy"]
     assert "absolute floors decided" in said["deploy"]
     assert "ads-clicks@1 is eligible" in said["deploy"]
-    assert "ads.clicks: nothing -> ads-clicks@1" in said["promote"]
+    assert "ads.clicks: nothing -> ads-clicks@1" in said["deploy"]
+    assert "watch" in said["rollouts watch"]
+    assert said["rollouts watch"].splitlines()[-1] == "passed"
+    assert "ads-clicks@1" in said["serving"]
     assert "eligible" in said["serving"]
     for kind in ("model_registered", "gates_judged", "verdict_signed"):
         assert kind in said["ledger show"]

@@ -76,7 +76,7 @@ def test_a_review_is_somebody_elses_and_only_the_platform_promotes(office):
     office.judged(ReviewPolicy(approvals=1))
     ref = str(office.ref)
     assert "mira: better" in office.run("rex", "reviews", "list").output
-    early = office.run("paula", "models", "promote", ref)
+    early = office.run("paula", "models", "promote", ref, "--reason", "now")
     assert early.exit_code == REFUSED
     assert "awaiting review" in early.output
     for who, why in (("mira", "asked for it"), ("lea", "reviewer"), ("nobody", "STREAMREC_TOKEN")):
@@ -84,7 +84,7 @@ def test_a_review_is_somebody_elses_and_only_the_platform_promotes(office):
         assert (refused.exit_code, why in refused.output) == (REFUSED, True), refused.output
     approved = office.run("rex", "reviews", "approve", ref, "--reason", "I read the report")
     assert (approved.exit_code, f"{ref} is eligible" in approved.output) == (0, True), approved.output
-    assert "platform" in office.run("mira", "models", "promote", ref).output
+    assert "platform" in office.run("mira", "models", "promote", ref, "--reason", "now").output
     promoted = office.run("paula", "models", "promote", ref, "--reason", "approved")
     assert promoted.exit_code == 0, promoted.output
     shown = office.run("rex", "ledger", "show", "--slot", "shop.ranking").output
@@ -102,9 +102,7 @@ def test_an_override_is_the_role_responsible_ai_s_and_shows_with_the_version(off
     assert office.judged(fairness=Verdict.FAILED).eligible
     assert office.run("paula", "models", "promote", ref, "--reason", "with it").exit_code == 0
     for shown in ("serving", "list"):
-        assert "fairness overridden by lea until" in " ".join(
-            office.run("rex", "models", shown).output.split()
-        )
+        assert "overridden by lea" in " ".join(office.run("rex", "models", shown).output.split())
     number = office.run("rex", "overrides", "list").output.split("ranking@1")[0].split()[-1]
     ended = office.run("lea", "overrides", "end", number, "--reason", "mended")
     assert (ended.exit_code, "override ended" in ended.output) == (0, True), ended.output
