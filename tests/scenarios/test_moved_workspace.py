@@ -38,7 +38,6 @@ def test_a_workspace_trained_without_a_home_folder_serves_where_it_was_moved_to(
     broken = "--break-glass --reason test"
     first = f"models promote {promotion[1]} {broken}"
     run(before, "/proc/none", first, "recommendations train reranking --effort quick --seed 2")
-    run(before, "/proc/none", f"models promote recommendations-reranking@2 {broken}")
     run(before, "/proc/none", f"features materialize --data {before}/data/mine")
     assert files_naming(before, before) == []
 
@@ -49,7 +48,6 @@ def test_a_workspace_trained_without_a_home_folder_serves_where_it_was_moved_to(
     assert set(re.findall(r"(\S+@1)\b", promotion[0])) < set(
         re.findall(r"reusing (\S+)", again)
     )  # and the teacher
-    run(after, str(home), "models rollback recommendations.reranking")
     assert "recommendations-reranking@1" in run(after, str(home), "models serving")
     run(after, str(home), "recommendations index tune --queries 40 --dry-run")
     run(after, str(home), "items put --id new-1")

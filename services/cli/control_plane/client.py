@@ -118,15 +118,24 @@ class ControlPlaneClient:
         """What the plan of a slot can decide with its traffic."""
         return self._get(f"/v1/slots/{_part(slot)}/needs", {} if model is None else {"model": model})
 
-    def deploy(self, models: Sequence[str], reason: str, *, rollout: bool = True) -> Mapping[str, Any]:
+    def deploy(
+        self,
+        models: Sequence[str],
+        reason: str,
+        *,
+        rollout: bool = True,
+        plan: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, Any]:
         """Ask for versions; the deployment, whose gates run from now on.
 
         Args:
             models: Which.
             reason: Why.
             rollout: Whether to roll out what may serve then.
+            plan: By which plan; that of the specifications where None.
         """
-        return self._post("/v1/deployments", {"models": list(models), "reason": reason, "rollout": rollout})
+        body = {"models": list(models), "reason": reason, "rollout": rollout, "plan": plan}
+        return self._post("/v1/deployments", body)
 
     def deployment(self, number: int) -> Mapping[str, Any]:
         """How a deployment goes."""

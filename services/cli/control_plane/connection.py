@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
@@ -17,7 +16,6 @@ from streamrec.contracts.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from services.cli.control_plane.client import ControlPlaneClient
-    from streamrec.rollout.controller import RolloutController
 
 API_VARIABLE: Final = "STREAMREC_API"
 
@@ -34,9 +32,6 @@ ApiOption = Annotated[
 
 _TIMEOUT_S: Final = 60.0
 """A start checks artifacts and publishes documents; over a slow disk that takes seconds."""
-
-_MOST_LOOKS: Final = 20
-"""A rollout without a canary has four transitions; whoever watches comes again."""
 
 
 @contextmanager
@@ -62,28 +57,11 @@ def connected(api: str | None, workspace: Path) -> Iterator[ControlPlaneClient]:
         ) as http:
             yield ControlPlaneClient(http)
         return
-    from services.control_plane.app import create_app
-    from services.control_plane.in_process import ADDRESS, InProcessTransport
-    from services.control_plane.parts import open_parts
+    from services.control_plane.in_process import in_process
 
-    parts = open_parts(Workspace(workspace), in_process=True)
-    try:
-        transport = InProcessTransport(create_app(parts, drives=False))
-        with httpx.Client(transport=transport, base_url=ADDRESS, headers=headers, timeout=_TIMEOUT_S) as http:
-            yield ControlPlaneClient(http, partial(drive, parts.controller))
-    finally:
-        parts.close()
-
-
-def drive(controller: RolloutController) -> None:
-    """Look at the rollouts until nothing moves, and let another one lead then."""
-    try:
-        for _ in range(_MOST_LOOKS):
-            report = controller.tick()
-            if not report.leads or not report.transitions:
-                break
-    finally:
-        controller.close()
+    with in_process(Workspace(workspace)) as here:
+        here.client.headers.update(headers)
+        yield ControlPlaneClient(here.client, here.drive)
 
 
 def _checked(api: str) -> str:

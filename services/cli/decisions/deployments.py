@@ -61,12 +61,12 @@ def deploy(
     """Ask for versions to serve: gates judge them; what passes is signed, then rolled out or reviewed."""
     plan = plan_of(plan_file)
     if api is not None:
-        if data is not None or data_set is not None or plan is not None:
+        if data is not None or data_set is not None:
             raise typer.BadParameter(
                 "is for a workspace, and --api names a control plane", param_hint="--data"
             )
         with connected(api, workspace) as control:
-            _deploy_there(control, models, reason, rollout, json_file)
+            _deploy_there(control, control.deploy(models, reason, rollout=rollout, plan=plan), json_file)
         return
     found = _deploy_here(models, reason, data, data_set, Workspace(workspace))
     result = _result(found)
@@ -113,11 +113,8 @@ def _deploy_here(
     return found
 
 
-def _deploy_there(
-    control: ControlPlaneClient, models: Sequence[str], reason: str, rollout: bool, json_file: Path | None
-) -> None:
+def _deploy_there(control: ControlPlaneClient, deployment: Mapping[str, Any], json_file: Path | None) -> None:
     """Have a control plane run the gates, and say what it finds as it does."""
-    deployment = control.deploy(models, reason, rollout=rollout)
     said = 0
     while True:
         lines = deployment["lines"]

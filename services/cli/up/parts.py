@@ -96,7 +96,8 @@ def control_plane_part(workspace: Path, host: str, port: int) -> Part:
     return Part(
         name=CONTROL_PLANE,
         command=(
-            sys.executable, "-m", "services.cli.up.control_plane_process", str(workspace), host, str(port),
+            sys.executable, "-m", "services.control_plane",
+            "--workspace", str(workspace), "--host", host, "--port", str(port),
         ),
         host=host,
         port=port,
