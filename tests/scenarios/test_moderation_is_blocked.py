@@ -78,7 +78,6 @@ def test_it_is_blocked_mitigated_and_let_in(comments, command, tmp_path):
     print(let_in)
     assert "fairness: passed" in let_in
     assert "moderation-toxicity@2 is eligible" in let_in
-    command("models", "promote", "moderation-toxicity@2", "--reason", "passed on its own merits")
 
     told = command("ledger", "show", "--slot", "moderation.toxicity")
     assert "moderation-toxicity@2" in told
