@@ -89,7 +89,8 @@ def test_a_review_is_somebody_elses_and_only_the_platform_promotes(office):
     assert promoted.exit_code == 0, promoted.output
     shown = office.run("rex", "ledger", "show", "--slot", "shop.ranking").output
     assert "rex (reviewer, entry" in shown
-    assert "paula (platform): approved" in shown
+    assert "rollout-controller" in shown
+    assert "paula" in shown
 
 
 def test_an_override_is_the_role_responsible_ai_s_and_shows_with_the_version(office):
