@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,13 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.control_plane.parts import ControlPlaneParts
 from services.control_plane.problems import UnauthenticatedError
 from streamrec.access.identity import Identity
-from streamrec.access.permissions import role_for
+from streamrec.access.permissions import COMMANDS, check_held, role_for
 from streamrec.access.staff_file import acting
 from streamrec.contracts.errors import PermissionDeniedError
 from streamrec.contracts.json_documents import NO_CONTROL_CHARACTERS
 from streamrec.governance.deployment import Actor
 from streamrec.rollout.told_changes import By
 
+COMMANDS_KEY: Final = "x-streamrec-commands"
+ROLES_KEY: Final = "x-streamrec-roles"
 _BEARER: Final = "bearer "
 
 ReasonText = Annotated[str, Field(min_length=1, max_length=2_000, pattern=NO_CONTROL_CHARACTERS)]
@@ -53,6 +55,27 @@ def identity_of(request: Request) -> Identity:
 
 Parts = Annotated[ControlPlaneParts, Depends(parts_of)]
 Asking = Annotated[Identity, Depends(identity_of)]
+
+
+def needs(*commands: str) -> dict[str, Any]:
+    """What a changing route is declared with: who has no role for it is refused before its body is looked at.
+
+    Args:
+        commands: Of `streamrec.access.permissions.COMMANDS`; which of them it is may depend on the body, and
+            the route decides by `actor` or `by`, which know the slots as well.
+
+    Returns:
+        Arguments of the route; the OpenAPI document names commands and roles.
+    """
+
+    def check(asking: Asking) -> None:
+        check_held(asking, *commands)
+
+    roles = sorted({role.value for command in commands for role in COMMANDS[command]})
+    return {
+        "dependencies": [Depends(check)],
+        "openapi_extra": {COMMANDS_KEY: list(commands), ROLES_KEY: roles},
+    }
 
 
 def actor(identity: Identity, command: str, reason: str, slots: Sequence[str | None] = (None,)) -> Actor:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from services.control_plane.parts import ControlPlaneParts
 from streamrec.contracts.errors import OverloadedError, StreamRecError
@@ -60,40 +61,48 @@ def follow(parts: ControlPlaneParts, name: str, after_seq: int, to_json: ToJson)
         OverloadedError: Too many follow already.
     """
     _FOLLOWERS.enter()
-    return StreamingResponse(
+    return _Following(
         _events(parts, name, after_seq, to_json),
         media_type=CONTENT_TYPE,
         headers={"cache-control": "no-store"},
     )
 
 
+class _Following(StreamingResponse):
+    """A stream that gives its place back however it ends, also before its first event."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `StreamingResponse`."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _FOLLOWERS.leave()
+
+
 async def _events(
     parts: ControlPlaneParts, name: str, after_seq: int, to_json: ToJson
 ) -> AsyncIterator[bytes]:
-    try:
-        for _ in range(int(LONGEST_S / LOOK_EVERY_S)):
-            try:
-                history = partial(parts.controller.book.history, name, after_seq=after_seq)
-                for one in await run_in_threadpool(history):
-                    after_seq = one.entry.seq
-                    yield _event("transition", to_json(one), str(after_seq))
-                look = await run_in_threadpool(parts.controller.look, name)
-            except StreamRecError as error:
-                yield _event("problem", {"detail": str(error)})
-            else:
-                analysis = None if look.analysis is None else look.analysis.to_json()
-                content = {
-                    "state": look.state.to_json(),
-                    "evidence": look.evidence.to_json(),
-                    "analysis": analysis,
-                }
-                yield _event("look", content)
-                if look.state.phase.is_over:
-                    yield _event("over", {"state": look.state.to_json()})
-                    return
-            await asyncio.sleep(LOOK_EVERY_S)
-    finally:
-        _FOLLOWERS.leave()
+    for _ in range(int(LONGEST_S / LOOK_EVERY_S)):
+        try:
+            history = partial(parts.controller.book.history, name, after_seq=after_seq)
+            for one in await run_in_threadpool(history):
+                after_seq = one.entry.seq
+                yield _event("transition", to_json(one), str(after_seq))
+            look = await run_in_threadpool(parts.controller.look, name)
+        except StreamRecError as error:
+            yield _event("problem", {"detail": str(error)})
+        else:
+            analysis = None if look.analysis is None else look.analysis.to_json()
+            content = {
+                "state": look.state.to_json(),
+                "evidence": look.evidence.to_json(),
+                "analysis": analysis,
+            }
+            yield _event("look", content)
+            if look.state.phase.is_over:
+                yield _event("over", {"state": look.state.to_json()})
+                return
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 def _event(kind: str, content: Mapping[str, Any], number: str | None = None) -> bytes:

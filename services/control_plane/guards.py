@@ -96,7 +96,7 @@ class RequestGuards:
         except BaseException:
             await run_in_threadpool(self._answers.forget, asker)
             raise
-        if seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if seen.status >= HTTPStatus.BAD_REQUEST:
             await run_in_threadpool(self._answers.forget, asker)  # nothing was decided: it may be tried again
         else:
             await run_in_threadpool(self._answers.keep, asker, seen.answer)

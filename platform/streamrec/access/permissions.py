@@ -49,6 +49,23 @@ COMMANDS: Final[Mapping[str, frozenset[ActorRole]]] = MappingProxyType(
 slots alone."""
 
 
+def check_held(identity: Identity, *commands: str) -> None:
+    """Refuse whoever has none of the roles that a command takes, before anything else is looked at.
+
+    Whether a ``spoke`` acts in their own slots is for `role_for`, which knows what it is about.
+
+    Args:
+        identity: Who.
+        commands: Of `COMMANDS`; to be allowed one of them is enough.
+
+    Raises:
+        PermissionDeniedError: They have none.
+    """
+    needed = frozenset[ActorRole]().union(*(COMMANDS[command] for command in commands))
+    if not needed & identity.roles:
+        raise PermissionDeniedError(_lacking(identity, commands[0], needed))
+
+
 def role_for(identity: Identity, command: str, slot: str | None = None) -> ActorRole:
     """In which role somebody runs a command: the narrowest that allows it.
 
@@ -71,9 +88,13 @@ def role_for(identity: Identity, command: str, slot: str | None = None) -> Actor
         raise PermissionDeniedError(
             f"{identity.actor} acts for the slots {own}, and 'streamrec {command}' is about {slot or 'none'}"
         )
+    raise PermissionDeniedError(_lacking(identity, command, needed))
+
+
+def _lacking(identity: Identity, command: str, needed: frozenset[ActorRole]) -> str:
     roles = " or ".join(sorted(needed))
     has = ", ".join(sorted(identity.roles))
-    raise PermissionDeniedError(
+    return (
         f"'streamrec {command}' needs the role {roles}; {identity.actor} has {has}. Whoever has the role "
         "platform gives roles: streamrec access add"
     )

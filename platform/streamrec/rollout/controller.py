@@ -202,9 +202,18 @@ class RolloutController:
             InvalidInputError: A slot that moved with it has been moved again since.
             ConflictError, PermissionDeniedError, TemporaryError: As in `request`.
         """
+        return self.request(self.last_of(slot).rollout, Ask.ROLLBACK, by)
+
+    def last_of(self, slot: str) -> RolloutState:
+        """The rollout that `roll_back` would take back: the one that holds a slot, or made its champion.
+
+        Raises:
+            NotFoundError: There is none.
+            ArtifactError, TemporaryError: The ledger or the traffic document cannot be read.
+        """
         holder = self.book.holding(slot)
         if holder is not None:
-            return self.request(holder.rollout, Ask.ROLLBACK, by)
+            return holder
         serving = champions(self._traffic())
         if slot not in serving:
             raise NotFoundError(f"nothing serves in {slot}")
@@ -213,7 +222,7 @@ class RolloutController:
             raise NotFoundError(
                 f"{serving[slot]} serves in {slot}, and no rollout made it so: promote what is to serve"
             )
-        return self.request(last.rollout, Ask.ROLLBACK, by)
+        return last
 
     def needs(self, slot: str, plan: RolloutPlan, outcome_metric: str | None) -> PlanNeeds:
         """Say what a plan takes of a slot's traffic, as the log knows it. Changes nothing.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.control_plane.asking import Asking, Because, Parts, ReasonText, actor
+from services.control_plane.asking import Asking, Because, Parts, ReasonText, actor, needs
 from services.control_plane.deployments import Deployment
 from services.control_plane.parts import ControlPlaneParts
 from services.control_plane.routes.rollouts import ModelText
@@ -81,7 +81,7 @@ def show_version(
     return _with_eligibility(parts, parts.registry.get(ModelRef.parse(f"{name}@{version}")))
 
 
-@router.post("/v1/models/{model}/revoke")
+@router.post("/v1/models/{model}/revoke", **needs("models revoke"))
 def revoke_verdict(parts: Parts, asking: Asking, model: Model, body: Because) -> dict[str, Any]:
     """Withdraw the verdict of a version: no replica loads it any more."""
     ref = ModelRef.parse(model)
@@ -89,7 +89,7 @@ def revoke_verdict(parts: Parts, asking: Asking, model: Model, body: Because) ->
     return eligibility_json(revoke(parts.desk, actor(asking, "models revoke", body.reason, [slot]), ref))
 
 
-@router.post("/v1/deployments", status_code=202)
+@router.post("/v1/deployments", status_code=202, **needs("models deploy"))
 def deploy(parts: Parts, asking: Asking, body: Deploy, response: Response) -> dict[str, Any]:
     """Ask for versions to serve: gates judge them, and where all may serve, their rollout starts."""
     refs = [ModelRef.parse(model) for model in body.models]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from services.control_plane.asking import Asking, Because, Parts, actor
+from services.control_plane.asking import Asking, Because, Parts, actor, needs
 from services.control_plane.parts import ControlPlaneParts
 from services.control_plane.routes.models import Model, eligibility_json, rolled_out
 from streamrec.access.identity import Identity
@@ -57,7 +57,7 @@ def list_reviews(parts: Parts, asking: Asking, after: After = 0, limit: Limit = 
     return _page(items, after, limit)
 
 
-@router.post("/v1/reviews/{model}/approve", tags=["reviews"])
+@router.post("/v1/reviews/{model}/approve", tags=["reviews"], **needs("reviews approve"))
 def approve(parts: Parts, asking: Asking, model: Model, body: Because) -> dict[str, Any]:
     """Agree; where nobody else has to, the version's rollout starts in the name of whoever asked for it."""
     ref = ModelRef.parse(model)
@@ -72,7 +72,7 @@ def approve(parts: Parts, asking: Asking, model: Model, body: Because) -> dict[s
     return answer
 
 
-@router.post("/v1/reviews/{model}/reject", tags=["reviews"])
+@router.post("/v1/reviews/{model}/reject", tags=["reviews"], **needs("reviews reject"))
 def reject(parts: Parts, asking: Asking, model: Model, body: Because) -> dict[str, Any]:
     """Disagree: the version does not serve, and the reason says what has to change."""
     who = actor(asking, "reviews reject", body.reason)
@@ -99,7 +99,7 @@ def list_overrides(parts: Parts, asking: Asking, after: After = 0, limit: Limit 
     return _page(items, after, limit)
 
 
-@router.post("/v1/overrides/{model}", status_code=201, tags=["overrides"])
+@router.post("/v1/overrides/{model}", status_code=201, tags=["overrides"], **needs("overrides grant"))
 def grant(parts: Parts, asking: Asking, model: Model, body: Override) -> dict[str, Any]:
     """Answer for the fairness gate of a version, for a time."""
     who = actor(asking, "overrides grant", body.reason)
@@ -107,7 +107,7 @@ def grant(parts: Parts, asking: Asking, model: Model, body: Override) -> dict[st
     return eligibility_json(grant_override(parts.desk, who, ModelRef.parse(model), GateName.FAIRNESS, until))
 
 
-@router.post("/v1/overrides/{number}/end", tags=["overrides"])
+@router.post("/v1/overrides/{number}/end", tags=["overrides"], **needs("overrides end"))
 def end(parts: Parts, asking: Asking, number: Number, body: Because) -> dict[str, Any]:
     """End an override before its time."""
     return eligibility_json(end_override(parts.desk, actor(asking, "overrides end", body.reason), number))
@@ -121,7 +121,7 @@ def list_remediations(parts: Parts, asking: Asking, after: After = 0, limit: Lim
     return _page([_plan_json(plan) | {"overdue": plan.overdue(now)} for plan in plans], after, limit)
 
 
-@router.post("/v1/remediations/{number}/close", tags=["remediations"])
+@router.post("/v1/remediations/{number}/close", tags=["remediations"], **needs("remediations close"))
 def close(parts: Parts, asking: Asking, number: Number, body: Because) -> dict[str, Any]:
     """Close a plan, saying what came of it."""
     close_remediation(parts.desk, actor(asking, "remediations close", body.reason), number)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from services.control_plane.asking import Asking, Because, Parts, ReasonText, by
+from services.control_plane.asking import Asking, Because, Parts, ReasonText, by, needs
 from services.control_plane.event_stream import CONTENT_TYPE, follow
 from services.control_plane.parts import ControlPlaneParts
 from streamrec.access.identity import Identity
@@ -24,6 +24,14 @@ from streamrec.rollout.driving.transitions import RecordedTransition
 from streamrec.rollout.requests import Ask
 
 router: Final = APIRouter(tags=["rollouts"])
+
+_STEERED: Final[Mapping[Ask, str]] = {
+    Ask.PAUSE: "Stay where it is; harm still rolls it back.",
+    Ask.RESUME: "Go on after a pause.",
+    Ask.PROMOTE: "Skip what is left before the challenger becomes champion; it is watched all the same.",
+    Ask.ABORT: "End it: what served before serves.",
+    Ask.ROLLBACK: "Take back a challenger that has become champion, also long after.",
+}
 
 Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Of the rollout.")]
 Slot = Annotated[str, Path(max_length=128, description="Such as `search.ranking`.")]
@@ -64,7 +72,7 @@ def list_rollouts(
     }
 
 
-@router.post("/v1/rollouts", status_code=201)
+@router.post("/v1/rollouts", status_code=201, **needs("rollouts start", "models promote"))
 def start_rollout(parts: Parts, asking: Asking, body: StartRollout) -> dict[str, Any]:
     """Start a rollout of versions that may serve."""
     refs = [ModelRef.parse(model) for model in body.models]
@@ -124,7 +132,29 @@ def events_of_rollout(
     return follow(parts, name, int(last_event_id or 0), transition_json)
 
 
-@router.post("/v1/rollouts/{name}/retry", status_code=201)
+def _steered(ask: Ask) -> Callable[..., dict[str, Any]]:
+    """What a route does by which people steer a rollout."""
+    command = f"rollouts {ask.value}"
+
+    def steer(parts: Parts, asking: Asking, name: Name, body: Because) -> dict[str, Any]:
+        state = parts.controller.book.get(name)
+        return _driven(
+            parts, parts.controller.request(name, ask, by(asking, command, body.reason, state.slots))
+        )
+
+    return steer
+
+
+for _ask, _does in _STEERED.items():
+    router.post(
+        f"/v1/rollouts/{{name}}/{_ask.value}",
+        name=f"{_ask.value}_rollout",
+        description=_does,
+        **needs(f"rollouts {_ask.value}"),
+    )(_steered(_ask))
+
+
+@router.post("/v1/rollouts/{name}/retry", status_code=201, **needs("rollouts retry", "models promote"))
 def retry_rollout(parts: Parts, asking: Asking, name: Name, body: Because) -> dict[str, Any]:
     """Start another rollout of the same versions by the same plan, after one that failed."""
     state = parts.controller.book.get(name)
@@ -132,22 +162,16 @@ def retry_rollout(parts: Parts, asking: Asking, name: Name, body: Because) -> di
     return _driven(parts, parts.controller.retry(name, by(asking, command, body.reason, state.slots)))
 
 
-@router.post("/v1/rollouts/{name}/{ask}")
-def steer_rollout(parts: Parts, asking: Asking, name: Name, ask: Ask, body: Because) -> dict[str, Any]:
-    """Pause, resume, promote, abort or roll back."""
-    state = parts.controller.book.get(name)
-    who = by(asking, f"rollouts {ask.value}", body.reason, state.slots)
-    return _driven(parts, parts.controller.request(name, ask, who))
-
-
-@router.post("/v1/slots/{slot}/rollback")
+@router.post("/v1/slots/{slot}/rollback", **needs("rollouts rollback"))
 def roll_back_slot(parts: Parts, asking: Asking, slot: Slot, body: Because) -> dict[str, Any]:
     """Take back what the last rollout did in a slot, and in all that it moved."""
     return _driven(parts, _roll_back(parts, asking, slot, body))
 
 
 def _roll_back(parts: ControlPlaneParts, asking: Identity, slot: str, body: Because) -> RolloutState:
-    who = by(asking, "rollouts rollback", body.reason, [slot])
+    # All that moved with the slot goes back too, also where it belongs to another team.
+    moved = {slot, *parts.controller.last_of(slot).slots}
+    who = by(asking, "rollouts rollback", body.reason, sorted(moved))
     return parts.controller.roll_back(slot, who)
 
 
