@@ -13,15 +13,17 @@ from services.control_plane.asking import Asking, Because, Parts, ReasonText, by
 from services.control_plane.event_stream import CONTENT_TYPE, follow
 from services.control_plane.parts import ControlPlaneParts
 from streamrec.access.identity import Identity
-from streamrec.contracts.errors import InvalidInputError
+from streamrec.contracts.errors import InvalidInputError, NotFoundError
 from streamrec.contracts.json_documents import read_document
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.rollouts.state import MAXIMUM_MOVES, RolloutState
 from streamrec.contracts.specification.rollout_plan import RolloutPlan
+from streamrec.gates.registered_versions import specification_of
 from streamrec.governance.deployment import Actor, break_glass
 from streamrec.rollout.book import MAXIMUM_PAGE
 from streamrec.rollout.driving.transitions import RecordedTransition
 from streamrec.rollout.requests import Ask
+from streamrec.rollout.traffic_changes import champions
 
 router: Final = APIRouter(tags=["rollouts"])
 
@@ -166,6 +168,25 @@ def retry_rollout(parts: Parts, asking: Asking, name: Name, body: Because) -> di
 def roll_back_slot(parts: Parts, asking: Asking, slot: Slot, body: Because) -> dict[str, Any]:
     """Take back what the last rollout did in a slot, and in all that it moved."""
     return _driven(parts, _roll_back(parts, asking, slot, body))
+
+
+@router.get("/v1/slots/{slot}/needs")
+def needs_of_slot(
+    parts: Parts,
+    asking: Asking,  # noqa: ARG001
+    slot: Slot,
+    model: Annotated[
+        str | None, Query(max_length=200, description="Whose plan; the champion's where it is left out.")
+    ] = None,
+) -> dict[str, Any]:
+    """What a version's plan takes of the slot's traffic, as the log knows it, and whether that can decide."""
+    traffic = parts.traffic()
+    serving = {} if traffic is None else champions(traffic)
+    if model is None and slot not in serving:
+        raise NotFoundError(f"nothing serves in {slot}: name the version whose plan is meant")
+    ref = serving[slot] if model is None else ModelRef.parse(model)
+    specification = specification_of(parts.registry.get(ref))
+    return parts.controller.needs(slot, specification.rollout, specification.outcome_metric).to_json()
 
 
 def _roll_back(parts: ControlPlaneParts, asking: Identity, slot: str, body: Because) -> RolloutState:

@@ -162,3 +162,21 @@ def test_rollouts_are_driven_while_the_application_runs(platform, parts, monkeyp
 
     asyncio.run(run())
     assert platform.new_controller().tick().leads, "another one may lead"
+
+
+def test_who_has_no_role_is_refused_before_the_body_is_looked_at(parts, asked_by):
+    document = create_app(parts, drives=False).openapi()
+    changing = [
+        (path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "get"
+    ]
+    assert len(changing) >= 15
+    for path, operation in changing:
+        assert operation["x-streamrec-roles"], path
+        assert "viewer" not in operation["x-streamrec-roles"]
+        filled = path.replace("{name}", "x").replace("{model}", "x").replace("{number}", "1")
+        filled = filled.replace("{slot}", "x")
+        answer = asked_by("viv", "POST", filled, json={"no": "such field"})
+        assert (path, answer.status_code) == (path, 403)

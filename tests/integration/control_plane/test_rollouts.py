@@ -110,3 +110,23 @@ def test_a_list_is_read_page_by_page(platform, asked_by):
     shown = [state["rollout"] for state in first["items"] + second["items"]]
     assert shown == names[::-1]
     assert second["next"] is None
+
+
+def test_needs_of_a_slot_are_asked_by_a_version_with_a_plan(asked_by):
+    for path, said in (
+        ("/v1/slots/shop.ranking/needs", "without a specification"),
+        ("/v1/slots/shop.nothing/needs", "nothing serves"),
+        ("/v1/slots/shop.ranking/needs?model=ranking@9", "ranking@9"),
+    ):
+        answer = asked_by("viv", "GET", path)
+        assert (answer.status_code, said in answer.json()["detail"]) == (404, True)
+
+
+def test_a_rollout_that_was_ended_is_tried_again(platform, asked_by):
+    second = platform.register("ranking")
+    first = asked_by(
+        "sam", "POST", "/v1/rollouts", json={"models": [str(second)], "reason": "better"}
+    ).json()["rollout"]
+    assert asked_by("sam", "POST", f"/v1/rollouts/{first}/abort", json={"reason": "no"}).status_code == 200
+    again = asked_by("sam", "POST", f"/v1/rollouts/{first}/retry", json={"reason": "mended"})
+    assert (again.status_code, again.json()["retries"]) == (201, first)
