@@ -205,12 +205,7 @@ class RolloutController:
         return self.request(self.last_of(slot).rollout, Ask.ROLLBACK, by)
 
     def last_of(self, slot: str) -> RolloutState:
-        """The rollout that `roll_back` would take back: the one that holds a slot, or made its champion.
-
-        Raises:
-            NotFoundError: There is none.
-            ArtifactError, TemporaryError: The ledger or the traffic document cannot be read.
-        """
+        """The rollout that `roll_back` would take back; the same errors."""
         holder = self.book.holding(slot)
         if holder is not None:
             return holder
