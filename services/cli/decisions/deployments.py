@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,15 +11,13 @@ import typer
 
 from services.cli.control_plane.connection import ApiOption, connected
 from services.cli.rollouts.commands import PlanFileOption, plan_of, say_rollout
-from streamrec.command_line.results import finish, write_result
 from streamrec.command_line.workspace import DEFAULT_WORKSPACE, Workspace, WorkspaceOption
 from streamrec.contracts.models import ModelRef
-from streamrec.contracts.results import Reason, Result, Verdict, combined
 
 if TYPE_CHECKING:
     from services.cli.control_plane.client import ControlPlaneClient
     from streamrec.command_line.decisions.deploying import Deployed
-    from streamrec.contracts.specification.model_specification import ModelSpecification
+    from streamrec.contracts.results import Result
     from streamrec.gates.gates_report import GatesReport
     from streamrec.governance.eligibility import Eligibility
 
@@ -59,6 +56,8 @@ def deploy(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Ask for versions to serve: gates judge them; what passes is signed, then rolled out or reviewed."""
+    from streamrec.command_line.results import finish, write_result
+
     plan = plan_of(plan_file)
     if api is not None:
         if data is not None or data_set is not None:
@@ -87,7 +86,7 @@ def _deploy_here(
     from rich.console import Console
 
     from streamrec.command_line.composition import open_registry
-    from streamrec.command_line.decisions.deploying import deploy_version
+    from streamrec.command_line.decisions.deploying import deploy_version, evaluation_data
     from streamrec.command_line.decisions.desk import actor_for, open_desk
     from streamrec.command_line.decisions.standings import read_standings
     from streamrec.command_line.progress import shown_progress
@@ -103,7 +102,7 @@ def _deploy_here(
     for line in read_standings(place).overdue():
         typer.echo(line, err=True)
     found: list[Deployed] = []
-    with _evaluation_data(place, data, [specification for *_, specification in asked]) as folder:
+    with evaluation_data(place, data, [specification for *_, specification in asked]) as folder:
         name = data_set or (None if folder is None else folder.name)
         for version, by, _ in asked:
             typer.echo(f"{version.ref}: gates")
@@ -115,6 +114,8 @@ def _deploy_here(
 
 def _deploy_there(control: ControlPlaneClient, deployment: Mapping[str, Any], json_file: Path | None) -> None:
     """Have a control plane run the gates, and say what it finds as it does."""
+    from streamrec.command_line.results import finish
+
     said = 0
     while True:
         lines = deployment["lines"]
@@ -137,6 +138,8 @@ def _deploy_there(control: ControlPlaneClient, deployment: Mapping[str, Any], js
 
 
 def _result_there(deployment: Mapping[str, Any]) -> Result:
+    from streamrec.contracts.results import Reason, Result, Verdict, combined
+
     verdicts = [
         Verdict.PASSED if one["standing"] in _SIGNED else Verdict(one["verdict"])
         for one in deployment["found"]
@@ -150,20 +153,6 @@ def _result_there(deployment: Mapping[str, Any]) -> Result:
         verdicts.append(Verdict.ERROR)
         reasons.append(Reason("not_done", "deployment", " ".join(deployment["problem"].split())[:1_000]))
     return Result(_SCHEMA, combined(verdicts), tuple(reasons[:1_000]), {"models": list(deployment["found"])})
-
-
-@contextmanager
-def _evaluation_data(
-    place: Workspace, imported: Path | None, specifications: Sequence[ModelSpecification]
-) -> Iterator[Path | None]:
-    """The data folder that versions are judged on; None where all of them bring their own requests."""
-    if not any(one.evaluation.is_function or one.skew.features for one in specifications):
-        yield imported
-        return
-    from streamrec.command_line.training_data import training_data_folder
-
-    with training_data_folder(place, imported=imported) as folder:
-        yield folder
 
 
 def _say(report: GatesReport, found: Eligibility) -> None:
@@ -182,6 +171,8 @@ def _say(report: GatesReport, found: Eligibility) -> None:
 
 def _result(deployed: Sequence[Deployed]) -> Result:
     """All verdicts as one: passed where every version may be promoted or waits for its review alone."""
+    from streamrec.contracts.results import Reason, Result, Verdict, combined
+
     verdicts: list[Verdict] = []
     reasons: list[Reason] = []
     for one in deployed:
