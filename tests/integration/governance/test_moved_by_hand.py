@@ -175,7 +175,7 @@ def test_a_row_that_names_the_files_of_another_version_is_promoted_by_nobody(sho
     other = shop.registry.get(UNJUDGED).artifact_digest
     shop.edit_row(ELIGIBLE, lambda document: document.update(artifact_digest=other))
     assert shop.registry.get(ELIGIBLE).artifact_digest == other
-    result = shop.run("promote", str(ELIGIBLE))
+    result = shop.run("promote", str(ELIGIBLE), "--reason", "it is better")
     assert result.exit_code == 2, result.output
     assert f"the verdict over {ELIGIBLE} was signed over the artifact" in result.output
     assert shop.replica().champion == SERVES
@@ -194,7 +194,7 @@ def test_a_row_that_names_the_files_of_another_version_is_promoted_by_nobody(sho
 )
 def test_a_row_that_says_something_else_of_the_same_files_is_promoted_by_nobody(shop, change):
     shop.edit_row(ELIGIBLE, lambda document: document.update(change))
-    result = shop.run("promote", str(ELIGIBLE))
+    result = shop.run("promote", str(ELIGIBLE), "--reason", "it is better")
     assert result.exit_code == 2, result.output
     assert "somebody changed it since" in result.output
     assert not document_path(shop.files.versions, ELIGIBLE).exists()
