@@ -43,8 +43,13 @@ from streamrec.rollout.leadership import FileLeadership
 
 lead = FileLeadership(Path(sys.argv[1]))
 assert lead.try_lead()
+read, write = os.pipe()
 child = os.fork() if sys.argv[2] == "forks" else None
-if child != 0:
+if child == 0:
+    os.write(write, b".")
+else:
+    if child is not None:
+        os.read(read, 1)  # it has begun
     print(child, flush=True)
 time.sleep(60)
 """
