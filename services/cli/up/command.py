@@ -132,6 +132,8 @@ def _say_first(place: Workspace, parts: tuple[Part, ...]) -> None:
 
 
 def _say_what_to_try(place: Workspace, parts: tuple[Part, ...]) -> None:
+    from services.cli.up.parts import CONTROL_PLANE
+
     api = parts[-1].url
     typer.echo("everything is ready. What to try next, in another terminal:")
     typer.echo(f"  export STREAMREC_API={api} STREAMREC_WORKSPACE={place.root}")
@@ -139,4 +141,5 @@ def _say_what_to_try(place: Workspace, parts: tuple[Part, ...]) -> None:
     typer.echo('  streamrec models deploy NAME@VERSION --reason "..."  # gates, then a rollout')
     typer.echo("  streamrec rollouts list                             # and `rollouts watch NAME`")
     for part in parts:
-        typer.echo(f"  {part.url}/docs  # the API of {part.name}")
+        page = "openapi.json" if part.name == CONTROL_PLANE else "docs"
+        typer.echo(f"  {part.url}/{page}  # the API of {part.name}")
