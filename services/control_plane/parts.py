@@ -18,6 +18,7 @@ from streamrec.command_line.rollout_parts import open_rollout_controller
 from streamrec.command_line.workspace import Workspace
 from streamrec.contracts.models import ModelRef
 from streamrec.contracts.progress import Progress
+from streamrec.contracts.rollouts.state import RolloutState
 from streamrec.contracts.traffic import Traffic
 from streamrec.gates.registered_versions import specification_of
 from streamrec.governance.deployment import Actor
@@ -60,6 +61,14 @@ class ControlPlaneParts:
     deployments: Deployments
     in_process: bool = False
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def driven(self, state: RolloutState) -> RolloutState:
+        """The state of a rollout that was changed, a step further where nobody but this process drives it."""
+        if not self.in_process:
+            return state
+        self.controller.tick()
+        self.controller.close()
+        return self.controller.book.get(state.rollout)
 
     def close(self) -> None:
         """Let another one lead, and start no more gates."""

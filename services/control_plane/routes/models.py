@@ -123,12 +123,7 @@ def rolled_out(
 ) -> RolloutState:
     """Start the rollout of versions that may serve now, in the name of whoever asked for them."""
     by = By(who.identity.actor, who.role, who.reason)
-    state = parts.controller.start(refs, plan, by)
-    if parts.in_process:
-        parts.controller.tick()
-        parts.controller.close()
-        return parts.controller.book.get(state.rollout)
-    return state
+    return parts.driven(parts.controller.start(refs, plan, by))
 
 
 def _with_eligibility(parts: ControlPlaneParts, version: ModelVersion) -> dict[str, Any]:

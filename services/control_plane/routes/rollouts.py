@@ -90,7 +90,7 @@ def start_rollout(parts: Parts, asking: Asking, body: StartRollout) -> dict[str,
     else:
         plan = None if body.plan is None else read_document(RolloutPlan, body.plan, path="plan")
         state = parts.controller.start(refs, plan, who, slot=body.slot, glass_broken=body.break_glass)
-    return _driven(parts, state)
+    return parts.driven(state).to_json()
 
 
 @router.get("/v1/rollouts/{name}")
@@ -140,9 +140,8 @@ def _steered(ask: Ask) -> Callable[..., dict[str, Any]]:
 
     def steer(parts: Parts, asking: Asking, name: Name, body: Because) -> dict[str, Any]:
         state = parts.controller.book.get(name)
-        return _driven(
-            parts, parts.controller.request(name, ask, by(asking, command, body.reason, state.slots))
-        )
+        who = by(asking, command, body.reason, state.slots)
+        return parts.driven(parts.controller.request(name, ask, who)).to_json()
 
     return steer
 
@@ -161,13 +160,14 @@ def retry_rollout(parts: Parts, asking: Asking, name: Name, body: Because) -> di
     """Start another rollout of the same versions by the same plan, after one that failed."""
     state = parts.controller.book.get(name)
     command = "models promote" if state.without_canary else "rollouts retry"
-    return _driven(parts, parts.controller.retry(name, by(asking, command, body.reason, state.slots)))
+    who = by(asking, command, body.reason, state.slots)
+    return parts.driven(parts.controller.retry(name, who)).to_json()
 
 
 @router.post("/v1/slots/{slot}/rollback", **needs("rollouts rollback"))
 def roll_back_slot(parts: Parts, asking: Asking, slot: Slot, body: Because) -> dict[str, Any]:
     """Take back what the last rollout did in a slot, and in all that it moved."""
-    return _driven(parts, _roll_back(parts, asking, slot, body))
+    return parts.driven(_roll_back(parts, asking, slot, body)).to_json()
 
 
 @router.get("/v1/slots/{slot}/needs")
@@ -194,15 +194,6 @@ def _roll_back(parts: ControlPlaneParts, asking: Identity, slot: str, body: Beca
     moved = {slot, *parts.controller.last_of(slot).slots}
     who = by(asking, "rollouts rollback", body.reason, sorted(moved))
     return parts.controller.roll_back(slot, who)
-
-
-def _driven(parts: ControlPlaneParts, state: RolloutState) -> dict[str, Any]:
-    """The state, a step further where this process is all that drives rollouts."""
-    if parts.in_process:
-        parts.controller.tick()
-        parts.controller.close()
-        return parts.controller.book.get(state.rollout).to_json()
-    return state.to_json()
 
 
 def transition_json(one: RecordedTransition) -> Mapping[str, Any]:
